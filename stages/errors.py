@@ -1,0 +1,38 @@
+"""Errors that a user can act on, and how an entry point turns them into one line and an exit code.
+
+FaceoffError            something the user can mend: what happened, why, what to do
+└── Unsupported         this image or machine cannot do what the cell asks; recorded as the cell's status
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import sys
+from typing import Callable
+
+
+class FaceoffError(Exception):
+    """What happened, why, and what to do, in one line.
+
+    Raised wherever the user, not the programmer, has to act. `exit_code` is what the process ends with.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Unsupported(FaceoffError):
+    """The image or the machine cannot do what the cell asks. Not a crash: the cell's status becomes 'unsupported'."""
+
+
+def run_entry(main: Callable[[], int]) -> None:
+    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr."""
+    try:
+        code = main()
+    except FaceoffError as error:
+        print("faceoff: {}".format(error), file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        print("faceoff: interrupted", file=sys.stderr)
+        code = 130
+    sys.exit(code)

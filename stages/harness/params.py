@@ -1,0 +1,129 @@
+"""params.yaml as a checked record: a typo is found before anything is downloaded or built."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.errors import FaceoffError
+from stages.records import PRECISIONS, Cell, Recipe, check, decode
+
+PARAMS_PATH = Path("params.yaml")
+DOCKER_DIR = Path("docker")
+SOURCES = ("synthetic", "folder", "kaggle", "fastai")
+GPU_CHOICES = ("auto", "all", "none")
+
+# Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
+IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+DOCKER_SIZE = re.compile(r"(\d+)([bkmg]?)")
+_UNIT_BYTES = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetParams:
+    """The `dataset` section."""
+
+    source: str
+    folder: str | None
+    train_photos: int
+    valid_photos: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check("source", self.source, self.source in SOURCES, "one of " + ", ".join(SOURCES))
+        needs_folder = self.source == "folder"
+        check("folder", self.folder, bool(self.folder) or not needs_folder, "a path, with source folder")
+        check("train_photos", self.train_photos, self.train_photos >= 2, "at least 2, one of each class")
+        check("valid_photos", self.valid_photos, self.valid_photos >= 2, "at least 2, one of each class")
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerParams:
+    """The `container` section: what a container may use."""
+
+    gpus: str
+    shm_size: str
+    memory: str | None
+    cpus: float | None
+    base_image: str | None
+
+    def __post_init__(self) -> None:
+        check("gpus", self.gpus, self.gpus in GPU_CHOICES, "one of " + ", ".join(GPU_CHOICES))
+        for key, value in (("shm_size", self.shm_size), ("memory", self.memory)):
+            good = value is None or size_bytes(value) > 0
+            check(key, value, good, "a size as Docker writes it, e.g. 512m or 8g")
+        check("cpus", self.cpus, self.cpus is None or self.cpus > 0, "above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareParams:
+    """The `compare` section."""
+
+    baseline: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """The whole of params.yaml."""
+
+    image: str
+    images: tuple[str, ...]
+    precisions: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    repeats: tuple[int, ...]
+    dataset: DatasetParams
+    recipe: Recipe
+    container: ContainerParams
+    compare: CompareParams
+
+    def __post_init__(self) -> None:
+        for key in ("images", "precisions", "batch_sizes", "repeats"):
+            values = list(getattr(self, key))
+            check(key, values, 0 < len(values) == len(set(values)), "at least one value, each once")
+        for name in self.images:
+            check("images", name, bool(IMAGE_NAME.fullmatch(name)), "lower-case letters, digits, '.', '_' and '-'")
+        for precision in self.precisions:
+            check("precisions", precision, precision in PRECISIONS, "of " + ", ".join(PRECISIONS))
+        for size in self.batch_sizes:
+            check("batch_sizes", size, size >= 1, "1 or more")
+        for repeat in self.repeats:
+            check("repeats", repeat, repeat >= 1, "1 or more")
+        check("image", self.image, self.image in self.images, "one of `images`: " + ", ".join(self.images))
+        settings = list(dict.fromkeys(cell.setting for cell in self.cells()))
+        baseline = self.compare.baseline
+        check("compare.baseline", baseline, baseline in settings, "one of the settings: " + ", ".join(settings))
+
+    def cells(self) -> list[Cell]:
+        """The matrix in the order in which it runs: repeat first, so that repeats interleave."""
+        return [
+            Cell(image, precision, batch_size, repeat)
+            for repeat in self.repeats
+            for image in self.images
+            for precision in self.precisions
+            for batch_size in self.batch_sizes
+        ]
+
+
+def size_bytes(text: str) -> int:
+    """'512m' in bytes, with Docker's binary units; 0 for what Docker would not take."""
+    match = DOCKER_SIZE.fullmatch(text)
+    return int(match[1]) * _UNIT_BYTES[match[2]] if match else 0
+
+
+def load(root: Path = Path()) -> Params:
+    """Read and check params.yaml under `root`. Raises RecordError or FaceoffError with one line that names the key."""
+    path = root / PARAMS_PATH
+    try:
+        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FaceoffError(f"{path}: missing; run from the top of the checkout") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise FaceoffError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    params: Params = decode(Params, document, str(path))
+    for name in params.images:
+        folder = root / DOCKER_DIR / name
+        known = sorted(each.name for each in (root / DOCKER_DIR).glob("*/"))
+        check(f"{path}: images", name, (folder / "image.yaml").is_file(), f"a folder of docker/ ({', '.join(known)})")
+    return params
