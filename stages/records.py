@@ -332,10 +332,10 @@ def write_text(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp gives 0600, which another user's rerun could not read
-        os.replace(temporary, str(path))
+        Path(temporary).chmod(0o644)  # mkstemp gives 0600, which another user's rerun could not read
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 
@@ -411,7 +411,9 @@ def _decode_tuple(kind: Any, value: Any, where: str) -> Tuple[Any, ...]:
     if len(kinds) == 2 and kinds[1] is Ellipsis:
         kinds = (kinds[0],) * len(value)
     _expect(len(kinds) == len(value), where, "a list of {}".format(len(kinds)), value)
-    return tuple(decode(each, item, "{}[{}]".format(where, index)) for index, (each, item) in enumerate(zip(kinds, value)))
+    return tuple(
+        decode(each, item, "{}[{}]".format(where, index)) for index, (each, item) in enumerate(zip(kinds, value))
+    )
 
 
 def join(where: str, key: str) -> str:

@@ -47,7 +47,7 @@ class ContainerParams:
     shm_size: str
     memory: str | None
     cpus: float | None
-    base_image: str | None
+    base_images: dict[str, str]  # image: base to build it from, instead of the one that its image.yaml names
 
     def __post_init__(self) -> None:
         check("gpus", self.gpus, self.gpus in GPU_CHOICES, "one of " + ", ".join(GPU_CHOICES))

@@ -1,0 +1,1 @@
+"""Benchmarks: what is measured, side by side, and never asserted by a test."""
