@@ -312,7 +312,7 @@ def check(key: str, value: object, holds: bool, expected: str) -> None:
         raise RecordError("{}: expected {}, found {!r}".format(key, expected, value))
 
 
-def write(path: Path, record: object) -> None:
+def write(path: Path, record: Any) -> None:
     """Write the record as JSON, whole or not at all: a temporary file beside it, synced, then renamed.
 
     Raises ValueError for NaN and infinities, which JSON does not have.
@@ -356,7 +356,8 @@ def read(path: Path, kind: Type[Record]) -> Record:
             "{}: not of schema version {}; made by another version of faceoff: measure again with "
             "`dvc repro -f`".format(path, SCHEMA_VERSION)
         )
-    return decode(kind, document, str(path))
+    record: Record = decode(kind, document, str(path))
+    return record
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
