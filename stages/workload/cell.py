@@ -1,0 +1,153 @@
+"""One cell of the matrix: train it, or evaluate what was trained, and say what came out."""
+
+import csv
+import datetime
+import io
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Optional
+
+import torch
+
+from stages.errors import FaceoffError
+from stages.records import (
+    PHASES,
+    Cell,
+    Environment,
+    EvaluateResult,
+    Recipe,
+    TrainResult,
+    read,
+    write_text,
+)
+from stages.workload import learners
+from stages.workload.clocks import peak_gpu_memory_bytes, peak_process_memory_bytes
+from stages.workload.learners import Job, Learner, Prediction
+from stages.workload.photos import job_of
+
+MODEL_NAME = "model.pth"
+
+
+def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
+    """Train the cell and leave its weights in its model folder.
+
+    `began` is what time.perf_counter() said when the process began its work. Raises FaceoffError for what the user can
+    mend. A cell that the stack cannot do comes back with status 'unsupported' and the folder empty.
+    """
+    started_at = _now()
+    cell.model_dir.mkdir(parents=True, exist_ok=True)
+    job, dataset_sha256 = job_of(cell, recipe)
+    learner = learners.find()
+    reason = learner.unsupported(cell.precision)
+    import_seconds = None  # type: Optional[float]
+    epochs = ()
+    if reason is None:
+        importing = time.perf_counter()
+        learner.import_fastai()
+        import_seconds = time.perf_counter() - importing
+        learner.prepare(job)
+        epochs = sum((_run_phase(learner, job, phase) for phase in PHASES), ())
+        _save(learner, cell.model_dir / MODEL_NAME)
+    return TrainResult(
+        cell=cell,
+        status="ok" if reason is None else "unsupported",
+        reason=reason,
+        recipe=recipe,
+        dataset_sha256=dataset_sha256,
+        environment=environment(learner),
+        algorithm=learner.algorithm() if reason is None else None,
+        memory_format=learner.memory_format() if reason is None else None,
+        epochs=epochs,
+        started_at=started_at,
+        import_seconds=import_seconds,
+        wall_seconds=time.perf_counter() - began,
+    )
+
+
+def evaluate(cell: Cell, recipe: Recipe, began: float) -> EvaluateResult:
+    """Predict the validation photos with the cell's trained network, without and with test-time augmentation.
+
+    Writes the predictions beside the result. Where the training ended 'unsupported' or 'failed', so does this.
+    """
+    started_at = _now()
+    trained = read(cell.train_path, TrainResult)
+    job, _ = job_of(cell, recipe)
+    plain = tta = None  # type: Optional[Prediction]
+    if trained.status == "ok":
+        learner = learners.find()
+        learner.import_fastai()
+        # In fp32 whatever the training was: fastai 1 cannot predict with TTA in fp16, and the two shall compare.
+        learner.prepare(job._replace(precision="fp32"))
+        learner.load(cell.model_dir / MODEL_NAME)
+        plain, tta = learner.predict(tta=False), learner.predict(tta=True)
+        print("accuracy {:.4f}, with TTA {:.4f} ({:.2f} s)".format(plain.accuracy, tta.accuracy, tta.seconds))
+    write_text(cell.predictions_path, _predictions_csv(job, plain, tta))
+    return EvaluateResult(
+        cell=cell,
+        status=trained.status,
+        reason=trained.reason,
+        photos=len(job.valid),
+        accuracy=plain.accuracy if plain else None,
+        accuracy_tta=tta.accuracy if tta else None,
+        predict_seconds=plain.seconds if plain else None,
+        predict_tta_seconds=tta.seconds if tta else None,
+        peak_process_memory_bytes=peak_process_memory_bytes() if plain else None,
+        peak_gpu_memory_bytes=peak_gpu_memory_bytes() if plain else None,
+        started_at=started_at,
+        wall_seconds=time.perf_counter() - began,
+    )
+
+
+def environment(learner: Learner) -> Environment:
+    return Environment(
+        device=learner.device(),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        cuda=torch.version.cuda,
+        cudnn=torch.backends.cudnn.version(),
+        fastai=learner.version,
+        torch_threads=torch.get_num_threads(),
+    )
+
+
+def _run_phase(learner: Learner, job: Job, phase: str) -> tuple:
+    if (job.recipe.frozen_epochs if phase == "frozen" else job.recipe.unfrozen_epochs) == 0:
+        return ()
+    try:
+        return learner.run_phase(phase)
+    except RuntimeError as error:
+        if "bus error" not in str(error).lower():
+            raise
+        shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
+        raise FaceoffError(
+            "the loader's processes ran out of shared memory (bus error): /dev/shm has {:.0f} MiB, too few for batches "
+            "of {} at {} px from {} workers: raise container.shm_size in params.yaml".format(
+                shm.f_blocks * shm.f_frsize / 2**20, job.batch_size, job.recipe.size, job.recipe.workers
+            )
+        ) from None
+
+
+def _save(learner: Learner, path: Path) -> None:
+    """Whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    learner.save(temporary)
+    temporary.replace(path)
+
+
+def _predictions_csv(job: Job, plain: Optional[Prediction], tta: Optional[Prediction]) -> str:
+    """A row per validation photo: its path, its class, and each class's probability without and with TTA."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["photo", "label", *job.classes, *(name + "_tta" for name in job.classes)])
+    if plain and tta:
+        for row, index in enumerate(job.valid):
+            photo = job.photos[index]
+            values = plain.probabilities[row] + tta.probabilities[row]
+            rows.writerow(["/".join(photo.parts[-3:]), photo.parent.name, *("{:.6f}".format(each) for each in values)])
+    return text.getvalue()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

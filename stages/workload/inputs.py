@@ -1,0 +1,25 @@
+"""What a cell is told: its place in the matrix by its arguments, its recipe by params.yaml."""
+
+import argparse
+from pathlib import Path
+
+import yaml
+
+from stages.records import PRECISIONS, Cell, Recipe, decode
+
+
+def parse_cell(description: str) -> Cell:
+    """The cell that the command line names."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--image", required=True)
+    parser.add_argument("--precision", required=True, choices=PRECISIONS)
+    parser.add_argument("--batch-size", required=True, type=int)
+    parser.add_argument("--repeat", required=True, type=int)
+    arguments = parser.parse_args()
+    return Cell(arguments.image, arguments.precision, arguments.batch_size, arguments.repeat)
+
+
+def read_recipe(path: Path = Path("params.yaml")) -> Recipe:
+    """The recipe of params.yaml; the host checked the file as a whole. PyYAML comes with every fastai."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return decode(Recipe, document.get("recipe"), "{}: recipe".format(path))

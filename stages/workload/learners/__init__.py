@@ -1,0 +1,128 @@
+"""Who trains: one learner per major version of fastai, found by what is installed.
+
+The job that is timed lies behind this small interface; nothing outside a learner knows which version it is.
+"""
+
+import importlib
+import random
+from pathlib import Path
+from typing import List, NamedTuple, Optional, Tuple
+
+import numpy as np
+import torch
+
+from stages.errors import FaceoffError
+from stages.records import Epoch, Recipe
+
+
+class Job(NamedTuple):
+    """What to learn, and from what."""
+
+    recipe: Recipe
+    precision: str
+    batch_size: int
+    seed: int  # of this repeat
+    photos: List[Path]  # absolute
+    valid: List[int]  # indices into `photos`, in the order in which they are predicted; the rest is for training
+    classes: List[str]
+    weights: Optional[Path]
+
+    @property
+    def train(self) -> List[int]:
+        valid = set(self.valid)
+        return [index for index in range(len(self.photos)) if index not in valid]
+
+    def warm_up_share(self, phase: str) -> float:
+        """Share of the phase's steps in which the learning rate rises: at least one step, or fastai 1 divides by 0."""
+        epochs = self.recipe.frozen_epochs if phase == "frozen" else self.recipe.unfrozen_epochs
+        steps = epochs * (len(self.train) // self.batch_size)
+        wanted = FROZEN_PCT_START if phase == "frozen" else self.recipe.pct_start
+        return min(max(wanted, 1.5 / steps), 0.9)
+
+
+class Prediction(NamedTuple):
+    """Probabilities of the validation photos, a row per photo and a column per class, in the job's order."""
+
+    probabilities: List[List[float]]
+    labels: List[int]
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of photos whose most probable class is the right one."""
+        right = [row.index(max(row)) == label for row, label in zip(self.probabilities, self.labels)]
+        return sum(right) / len(right)
+
+
+# One-cycle schedule and test-time augmentation, spelled out where the two versions' defaults differ. Values: fastai 1.
+FROZEN_PCT_START = 0.3
+DIV_FACTOR = 25.0
+FINAL_DIV = 25.0e4
+MOMENTUMS = (0.95, 0.85)
+TTA_PASSES = 8  # augmented ones, beside the plain one
+TTA_BETA = 0.4  # weight of the plain prediction
+
+
+class Learner:
+    """Interface of a learner. `prepare` first; then any number of phases and predictions."""
+
+    version = ""  # of fastai
+
+    def unsupported(self, precision: str) -> Optional[str]:
+        """Why this stack cannot train at `precision` on this device; None if it can. Needs no import of fastai."""
+        raise NotImplementedError
+
+    def import_fastai(self) -> None:
+        """Import what is needed of fastai; 3 to 10 s, apart from `prepare` so that it can be timed."""
+        raise NotImplementedError
+
+    def prepare(self, job: Job) -> None:
+        """Build data loaders and network."""
+        raise NotImplementedError
+
+    def algorithm(self) -> str:
+        """What the precision was in fact, e.g. 'autocast to bfloat16'."""
+        raise NotImplementedError
+
+    def memory_format(self) -> str:
+        """'contiguous' or 'channels_last'."""
+        raise NotImplementedError
+
+    def device(self) -> str:
+        """'cpu', or the name of the GPU."""
+        raise NotImplementedError
+
+    def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
+        """Train all epochs of 'frozen' or 'unfrozen'."""
+        raise NotImplementedError
+
+    def predict(self, tta: bool) -> Prediction:
+        """Predict the validation photos in fp32, plainly or with test-time augmentation."""
+        raise NotImplementedError
+
+    def save(self, path: Path) -> None:
+        """Write the network's weights, in fp32."""
+        raise NotImplementedError
+
+    def load(self, path: Path) -> None:
+        raise NotImplementedError
+
+
+def find() -> Learner:
+    """The learner for the fastai that is installed. Raises FaceoffError where there is none."""
+    for name in ("fastai2", "fastai1"):
+        learner = importlib.import_module("stages.workload.learners." + name).find()
+        if learner is not None:
+            return learner
+    raise FaceoffError("this image has no fastai that faceoff can drive: it needs fastai 1.0.x or 2.x")
+
+
+def device_name() -> str:
+    """'cpu', or the name of the GPU that the job trains on."""
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,143 @@
+"""The learner for fastai 1.0 (tested with 1.0.48 on torch 1.2.0), as the article used it."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Optional, Tuple
+
+import torch
+
+from stages.records import Epoch
+from stages.workload import learners, networks
+from stages.workload.clocks import EpochTimer, synchronised_clock
+from stages.workload.learners import Job, Learner, Prediction
+
+
+def find() -> Optional[Learner]:
+    """The learner, if this major version is what is installed."""
+    if importlib.util.find_spec("fastai") is None or importlib.util.find_spec("fastai.basic_train") is None:
+        return None
+    return Fastai1()
+
+
+class Fastai1(Learner):
+    @property
+    def version(self) -> str:
+        import fastai
+
+        return fastai.__version__
+
+    def unsupported(self, precision: str) -> Optional[str]:
+        if precision == "mixed" and not torch.cuda.is_available():
+            return (
+                "mixed precision of fastai 1 is fp16, and torch {} computes no fp16 convolution on a CPU; it needs "
+                "a CUDA GPU".format(torch.__version__)
+            )
+        return None
+
+    def import_fastai(self) -> None:
+        if not hasattr(torch, "gesv"):
+            torch.gesv = torch.solve  # fastai 1.0.48 calls it by the name that it had before torch 1.2
+        importlib.import_module("fastai.vision")
+
+    def prepare(self, job: Job) -> None:
+        from fastai import vision
+
+        learners.seed_everything(job.seed)
+        quiet_unless_terminal()
+        body = networks.body(job.recipe.arch, job.weights)
+        data = (
+            vision.ImageList(job.photos, path=Path("/"))
+            .split_by_idxs(job.train, job.valid)
+            .label_from_func(lambda path: Path(path).parent.name, classes=job.classes)
+            .transform(vision.get_transforms(), size=job.recipe.size)
+            .databunch(bs=job.batch_size, num_workers=job.recipe.workers, no_check=True)
+            .normalize(tuple(torch.tensor(each) for each in body.stats))
+        )
+        self._job = job
+        self._precision = job.precision
+        self._learner = vision.cnn_learner(
+            data,
+            lambda pretrained: body.layers,
+            cut=lambda layers: layers,
+            pretrained=False,  # the weights are in the body already, and run_phase freezes
+            split_on=lambda model: (model[0][body.split], model[1]),
+            metrics=vision.accuracy,
+            path="/tmp",  # noqa: S108 - it makes a folder for models there, which stays empty
+        )
+        if job.precision == "mixed":
+            self._learner.to_fp16()
+
+    def algorithm(self) -> str:
+        if self._job.precision == "mixed":
+            return "fp16 weights and inputs, fp32 master weights, static loss scale 512"
+        return "fp32"
+
+    def memory_format(self) -> str:
+        return "contiguous"  # torch 1.2 has no other
+
+    def device(self) -> str:
+        return learners.device_name()
+
+    def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
+        from fastai.basic_train import LearnerCallback
+
+        class Timing(LearnerCallback):
+            """Beside fastai's own recorder (order -10), so that both see the same epoch."""
+
+            _order = -9
+
+            def on_epoch_begin(self, **kwargs) -> None:
+                timer.begin()
+
+            def on_batch_end(self, train, num_batch, **kwargs) -> None:
+                if train and num_batch + 1 == len(self.learn.data.train_dl):
+                    timer.trained()
+
+            def on_epoch_end(self, smooth_loss, last_metrics, **kwargs) -> None:
+                images = len(self.learn.data.train_dl) * self.learn.data.train_dl.batch_size
+                timer.end(images, float(smooth_loss), float(last_metrics[0]), float(last_metrics[1]))
+
+        timer = EpochTimer(phase)
+        recipe = self._job.recipe
+        if phase == "frozen":
+            self._learner.freeze()
+            epochs, rates = recipe.frozen_epochs, slice(recipe.frozen_learning_rate)
+        else:
+            self._learner.unfreeze()
+            epochs, rates = recipe.unfrozen_epochs, slice(*recipe.unfrozen_learning_rates)
+        self._learner.fit_one_cycle(
+            epochs,
+            rates,
+            moms=learners.MOMENTUMS,
+            div_factor=learners.DIV_FACTOR,
+            final_div=learners.FINAL_DIV,
+            pct_start=self._job.warm_up_share(phase),
+            callbacks=[Timing(self._learner)],
+        )
+        return tuple(timer.epochs)
+
+    def predict(self, tta: bool) -> Prediction:
+        began = synchronised_clock()
+        if tta:  # eight fixed crops and flips at scale 1.35 is what this version's TTA is
+            probabilities, labels = self._learner.TTA(beta=learners.TTA_BETA)
+        else:
+            probabilities, labels = self._learner.get_preds()
+        return Prediction(probabilities.tolist(), labels.tolist(), synchronised_clock() - began)
+
+    def save(self, path: Path) -> None:
+        if self._precision == "mixed":  # predicting in fp16 fails (torch.stack of TTA), so what is kept is fp32
+            self._learner.to_fp32()
+            self._precision = "fp32"
+        torch.save(self._learner.model.state_dict(), str(path))
+
+    def load(self, path: Path) -> None:
+        self._learner.model.load_state_dict(torch.load(str(path), map_location=self._learner.data.device))
+
+
+def quiet_unless_terminal() -> None:
+    """Progress bars belong on a terminal; in a log they are thousands of lines. The timer prints a line per epoch."""
+    if not sys.stdout.isatty():
+        from fastprogress import fastprogress
+
+        fastprogress.NO_BAR = True

@@ -1,0 +1,171 @@
+"""The learner for fastai 2 (tested with 2.8.12 on torch 2.14.1)."""
+
+import importlib.util
+import sys
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Optional, Tuple
+
+import torch
+
+from stages.records import Epoch
+from stages.workload import learners, networks
+from stages.workload.clocks import EpochTimer, synchronised_clock
+from stages.workload.learners import Job, Learner, Prediction
+
+
+def find() -> Optional[Learner]:
+    """The learner, if this major version is what is installed."""
+    if importlib.util.find_spec("fastai") is None or importlib.util.find_spec("fastai.learner") is None:
+        return None
+    return Fastai2()
+
+
+class Fastai2(Learner):
+    @property
+    def version(self) -> str:
+        import fastai
+
+        return fastai.__version__
+
+    def unsupported(self, precision: str) -> Optional[str]:
+        return None  # fp16 on a GPU, bfloat16 on a CPU
+
+    def import_fastai(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # fastai's use of torch.jit.script is not the user's affair
+            importlib.import_module("fastai.vision.all")
+
+    def prepare(self, job: Job) -> None:
+        from fastai.vision import all as vision
+
+        learners.seed_everything(job.seed)
+        body = networks.body(job.recipe.arch, job.weights)
+        block = vision.DataBlock(
+            blocks=(vision.ImageBlock, vision.CategoryBlock(vocab=job.classes)),
+            splitter=lambda items: (job.train, job.valid),
+            get_y=vision.parent_label,
+            item_tfms=vision.Resize(job.recipe.size),
+            batch_tfms=[*vision.aug_transforms(), vision.Normalize.from_stats(*body.stats)],
+        )
+        loaders = block.dataloaders(
+            job.photos, bs=job.batch_size, num_workers=job.recipe.workers, device=vision.default_device()
+        )
+        self._job = job
+        # What vision_learner does, which takes architectures by name only and ignores `cut` (2.8.12).
+        features = vision.num_features_model(body.layers)
+        self._learner = vision.Learner(
+            loaders,
+            vision.add_head(body.layers, features, len(job.classes)),
+            splitter=lambda model: [
+                vision.params(part) for part in (model[0][: body.split], model[0][body.split :], model[1])
+            ],
+            metrics=vision.accuracy,
+        )
+        if job.recipe.channels_last:
+            self._learner.model.to(memory_format=torch.channels_last)
+        if not sys.stdout.isatty():  # in a log, progress bars are thousands of lines; the timer prints one per epoch
+            self._learner.remove_cb(vision.ProgressCallback)
+            self._learner.logger = vision.noop
+
+    def algorithm(self) -> str:
+        if self._job.precision == "fp32":
+            return "fp32"
+        if torch.cuda.is_available():
+            return "autocast to float16, dynamic loss scale"
+        return "autocast to bfloat16"
+
+    def memory_format(self) -> str:
+        return "channels_last" if self._job.recipe.channels_last else "contiguous"
+
+    def device(self) -> str:
+        return learners.device_name()
+
+    def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
+        timer = EpochTimer(phase)
+        recipe = self._job.recipe
+        if phase == "frozen":
+            self._learner.freeze()
+            epochs, rates = recipe.frozen_epochs, slice(recipe.frozen_learning_rate)
+        else:
+            self._learner.unfreeze()
+            epochs, rates = recipe.unfrozen_epochs, slice(*recipe.unfrozen_learning_rates)
+        self._learner.fit_one_cycle(
+            epochs,
+            rates,
+            div=learners.DIV_FACTOR,
+            div_final=learners.FINAL_DIV,
+            pct_start=self._job.warm_up_share(phase),
+            moms=(learners.MOMENTUMS[0], learners.MOMENTUMS[1], learners.MOMENTUMS[0]),
+            cbs=[_timing(timer), *self._precision_callbacks()],
+        )
+        return tuple(timer.epochs)
+
+    def _precision_callbacks(self) -> list:
+        if self._job.precision == "fp32":
+            return []
+        if torch.cuda.is_available():
+            from fastai.callback.fp16 import MixedPrecision
+
+            return [MixedPrecision()]
+        return [_cpu_mixed_precision()]
+
+    def predict(self, tta: bool) -> Prediction:
+        began = synchronised_clock()
+        if tta:
+            probabilities, labels = self._learner.tta(n=learners.TTA_PASSES, beta=learners.TTA_BETA)
+        else:
+            probabilities, labels = self._learner.get_preds()
+        return Prediction(probabilities.tolist(), labels.tolist(), synchronised_clock() - began)
+
+    def save(self, path: Path) -> None:
+        torch.save(self._learner.model.state_dict(), str(path))
+
+    def load(self, path: Path) -> None:
+        self._learner.model.load_state_dict(torch.load(str(path), map_location=self._learner.dls.device))
+
+
+def _timing(timer: EpochTimer):
+    from fastai.callback.core import Callback
+
+    class Timing(Callback):
+        """Just after fastai's own recorder (order 50), so that both see the same epoch."""
+
+        order = 51
+
+        def before_epoch(self) -> None:
+            timer.begin()
+
+        def after_train(self) -> None:
+            timer.trained()
+
+        def after_epoch(self) -> None:
+            images = len(self.dls.train) * self.dls.train.bs
+            train_loss, valid_loss, accuracy = self.recorder.values[-1]
+            timer.end(images, float(train_loss), float(valid_loss), float(accuracy))
+
+    return Timing()
+
+
+def _cpu_mixed_precision():
+    """fastai's MixedPrecision names 'cuda' and would leave a CPU at fp32 without a word."""
+    from fastai.callback.core import Callback
+    from fastai.torch_core import to_float
+
+    class CpuMixedPrecision(Callback):
+        """Forward pass and loss under bfloat16 autocast; no loss scale, since bfloat16 has the range of fp32."""
+
+        order = 10
+
+        def before_batch(self) -> None:
+            self.contexts = ExitStack()
+            self.contexts.enter_context(torch.autocast("cpu", dtype=torch.bfloat16))
+
+        def after_pred(self) -> None:
+            self.learn.pred = to_float(self.pred)
+
+        def after_loss(self) -> None:
+            self.contexts.close()
+
+    return CpuMixedPrecision()
