@@ -22,6 +22,11 @@ SCHEMA_VERSION = 1
 PRECISIONS = ("fp32", "mixed")
 STATUSES = ("ok", "failed", "unsupported")
 PHASES = ("frozen", "unfrozen")
+# Of a setting: a cell's statuses, and 'partial' (some repeats ran whole), 'refused' (the result is of other params) and
+# 'missing' (no result).
+SETTING_STATUSES = (*STATUSES, "partial", "refused", "missing")
+# In total time against the baseline. 'faster' and 'slower': in every one of at least two repeats.
+OUTCOMES = ("baseline", "faster", "slower", "undecided", "not compared")
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "tf_efficientnet_lite0")
 
 MANIFEST_PATH = Path("data/manifest.json")
@@ -32,6 +37,7 @@ DATASET_PATH = Path("metrics/dataset.json")
 COMPARISON_PATH = Path("metrics/comparison.json")
 SCORECARD_PATH = Path("metrics/scorecard.json")
 CURVES_PATH = Path("metrics/curves.csv")
+REPORT_PATH = Path("reports/faceoff.md")
 
 Record = TypeVar("Record")
 
@@ -296,6 +302,54 @@ class EvaluateResult:
 
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """One figure of one setting, over the repeats that ran whole."""
+
+    samples: Dict[str, float]  # repeat: value, raw
+    mean: float
+    spread: Optional[float]  # sample standard deviation; None with one sample
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """One figure of one setting divided by the baseline's of the same repeat."""
+
+    pairs: Dict[str, float]  # repeat: quotient
+    mean: float  # geometric
+    lowest: Optional[float]  # None with one pair, which has no spread
+    highest: Optional[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class SettingFigures:
+    """What came out of one setting, and how it compares with the baseline."""
+
+    setting: str
+    status: str  # of SETTING_STATUSES
+    reasons: Dict[str, str]  # repeat that gave no figures: its status and why
+    devices: Tuple[str, ...]  # that the repeats ran on: 'cpu', or the name of a GPU
+    algorithms: Tuple[str, ...]  # what the precision was, in the repeats that say so
+    figures: Dict[str, Summary]
+    ratios: Dict[str, Ratio]
+    outcome: str  # of OUTCOMES
+
+    def __post_init__(self) -> None:
+        check("status", self.status, self.status in SETTING_STATUSES, "one of " + ", ".join(SETTING_STATUSES))
+        check("outcome", self.outcome, self.outcome in OUTCOMES, "one of " + ", ".join(OUTCOMES))
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """metrics/comparison.json: every setting of params.yaml, figures of what ran whole, ratios to the baseline."""
+
+    baseline: str
+    recipe: Recipe
+    dataset_sha256: str
+    cpu: Optional[str]  # of the machine that compares
+    settings: Tuple[SettingFigures, ...]
 
 
 def _check_status(status: str, reason: Optional[str]) -> None:

@@ -5,13 +5,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from stages.errors import FaceoffError
+from stages.harness.presets import merged, round_trip
 from stages.records import PRECISIONS, Cell, Recipe, check, decode
 
 PARAMS_PATH = Path("params.yaml")
 DOCKER_DIR = Path("docker")
+PRESETS_DIR = Path("presets")
 SOURCES = ("synthetic", "folder", "kaggle", "fastai")
 GPU_CHOICES = ("auto", "all", "none")
 
@@ -115,15 +118,57 @@ def size_bytes(text: str) -> int:
 def load(root: Path = Path()) -> Params:
     """Read and check params.yaml under `root`. Raises RecordError or FaceoffError with one line that names the key."""
     path = root / PARAMS_PATH
-    try:
-        document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FaceoffError(f"{path}: missing; run from the top of the checkout") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise FaceoffError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    params: Params = decode(Params, document, str(path))
+    return parse(_read(path), str(path), root)
+
+
+def parse(text: str, where: str, root: Path = Path()) -> Params:
+    """Check the text of a params.yaml; `where` names it in messages. Raises as `load` does."""
+    params: Params = decode(Params, _document(text, where), where)
     for name in params.images:
         folder = root / DOCKER_DIR / name
-        known = sorted(each.name for each in (root / DOCKER_DIR).glob("*/"))
-        check(f"{path}: images", name, (folder / "image.yaml").is_file(), f"a folder of docker/ ({', '.join(known)})")
+        known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
+        check(f"{where}: images", name, (folder / "image.yaml").is_file(), f"a folder of docker/ ({', '.join(known)})")
     return params
+
+
+def with_preset(name: str, root: Path = Path()) -> str:
+    """The text of params.yaml with presets/<name>.yaml laid over it, checked. Raises as `load` does; writes nothing."""
+    known = sorted(path.stem for path in (root / PRESETS_DIR).glob("*.yaml"))
+    if name not in known:
+        raise FaceoffError(f"no preset {name!r}; presets/ has {', '.join(known)}")
+    params_path, preset_path = root / PARAMS_PATH, root / PRESETS_DIR / f"{name}.yaml"
+    text, preset = _read(params_path), _read(preset_path)
+    _document(text, str(params_path))
+    _document(preset, str(preset_path))
+    result = merged(text, round_trip().load(preset))
+    parse(result, f"{params_path} with {preset_path}", root)
+    return result
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FaceoffError(f"{path}: missing; run from the top of the checkout") from None
+    except (OSError, ValueError) as error:
+        raise FaceoffError(f"{path}: not readable: {error}") from None
+
+
+def _document(text: str, where: str) -> dict[str, Any]:
+    """By the rules of YAML 1.1, as PyYAML reads it inside images, and without keys that occur twice."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.version = (1, 1)
+    try:
+        document = yaml.load(text)
+    except YAMLError as error:
+        raise FaceoffError(f"{where}: not readable as YAML: {_first_words(error)}") from None
+    if not isinstance(document, dict):
+        raise FaceoffError(f"{where}: expected keys with values, found {document!r}")
+    return document
+
+
+def _first_words(error: YAMLError) -> str:
+    """The problem and its place: ruamel's own text goes over ten lines."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return " ".join(str(problem or error).split()) + place

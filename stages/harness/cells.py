@@ -1,0 +1,78 @@
+"""Reads the results of the matrix: what of params.yaml ran whole, and why the rest did not."""
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path
+
+from stages import records
+from stages.harness.params import Params
+from stages.records import Cell, EvaluateResult, Recipe, RecordError, TrainResult
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One cell. Both records are there exactly where the status is 'ok'."""
+
+    cell: Cell
+    status: str  # 'ok', 'failed', 'unsupported', 'refused' or 'missing'
+    reason: str | None
+    train: TrainResult | None = None
+    evaluate: EvaluateResult | None = None
+
+
+def read_all(params: Params) -> list[Result]:
+    """Every cell of params.yaml, and no other result that lies in metrics/. Raises RecordError without a data set."""
+    dataset = records.read(records.DATASET_PATH, records.Dataset)
+    return [read(cell, params.recipe, dataset.sha256) for cell in params.cells()]
+
+
+def read(cell: Cell, recipe: Recipe, dataset_sha256: str) -> Result:
+    """One cell; a result that isn't of this cell, recipe and data set is refused with the reason."""
+    for path in (cell.train_path, cell.evaluate_path):
+        if not path.exists():
+            return Result(cell, "missing", f"{path} was not written")
+    try:
+        train = records.read(cell.train_path, TrainResult)
+        _check_train(train, cell, recipe, dataset_sha256)
+        evaluate = records.read(cell.evaluate_path, EvaluateResult)
+        _check_evaluate(evaluate, cell, train)
+    except RecordError as error:
+        return Result(cell, "refused", str(error))
+    for record in (train, evaluate):
+        if record.status != "ok":
+            return Result(cell, record.status, record.reason)
+    return Result(cell, "ok", None, train, evaluate)
+
+
+def _check_train(train: TrainResult, cell: Cell, recipe: Recipe, dataset_sha256: str) -> None:
+    path = cell.train_path
+    _check_cell(path, train.cell, cell)
+    for field in dataclasses.fields(Recipe):
+        was, now = getattr(train.recipe, field.name), getattr(recipe, field.name)
+        _check(path, was == now, f"measured with recipe.{field.name} {was}, now {now}")
+    _check(path, train.dataset_sha256 == dataset_sha256, "measured on another data set")
+    epochs, planned = len(train.epochs), recipe.frozen_epochs + recipe.unfrozen_epochs
+    _check(path, train.status != "ok" or epochs == planned, f"'ok' with {epochs} of {planned} epochs")
+
+
+def _check_evaluate(evaluate: EvaluateResult, cell: Cell, train: TrainResult) -> None:
+    path = cell.evaluate_path
+    _check_cell(path, evaluate.cell, cell)
+    older = _moment(path, evaluate.started_at) < _moment(cell.train_path, train.started_at)
+    _check(path, not older, f"older than the training in {cell.train_path}")
+
+
+def _moment(path: Path, text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise RecordError(f"{path}: started_at: expected a time in ISO 8601, found {text!r}") from None
+
+
+def _check_cell(path: Path, found: Cell, cell: Cell) -> None:
+    _check(path, found == cell, f"is of {found.setting}, repeat {found.repeat}")
+
+
+def _check(path: Path, holds: bool, problem: str) -> None:
+    if not holds:
+        raise RecordError(f"{path}: {problem}; measure again with `dvc repro`")

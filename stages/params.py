@@ -1,0 +1,24 @@
+"""Check params.yaml before anything is downloaded or built; with --preset, lay presets/NAME.yaml over it first.
+
+python -m stages.params [--preset NAME]
+"""
+
+import argparse
+
+from stages import records
+from stages.errors import run_entry
+from stages.harness import params
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", metavar="NAME", help="a file of presets/, without .yaml")
+    preset = parser.parse_args().preset
+    if preset is not None:
+        records.write_text(params.PARAMS_PATH, params.with_preset(preset))
+    params.load()
+    return 0
+
+
+if __name__ == "__main__":
+    run_entry(main)

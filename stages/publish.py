@@ -1,0 +1,52 @@
+"""Record one DVC experiment per image, for `dvc metrics diff IMAGE IMAGE`, and show the table: what `make repro` ends
+with.
+
+    python -m stages.publish
+"""
+
+import sys
+
+from rich.console import Console
+
+from stages import records
+from stages.errors import FaceoffError, run_entry
+from stages.harness import cells, experiments, params, scorecard, table
+from stages.harness.presets import merged
+
+TRACKED = ("metrics", "dvc.lock", "params.yaml")
+
+
+def main() -> int:
+    wanted = params.load()
+    compared = records.read(records.COMPARISON_PATH, records.Comparison)
+    results = cells.read_all(wanted)
+    console = Console()
+    table.show(compared, console)
+    lines = [f"Results: metrics/, and as a page {records.REPORT_PATH}."]
+    try:
+        for image in wanted.images:
+            publish(image, results)
+        lines.append(table.how_to_diff(wanted.images))
+    except FaceoffError as error:
+        lines.append(f"No DVC experiments, so no `dvc metrics diff` of images: {error}.")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return 0
+
+
+def publish(image: str, results: list[cells.Result]) -> None:
+    """Record the image's experiment, and warn of what hides it."""
+    card, curves = scorecard.of_image(results, image)
+    files = {
+        params.PARAMS_PATH: merged(params.PARAMS_PATH.read_text(encoding="utf-8"), {"image": image}),
+        records.SCORECARD_PATH: card,
+        records.CURVES_PATH: curves,
+    }
+    experiments.publish(image, files, TRACKED)
+    hidden = experiments.hidden_by(image)
+    if hidden:
+        print(f"faceoff: {hidden} hides the experiment {image} from `dvc metrics diff`: rename it", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_entry(main)
