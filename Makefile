@@ -1,35 +1,61 @@
-# make repro                 set up .venv and run the face-off of params.yaml
-# make repro PRESET=article  lay a preset of presets/ over params.yaml first
-# make test                  set up .venv and run the checks and tests
+# make repro                 set up .venv and run the face-off that params.yaml describes
+# make repro PRESET=article  lay presets/article.yaml over params.yaml first
+# make test                  set up .venv and run the checks and the tests
+# make lint                  the checks alone
+#
+# PYTHON=python3.12 names another Python to set up with (3.11 or newer).
+
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --no-deps
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: repro test lint
+.PHONY: help repro test lint
 .DELETE_ON_ERROR:
 
+help:
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
+
 repro: $(VENV)/host.stamp
-	@python -m stages.params $(if $(PRESET),--preset $(PRESET))
+	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
 	@dvc repro
 	@python -m stages.publish
 
+test: lint
+	@python -m pytest
+
+lint: $(VENV)/tests.stamp
+	@ruff check --quiet .
+	@ruff format --quiet --check .
+	@mypy
+	@lint-imports
+	@vermin --quiet --target=3.7- --violations stages/workload stages/records.py stages/errors.py
+	@hadolint docker/Dockerfile
+	@zizmor --offline --quiet --persona pedantic .github
+	@.ci/lint
+
+# A stamp is touched when its step is through, so that an interrupted set-up goes on with the next make.
+
 $(VENV)/host.stamp: docker/host/requirements.lock
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "faceoff needs Python 3.11 or newer; name one: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@command -v $(PYTHON) >/dev/null || { echo "faceoff: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	@echo "faceoff: setting up .venv; this downloads about 3 GB (torch and its CUDA libraries) and takes minutes, once"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) -r $<
 	@touch $@
 
 $(VENV)/tests.stamp: tests/requirements.lock $(VENV)/host.stamp
-	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@echo "faceoff: adding what the tests need"
+	@$(PIP) -r $<
 	@touch $@
 
-lint: $(VENV)/tests.stamp
-	ruff check .
-	ruff format --check .
-	mypy
-	lint-imports
-	vermin --quiet --target=3.7- --violations stages/workload stages/records.py stages/errors.py
-
-test: lint
-	python -m pytest
+define CHECK_PYTHON
+import sys
+if sys.version_info < (3, 11):
+    sys.exit('faceoff needs Python 3.11 or newer and found %d.%d; name one: make PYTHON=python3.11 ...' % sys.version_info[:2])
+import importlib.util
+if not importlib.util.find_spec('ensurepip'):
+    sys.exit('faceoff: this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv')
+endef
+export CHECK_PYTHON
