@@ -140,4 +140,9 @@ def quiet_unless_terminal() -> None:
     if not sys.stdout.isatty():
         from fastprogress import fastprogress
 
-        fastprogress.NO_BAR = True
+        # Its NO_BAR still prints a table and a character per bar; what it calls by these names prints everything.
+        fastprogress.print = fastprogress.WRITER_FN = say_nothing
+
+
+def say_nothing(*args: object, **kwargs: object) -> None:
+    pass

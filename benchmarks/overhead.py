@@ -1,0 +1,113 @@
+"""What faceoff adds to training: its epoch times against a plain fastai script's, and a cell's time around its epochs.
+
+python -m benchmarks.overhead [IMAGE] [--rounds N]
+
+Runs a plain script and a cell in turn, in one image and on the same photos, and prints the ratio of their epoch times
+pair by pair; the plain script's are what fastai's own recorder reports. Takes minutes; wants an idle machine.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from stages.errors import run_entry
+from stages.records import Cell, TrainResult, read
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE, BATCH_SIZE, FROZEN_EPOCHS, UNFROZEN_EPOCHS = 96, 16, 1, 2
+
+
+@dataclass(frozen=True)
+class Round:
+    """A plain run and a cell, one after the other."""
+
+    plain_seconds: list[float]  # per epoch, as fastai's recorder reports them
+    cell_seconds: list[float]  # per epoch, as faceoff reports them
+    around_seconds: float  # of the cell's process, beside its epochs and the import of fastai
+
+    @property
+    def ratio(self) -> float:
+        """Cell to plain, over all epochs."""
+        return sum(self.cell_seconds) / sum(self.plain_seconds)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Epoch times and wall time of a cell beside a plain fastai script's.")
+    parser.add_argument("image", nargs="?", default="host")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    with working_copy(arguments.image) as folder:
+        rounds = [run_round(folder, arguments.image, repeat) for repeat in range(1, arguments.rounds + 1)]
+    ratios = [each.ratio for each in rounds]
+    around = [each.around_seconds for each in rounds]
+    print(f"image {arguments.image}, {arguments.rounds} rounds, {FROZEN_EPOCHS + UNFROZEN_EPOCHS} epochs each")
+    print(f"epoch time, cell / plain script: {spread(ratios, '.4f')}")
+    print(f"cell's wall time beside epochs and import, s: {spread(around, '.2f')}")
+    return 0
+
+
+def spread(values: list[float], form: str) -> str:
+    low, median, high = (format(each, form) for each in (min(values), statistics.median(values), max(values)))
+    return f"median {median} (min {low}, max {high})"
+
+
+def run_round(folder: Path, image: str, repeat: int) -> Round:
+    numbers = [str(each) for each in (SIZE, BATCH_SIZE, FROZEN_EPOCHS, UNFROZEN_EPOCHS)]
+    source = (ROOT / "benchmarks/plain_fastai.py").read_text(encoding="utf-8")
+    output = folder / "models/plain.json"
+    inside(folder, image, ["python", "-c", source, str(output), *numbers])
+    cell = Cell(image, "fp32", BATCH_SIZE, repeat)
+    place = ["--image", image, "--precision", "fp32", "--batch-size", str(BATCH_SIZE), "--repeat", str(repeat)]
+    wall_seconds = inside(folder, image, ["python", "-m", "stages.train", *place])
+    result = read(folder / cell.train_path, TrainResult)
+    cell_seconds = [epoch.epoch_seconds for epoch in result.epochs]
+    assert result.import_seconds is not None, result.reason  # noqa: S101 - fp32 is never 'unsupported'
+    around_seconds = wall_seconds - sum(cell_seconds) - result.import_seconds
+    done = Round(json.loads(output.read_text()), cell_seconds, around_seconds)
+    print(f"round {repeat}: ratio {done.ratio:.4f}, {done.around_seconds:.2f} s around the epochs", flush=True)
+    return done
+
+
+def inside(folder: Path, image: str, command: list[str]) -> float:
+    """Run the command in the image, from `folder`; the seconds that it took, containers's start included."""
+    began = time.perf_counter()
+    whole = [sys.executable, "-m", "stages.inside", image, "--", *command]
+    done = subprocess.run(whole, cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{done.stdout}{done.stderr}\nbenchmarks/overhead: the command above ended with {done.returncode}")
+    return time.perf_counter() - began
+
+
+@contextmanager
+def working_copy(image: str) -> Iterator[Path]:
+    """A folder with this checkout's stages, drawn photos and the image's record; nothing of the checkout changes."""
+    with tempfile.TemporaryDirectory(prefix="faceoff-overhead-") as name:
+        folder = Path(name)
+        for part in ("stages", "docker"):
+            shutil.copytree(ROOT / part, folder / part)
+        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        params |= {"image": image, "images": [image], "batch_sizes": [BATCH_SIZE]}
+        params["compare"]["baseline"] = f"{image}/fp32-bs{BATCH_SIZE}"
+        params["dataset"] |= {"source": "synthetic", "train_photos": 480, "valid_photos": 96}
+        params["recipe"] |= {"arch": "resnet18", "pretrained": False, "size": SIZE, "channels_last": False}
+        params["recipe"] |= {"frozen_epochs": FROZEN_EPOCHS, "unfrozen_epochs": UNFROZEN_EPOCHS, "workers": 2}
+        (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+        for stage in (["download"], ["image", image]):
+            subprocess.run([sys.executable, "-m", f"stages.{stage[0]}", *stage[1:]], cwd=folder, check=True)
+        (folder / "models").mkdir(exist_ok=True)
+        yield folder
+
+
+if __name__ == "__main__":
+    run_entry(main)
