@@ -1,0 +1,206 @@
+"""docker/<image>/: what an image is made of, how it is made, and the check that it holds what it should."""
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages import records
+from stages.errors import FaceoffError
+from stages.harness.jobs import Engine, Mount, Show, checkout_mounts, container_job, run_on_host
+from stages.harness.params import DOCKER_DIR, IMAGE_NAME, ContainerParams
+
+DOCKERFILE = DOCKER_DIR / "Dockerfile"
+BASE_VARIABLE = "FACEOFF_BASE_IMAGE"
+NETWORK_VARIABLE = "FACEOFF_BUILD_NETWORK"
+PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+CERTIFICATE = "ca.pem"
+CHECK_CONTAINER = ContainerParams(gpus="none", shm_size="64m", memory=None, cpus=None, base_images={})
+
+
+@dataclasses.dataclass(frozen=True)
+class Build:
+    """What docker/Dockerfile is built with. Files are named from the top of the checkout."""
+
+    base: str
+    packages: str  # lock of everything but torch
+    torch: str  # requirements file with torch's wheels
+
+
+@dataclasses.dataclass(frozen=True)
+class Expects:
+    """What the check must find; None: not checked. '10.0' is met by '10.0.130', '1.2.0' by '1.2.0+cu92'."""
+
+    python: str | None = None
+    torch: str | None = None
+    cuda: str | None = None  # 'none' for a build without CUDA
+    cudnn: int | None = None
+    fastai: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """docker/<image>/image.yaml: exactly one of `build`, `pull` and `run`, and what is expected of it."""
+
+    build: Build | None = None
+    pull: str | None = None  # reference of a ready-made image
+    run: str | None = None  # 'host': no container
+    expects: Expects = Expects()
+    compute_capabilities: tuple[str, str] | None = None  # lowest and highest that its torch was compiled for
+
+    def __post_init__(self) -> None:
+        ways = [name for name in ("build", "pull", "run") if getattr(self, name) is not None]
+        records.check("build, pull, run", ways, len(ways) == 1, "exactly one of them")
+        records.check("run", self.run, self.run in (None, "host"), "'host'")
+
+    @property
+    def on_host(self) -> bool:
+        return self.run is not None
+
+
+def load(name: str, root: Path) -> Definition:
+    """Read docker/<name>/image.yaml. Raises FaceoffError or RecordError that names the file and the key."""
+    path = DOCKER_DIR / name / "image.yaml"
+    if not IMAGE_NAME.fullmatch(name) or not (root / path).is_file():
+        known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
+        raise FaceoffError(f"no image '{name}': expected a folder of docker/ ({', '.join(known)})")
+    try:
+        document: Any = yaml.safe_load((root / path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise FaceoffError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    definition: Definition = records.decode(Definition, document, str(path))
+    return definition
+
+
+def make(
+    name: str, definition: Definition, root: Path, container: ContainerParams, engine: Engine, show: Show
+) -> records.Image:
+    """Build or pull the image unless the engine has it, check it, and say what it is."""
+    if definition.build is not None:
+        reference, base = _build(name, definition.build, root, container, engine, show)
+    else:
+        reference, base = str(definition.pull), None
+        if engine.find(reference) is None:
+            engine.pull(reference, show)
+    found = engine.find(reference)
+    if found is None:
+        raise FaceoffError(f"image {name}: the engine made {reference} and then lost it; run the stage again")
+    contents = read_contents(reference, root, engine)
+    check(name, definition.expects, contents)
+    return records.Image(name, reference, found.image_id, found.size_bytes, base, contents)
+
+
+def find_host(name: str, definition: Definition, root: Path) -> records.Image:
+    """The same for an image that runs without a container."""
+    with _scratch(root) as folder:
+        output = Path(folder) / "contents.json"
+        outcome = run_on_host(_contents_command(output))
+        contents = _contents(outcome.exit_code, output)
+    check(name, definition.expects, contents)
+    return records.Image(name, None, None, None, None, contents)
+
+
+def _build(
+    name: str, build: Build, root: Path, container: ContainerParams, engine: Engine, show: Show
+) -> tuple[str, str]:
+    base = container.base_images.get(name) or os.environ.get(BASE_VARIABLE) or build.base
+    if engine.find(base) is None:
+        engine.pull(base, show)
+    files = {
+        "Dockerfile": _read(root / DOCKERFILE),
+        "packages.lock": _read(root / build.packages),
+        "torch.txt": _read(root / build.torch),
+    }
+    found = engine.find(base)
+    tag = f"faceoff/{name}:{_digest(files, found.image_id if found else base)}"
+    if engine.find(tag) is None:
+        arguments = {"BASE": base, **_passed_on()}
+        certificate = os.environ.get("PIP_CERT")
+        if certificate:
+            files[CERTIFICATE] = _read(Path(certificate))
+            arguments["PIP_CERT"] = f"/install/{CERTIFICATE}"
+        engine.build(files, tag, arguments, os.environ.get(NETWORK_VARIABLE), show)
+    return tag, base
+
+
+def _passed_on() -> dict[str, str]:
+    names = [each for name in PASSED_ON for each in (name, name.lower())]
+    return {name: os.environ[name] for name in names if os.environ.get(name)}
+
+
+def _digest(files: Mapping[str, bytes], base_id: str) -> str:
+    """12 hexadecimal digits for all that goes into an image."""
+    digest = hashlib.sha256(base_id.encode())
+    for name, content in sorted(files.items()):
+        digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
+    return digest.hexdigest()[:12]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FaceoffError(f"{path}: not readable: {error.strerror}") from None
+
+
+def run(name: str, command: tuple[str, ...], root: Path, container: ContainerParams, engine: Engine) -> int:
+    """Run the command in the image that the image stage made; its exit code."""
+    reference = str(records.read(root / records.image_path(name), records.Image).reference)
+    if engine.find(reference) is None:
+        raise FaceoffError(f"image {name}: {reference} is not here any more; make it: dvc repro -s -f image@{name}")
+    labels = {"faceoff": "inside", "faceoff.image": name, "faceoff.pid": str(os.getpid())}
+    job = container_job(reference, command, root, checkout_mounts(root), container, labels)
+    outcome = engine.run(job)
+    if outcome.out_of_memory and outcome.exit_code != 0:
+        limit = f"its limit is container.memory, {container.memory}" if container.memory else "the machine has no more"
+        raise FaceoffError(f"image {name}: the command ran out of memory; {limit}", outcome.exit_code)
+    return outcome.exit_code
+
+
+def read_contents(reference: str, root: Path, engine: Engine) -> records.Contents:
+    """What the image holds, read inside it."""
+    with _scratch(root) as folder:
+        output = Path(folder) / "contents.json"
+        stages = root / "stages"
+        mounts = (Mount(stages.resolve(), stages, True), Mount(Path(folder), Path(folder), False))
+        job = container_job(reference, _contents_command(output), root, mounts, CHECK_CONTAINER, {"faceoff": "check"})
+        return _contents(engine.run(job).exit_code, output)
+
+
+def _scratch(root: Path) -> tempfile.TemporaryDirectory[str]:
+    # In the checkout, since an engine may see another /tmp (Docker from snap does); models/ is not in git.
+    (root / "models").mkdir(exist_ok=True)
+    return tempfile.TemporaryDirectory(prefix=".check-", dir=root / "models")
+
+
+def _contents_command(output: Path) -> tuple[str, ...]:
+    return ("python", "-m", "stages.workload.contents", "--output", str(output))
+
+
+def _contents(exit_code: int, output: Path) -> records.Contents:
+    if exit_code != 0:
+        raise FaceoffError(f"the check inside the image ended with {exit_code}; its own words are above")
+    return records.read(output, records.Contents)
+
+
+def check(name: str, expects: Expects, contents: records.Contents) -> None:
+    """Raise FaceoffError, naming all that differs, unless the image holds what its image.yaml expects."""
+    wrong = []
+    for key, expected in dataclasses.asdict(expects).items():
+        found = str(getattr(contents, key)).lower()
+        if expected is not None and not _meets(found, str(expected)):
+            wrong.append(f"{key} {expected} expected, {found} found")
+    if wrong:
+        raise FaceoffError(
+            f"image {name} does not hold what docker/{name}/image.yaml expects: {'; '.join(wrong)}; "
+            "mend its torch.txt or packages, or what it expects"
+        )
+
+
+def _meets(found: str, expected: str) -> bool:
+    return found == expected or found.startswith((expected + ".", expected + "+"))

@@ -1,0 +1,204 @@
+"""What is run for an image, where it may read and write, and how it is stopped: the same for a container and the host.
+
+Engine      builds, pulls, finds images and runs jobs in them; engine.DockerEngine is the real one
+Job         one command with all that it may use
+run_on_host the same command without a container
+"""
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from stages.errors import FaceoffError
+from stages.harness.params import ContainerParams, size_bytes
+
+READ_ONLY = ("stages", "params.yaml", "data")
+WRITABLE = ("metrics", "models")
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SECONDS = 5  # from asking a job to end to killing it
+PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+
+Show = Callable[[str], None]  # takes a line of a build's or pull's output
+
+
+class Stopped(BaseException):
+    """A signal asked this process to end. Not an Exception, so that no handler on the way takes it for a failure."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    source: Path  # on the host, without symbolic links
+    target: Path  # in the container
+    read_only: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One command and what it may use. Everything else (network, other files, privileges) it may not."""
+
+    reference: str  # of the image
+    command: tuple[str, ...]
+    directory: Path
+    mounts: tuple[Mount, ...]
+    environment: Mapping[str, str]
+    user: str  # uid:gid, who owns what it writes
+    gpus: bool
+    shm_bytes: int
+    memory_bytes: int | None
+    cpus: float | None
+    tty: bool
+    labels: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    exit_code: int
+    out_of_memory: bool  # the kernel killed a process of it for using more than its limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An image that the engine has."""
+
+    image_id: str
+    size_bytes: int
+
+
+class Engine(Protocol):
+    """What faceoff needs of a container engine. Every method raises FaceoffError in one line."""
+
+    def find(self, reference: str) -> Found | None:
+        """The image of that name, if it is here."""
+
+    def pull(self, reference: str, show: Show) -> None: ...
+
+    def build(
+        self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
+    ) -> None:
+        """Build `files`, one of them the Dockerfile, as `tag`."""
+
+    def run(self, job: Job) -> Outcome:
+        """Run the job, its output going to this process's as it comes. Nothing of it is left, however this ends."""
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """Within, the first SIGINT, SIGTERM or SIGHUP raises Stopped; later ones are ignored, so that cleaning up ends."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {each: signal.signal(each, stop) for each in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def container_job(
+    reference: str,
+    command: tuple[str, ...],
+    root: Path,
+    mounts: tuple[Mount, ...],
+    container: ContainerParams,
+    labels: Mapping[str, str],
+) -> Job:
+    """The job that runs `command` at `root`, the checkout's absolute path, in an image."""
+    return Job(
+        reference=reference,
+        command=command,
+        directory=root,
+        mounts=mounts,
+        environment=_container_environment(),
+        user=f"{os.getuid()}:{os.getgid()}",
+        gpus=_wants_gpus(container.gpus),
+        shm_bytes=size_bytes(container.shm_size),
+        memory_bytes=None if container.memory is None else size_bytes(container.memory),
+        cpus=container.cpus,
+        tty=sys.stdout.isatty(),
+        labels=labels,
+    )
+
+
+def checkout_mounts(root: Path) -> tuple[Mount, ...]:
+    """Code and data to read, metrics and models to write, each at the path that it has on the host."""
+    for name in WRITABLE:
+        (root / name).mkdir(exist_ok=True)
+    mounts = [Mount((root / name).resolve(), root / name, True) for name in READ_ONLY if (root / name).exists()]
+    mounts += [Mount((root / name).resolve(), root / name, False) for name in WRITABLE]
+    return (*mounts, *_linked_mounts(root / "data"))
+
+
+def _container_environment() -> dict[str, str]:
+    # The caller's uid has no name in the image: torch asks for one, and it can write nowhere but in /tmp.
+    environment = {**PYTHON_ENVIRONMENT, "HOME": "/tmp", "USER": "faceoff", "LOGNAME": "faceoff"}  # noqa: S108
+    environment["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+    if sys.stdout.isatty():
+        environment["TERM"] = os.environ.get("TERM", "xterm")
+    return environment
+
+
+def _linked_mounts(data: Path) -> list[Mount]:
+    """Mounts, read-only, for the folders that symbolic links in `data` lead to, at the path that the link says."""
+    targets: dict[Path, Path] = {}
+    for folder, folders, files in os.walk(data):
+        for link in (Path(folder, name) for name in (*folders, *files)):
+            if link.is_symlink():
+                said = Path(os.path.normpath(link.parent / link.readlink()))
+                said = said if said.is_dir() else said.parent
+                if said.is_dir() and data not in (said, *said.parents):
+                    targets[said] = said.resolve()
+    return [Mount(source, target, True) for target, source in sorted(targets.items())]
+
+
+def _wants_gpus(choice: str) -> bool:
+    """Whether to ask the engine for GPUs; for 'auto' where the host has an NVIDIA driver, be it Linux's or WSL's."""
+    present = any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
+    if choice == "all" and not present:
+        raise FaceoffError(
+            "container.gpus is 'all', but this machine has no NVIDIA GPU with a loaded driver (no /dev/nvidiactl): "
+            "install the driver, or set container.gpus: auto in params.yaml to run on the CPU"
+        )
+    return choice != "none" and present
+
+
+def run_on_host(command: tuple[str, ...]) -> Outcome:
+    """Run the command without a container: same output, exit codes and signals, no limits. Leaves no process behind."""
+    environment = {**os.environ, **PYTHON_ENVIRONMENT}
+    environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
+    program = sys.executable if command[0] == "python" else command[0]
+    try:
+        # A group of its own: a Ctrl-C reaches the job through us, once, and its loaders end with it.
+        process = subprocess.Popen((program, *command[1:]), env=environment, stdin=subprocess.DEVNULL, process_group=0)
+    except OSError as error:
+        raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
+    try:
+        code = process.wait()
+    finally:
+        _end_group(process)
+    return Outcome(code if code >= 0 else 128 - code, False)
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End what is left of the process's group: ask, wait, kill."""
+    with contextlib.suppress(ProcessLookupError):
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

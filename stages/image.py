@@ -1,0 +1,38 @@
+"""Stage `image`: build or pull the image unless it is here, check what it holds, and write that to metrics.
+
+python -m stages.image cuda-10.0
+"""
+
+import argparse
+from pathlib import Path
+
+from stages import records
+from stages.errors import run_entry
+from stages.harness import images, jobs, params
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m stages.image")
+    parser.add_argument("image", help="a folder of docker/")
+    name: str = parser.parse_args().image
+    root = Path.cwd()
+    output = root / records.image_path(name)
+    container = params.load(root).container
+    definition = images.load(name, root)
+    output.unlink(missing_ok=True)
+    try:
+        with jobs.stop_signals():
+            if definition.on_host:
+                image = images.find_host(name, definition, root)
+            else:
+                from stages.harness.engine import DockerEngine  # so that the host needs no docker package
+
+                image = images.make(name, definition, root, container, DockerEngine(), print)
+    except jobs.Stopped as stopped:
+        return stopped.exit_code
+    records.write(output, image)
+    return 0
+
+
+if __name__ == "__main__":
+    run_entry(main)
