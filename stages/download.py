@@ -1,0 +1,66 @@
+"""Stage `download`: the photos and the pretrained weights, once, and a manifest of them.
+
+    python -m stages.download
+
+Writes data/photos, data/weights, data/manifest.json and metrics/dataset.json, as params.yaml says. Run again, it keeps
+what is valid and goes on where it was interrupted.
+"""
+
+import errno
+import time
+from pathlib import Path
+
+from stages import records
+from stages.errors import FaceoffError, run_entry
+from stages.harness import params, sources
+from stages.harness.sources import photos, weights
+from stages.harness.sources.progress import megabytes
+
+DOWNLOADS_DIR = Path("data/downloads")
+
+
+def main() -> int:
+    try:
+        download(params.load())
+    except OSError as error:
+        raise disk_error(error) from error
+    return 0
+
+
+def download(chosen: params.Params) -> None:
+    """Photos, weights and, last, the records of them: a manifest that is there vouches for the rest."""
+    began = time.monotonic()
+    records.MANIFEST_PATH.unlink(missing_ok=True)
+    records.DATASET_PATH.unlink(missing_ok=True)
+    recipe = chosen.recipe
+    weights_sha256 = weights.place(recipe.arch if recipe.pretrained else None, records.WEIGHTS_DIR, DOWNLOADS_DIR)
+    manifest = photos.place(sources.pick(chosen.dataset, DOWNLOADS_DIR), records.PHOTOS_DIR)
+    dataset = photos.dataset_of(manifest, weights_sha256)
+    records.write(records.DATASET_PATH, dataset)
+    records.write(records.MANIFEST_PATH, manifest)
+    report(dataset, time.monotonic() - began)
+
+
+def report(dataset: records.Dataset, seconds: float) -> None:
+    """A few lines on what there is now."""
+    print(f"source: {dataset.source}")
+    for split, counts in dataset.counts.items():
+        print(f"  {split}: " + ", ".join(f"{count:,} {label}" for label, count in counts.items()))
+    left_out = photos.describe_left_out(dataset.left_out)
+    if left_out:
+        print(left_out)
+    print(f"{dataset.total_photos:,} photos, {megabytes(dataset.total_bytes)}, ready in {seconds:.1f} s")
+
+
+def disk_error(error: OSError) -> FaceoffError:
+    """What the disk refused, and what to do."""
+    place = error.filename or "data/"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "free some space and run again; what was downloaded is kept"
+    else:
+        advice = "see to it that this user may read and write it, then run again"
+    return FaceoffError(f"{place}: {error.strerror or error}: {advice}")
+
+
+if __name__ == "__main__":
+    run_entry(main)

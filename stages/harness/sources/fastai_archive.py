@@ -1,0 +1,111 @@
+"""Source `fastai`: the photos of Kaggle's set, from fastai's archive."""
+
+import dataclasses
+import gzip
+import hashlib
+import shutil
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
+
+from stages.errors import FaceoffError
+from stages.harness.sources import layout
+from stages.harness.sources.http import CHUNK_BYTES, download
+from stages.harness.sources.progress import photos, progress
+
+OTHERWISE = "take dataset.source: kaggle, which has the same photos"
+
+
+@dataclasses.dataclass(frozen=True)
+class FastaiArchive:
+    """dogscats.tgz. Its size, and the md5 of its first 1 MiB, are those that fastai 1.0's own list gives."""
+
+    downloads_dir: Path  # the archive stays there: with it, photos can be had again without a network
+    url: str = "http://files.fast.ai/data/examples/dogscats.tgz"
+    size_bytes: int = 839_285_364
+    first_mib_md5: str = "3e483c8d6ef2175e9d395a6027eb92b7"
+    promised: dict[str, int] = dataclasses.field(default_factory=layout.DOGS_CATS_PHOTOS.copy)
+
+    def identity(self) -> str:
+        return f"fastai {self.url}"
+
+    def fetch(self, destination: Path) -> str:
+        if not hasattr(tarfile, "data_filter"):
+            raise FaceoffError(f"this Python can't unpack archives safely: take 3.11.4 or newer, or {OTHERWISE}")
+        archive = self.downloads_dir / self.url.rpartition("/")[2]
+        if not archive.exists():
+            download(self.url, archive, self._complaint, OTHERWISE)
+            print(f"{archive} is kept, for the next time; it may be deleted")
+        try:
+            self._unpack(archive, destination)
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            archive.unlink()
+            raise FaceoffError(
+                f"{archive}: not as it should be ({error}) and deleted: run again, or {OTHERWISE}"
+            ) from None
+        again = f"delete {archive} and run again, or {OTHERWISE}"
+        layout.check_counts(destination, self.promised, str(archive), again)
+        return f"fastai {archive.name}"
+
+    def _unpack(self, archive: Path, destination: Path) -> None:
+        scratch = destination / ".unpacked"
+        total = sum(self.promised.values())
+        with progress(f"unpacking {archive.name}", total, photos) as advance:
+            for _ in _extract(archive, scratch):
+                advance(1)
+        found = layout.find(scratch)
+        if found is not None:
+            for split in layout.SPLITS:
+                (found / split).rename(destination / split)
+        shutil.rmtree(scratch)
+
+    def _complaint(self, path: Path) -> str | None:
+        size_bytes = path.stat().st_size
+        if size_bytes != self.size_bytes:
+            return f"{size_bytes:,} bytes, not {self.size_bytes:,}"
+        with path.open("rb") as file:
+            md5 = hashlib.md5(file.read(1 << 20), usedforsecurity=False).hexdigest()
+        return None if md5 == self.first_mib_md5 else f"the first MiB's md5 is {md5}, not {self.first_mib_md5}"
+
+
+def _extract(archive: Path, destination: Path) -> Iterator[Path]:
+    """Write the archive's photos under `destination`, in one pass; yield each that is written.
+
+    Raises tarfile's errors for a member that is not what it should be, and gzip's, at the latest with the checksum at
+    the archive's end.
+    """
+    destination.mkdir()
+    with gzip.open(archive) as stream:
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            for member in tar:
+                if _is_photo(member, destination):
+                    target = destination / member.name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    source = cast(IO[bytes], tar.extractfile(member))  # None for what is no file, and this is one
+                    with target.open("wb") as file:
+                        shutil.copyfileobj(source, file)
+                    yield target
+        while stream.read(CHUNK_BYTES):  # up to the checksum
+            pass
+
+
+def _is_photo(member: tarfile.TarInfo, destination: Path) -> bool:
+    """Whether it is a file of the four folders, at the top or one folder below; sample/ and a nested copy are deeper.
+
+    Raises tarfile's errors for a path outside the archive, and for a link among the photos. Links elsewhere are not
+    looked at, as nothing but photos is written.
+    """
+    path = PurePosixPath(member.name)
+    wanted = (
+        3 <= len(path.parts) <= 4 and "/".join(path.parts[-3:-1]) in layout.FOLDERS and not path.name.startswith(".")
+    )
+    if path.is_absolute():
+        raise tarfile.AbsolutePathError(member)
+    if member.issym() or member.islnk():
+        if wanted:
+            raise tarfile.ExtractError(f"{member.name} is a link, not a photo")
+        return False
+    tarfile.data_filter(member, str(destination))
+    return wanted and member.isfile()

@@ -1,0 +1,91 @@
+"""Source `kaggle`: a public data set, by kagglehub, which resumes and checks. The one file that imports kagglehub."""
+
+import dataclasses
+import os
+import sys
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import requests
+
+from stages.errors import FaceoffError
+from stages.harness.sources import layout
+from stages.harness.sources.http import network_reason, status_reason
+
+OTHERWISE = "take dataset.source: fastai, which has the same photos"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kaggle:
+    """What was downloaded stays in kagglehub's cache (KAGGLEHUB_CACHE) and is copied from there. Needs no account."""
+
+    handle: str = "lingjin525/dogs-and-cats-fastai"
+    promised: dict[str, int] = dataclasses.field(default_factory=layout.DOGS_CATS_PHOTOS.copy)
+
+    def identity(self) -> str:
+        return f"kaggle {self.handle}"
+
+    def fetch(self, destination: Path) -> str:
+        downloaded = self._download()
+        versioned = downloaded.parent.name == "versions"
+        name = f"kaggle {self.handle}" + (f" version {downloaded.name}" if versioned else "")
+        found = layout.find(downloaded)
+        again = f"delete {downloaded} and run again, or {OTHERWISE}"
+        if found is None:
+            raise FaceoffError(f"{name}: {downloaded} lacks {', '.join(layout.missing_folders(downloaded))}: {again}")
+        layout.check_counts(found, self.promised, name, again)
+        layout.copy(found, destination)
+        return name
+
+    def _download(self) -> Path:
+        """Kaggle's files, from the cache or the network. Messages name no address: a signed one is a secret."""
+        if not sys.stderr.isatty():
+            os.environ.setdefault("TQDM_MININTERVAL", "10")  # kagglehub's bar, which tqdm draws into logs as well
+        import kagglehub  # here: it sets up logging, and takes 0.3 s that other sources need not pay
+        from kagglehub import config, exceptions
+
+        try:
+            config.get_kaggle_credentials()
+        except ValueError as error:
+            raise FaceoffError(f"{error}: mend or remove it; a public set needs none") from None
+        try:
+            return Path(kagglehub.dataset_download(self.handle))
+        except requests.HTTPError as error:
+            raise FaceoffError(f"kaggle {self.handle}: {status_reason(error)}: {_advice(error)}") from None
+        except requests.RequestException as error:
+            raise FaceoffError(
+                f"kaggle {self.handle}: {network_reason(error)}; what arrived is kept: "
+                f"run again to go on, or {OTHERWISE}"
+            ) from None
+        except exceptions.DataCorruptionError:
+            raise FaceoffError(
+                f"kaggle {self.handle}: what arrived does not match Kaggle's checksum and was deleted: "
+                f"run again, or {OTHERWISE}"
+            ) from None
+        except (exceptions.BackendError, exceptions.CredentialError, exceptions.KaggleEnvironmentError) as error:
+            raise FaceoffError(f"kaggle {self.handle}: inside Kaggle: {error}: {OTHERWISE}") from None
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+            self._delete_archives()  # or kagglehub would take it for whole the next time
+            raise FaceoffError(
+                f"kaggle {self.handle}: what arrived is not readable ({error}) and was deleted: "
+                f"run again, or {OTHERWISE}"
+            ) from None
+
+    def _delete_archives(self) -> None:
+        from kagglehub.config import get_cache_folder
+
+        for archive in (Path(get_cache_folder()) / "datasets" / self.handle).glob("*.archive"):
+            archive.unlink()
+
+
+def _advice(error: requests.HTTPError) -> str:
+    if error.response.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+        return (
+            "a public set needs no account, but a token that is set must be valid: renew or remove it "
+            f"(KAGGLE_API_TOKEN, KAGGLE_KEY or ~/.kaggle), or {OTHERWISE}"
+        )
+    if error.response.status_code == requests.codes.not_found:
+        return f"Kaggle may have moved or deleted it: {OTHERWISE}"
+    return f"run again later, or {OTHERWISE}"
