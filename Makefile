@@ -35,13 +35,16 @@ lint: $(VENV)/tests.stamp
 	@zizmor --offline --quiet --persona pedantic .github
 	@.ci/lint
 
-# A stamp is touched when its step is through, so that an interrupted set-up goes on with the next make.
+# A stamp lies there only while its step is through: what an interrupted set-up left is not trusted, and made anew (the
+# downloads are in pip's cache by then). A changed lock installs on top of what is there.
 
 $(VENV)/host.stamp: docker/host/requirements.lock
+	@test -e $@ || rm -rf $(VENV)
 	@command -v $(PYTHON) >/dev/null || { echo "faceoff: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@echo "faceoff: setting up .venv; this downloads about 3 GB (torch and its CUDA libraries) and takes minutes, once"
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@test -e $@ || $(PYTHON) -m venv $(VENV)
+	@rm -f $@
 	@$(PIP) -r $<
 	@touch $@
 
