@@ -12,9 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Any, Optional
 
+import torch
+
 from stages import records
 from stages.errors import run_entry
-from stages.workload import contents, probes
+from stages.workload import contents, learners, probes
 
 SHM = Path("/dev/shm")  # noqa: S108 - where the loader's processes hand over batches, not a temporary file of ours
 
@@ -33,9 +35,6 @@ def main() -> int:
 
 
 def look(image: str) -> records.Profile:
-    """Read everything; takes as long as importing torch."""
-    import torch
-
     gpus, gpus_reason = probes.gpus(_nvml())
     disk = shutil.disk_usage("data" if Path("data").is_dir() else ".")
     return records.Profile(
@@ -43,7 +42,7 @@ def look(image: str) -> records.Profile:
         contents=contents.read(),
         gpus=gpus,
         gpus_reason=gpus_reason,
-        device=torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu",
+        device=learners.device_name(),
         cpu=probes.cpu_name(probes.ROOT),
         usable_cpus=probes.usable_cpus(probes.ROOT, affinity=len(os.sched_getaffinity(0))),
         memory_bytes=probes.memory_bytes(probes.ROOT),

@@ -11,10 +11,10 @@ HEADER = ("setting", "status", "total time", "spread", "against baseline", "imag
 
 def rows(compared: Comparison) -> list[tuple[str, ...]]:
     """The table's cells as text, a row per setting; '-' where there is no figure."""
-    return [_row(setting, compared.cpu) for setting in compared.settings]
+    return [_row(setting) for setting in compared.settings]
 
 
-def _row(setting: SettingFigures, cpu: str | None) -> tuple[str, ...]:
+def _row(setting: SettingFigures) -> tuple[str, ...]:
     total = setting.figures.get(TOTAL)
     return (
         setting.setting,
@@ -24,7 +24,7 @@ def _row(setting: SettingFigures, cpu: str | None) -> tuple[str, ...]:
         against(setting),
         _mean(setting.figures.get("train_images_per_second"), "{:.1f}"),
         _mean(setting.figures.get("accuracy_tta"), "{:.1%}"),
-        device(setting, cpu),
+        ", ".join(map(device, setting.devices)) or "-",
     )
 
 
@@ -40,82 +40,70 @@ def seconds(value: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def device(setting: SettingFigures, cpu: str | None) -> str:
-    """What the setting ran on: a CPU is always called one."""
-    names = [f"CPU ({cpu or 'name unknown'})" if name == "cpu" else f"GPU {name}" for name in setting.devices]
-    return ", ".join(names) or "-"
+def device(name: str, cpu: str | None = None) -> str:
+    """What 'cpu' or the name of a GPU is called: a CPU is always called one."""
+    if name != "cpu":
+        return f"GPU {name}"
+    return f"CPU ({cpu})" if cpu else "CPU"
 
 
 def against(setting: SettingFigures) -> str:
-    """The total time against the baseline's, in words: '1.08x slower, in 3 of 3 repeats'."""
-    if setting.outcome in ("baseline", "not compared"):
+    """The total time against the baseline's, in words: '1.08x slower (3 of 3 repeats)'."""
+    if TOTAL not in setting.ratios:
         return setting.outcome
-    return factor(setting.ratios[TOTAL])
-
-
-def factor(ratio: Ratio) -> str:
-    """How much longer or shorter, and how many of the repeats say so."""
-    slower = ratio.mean > 1
-    size = ratio.mean if slower else 1 / ratio.mean
-    agreeing = sum((value > 1) == slower for value in ratio.pairs.values())
-    count = len(ratio.pairs)
-    repeats = "1 repeat: too few to tell" if count == 1 else f"{agreeing} of {count} repeats"
-    return f"{size:.2f}x {'slower' if slower else 'faster'} ({repeats})"
+    ratio = setting.ratios[TOTAL]
+    size = max(ratio.mean, 1 / ratio.mean)
+    repeats = "1 repeat" if len(ratio.pairs) == 1 else f"{_agreement(ratio)} repeats"
+    return f"{size:.2f}x {'slower' if ratio.mean > 1 else 'faster'} ({repeats})"
 
 
 def conclusion(compared: Comparison) -> str:
-    """One sentence: which setting was faster and by how much, on what; or why there is none."""
+    """One sentence: which setting was faster and by how much, on what; or why there is no telling."""
     baseline = next(each for each in compared.settings if each.setting == compared.baseline)
     if TOTAL not in baseline.figures:
         return f"Nothing to compare with: the baseline {compared.baseline} has no complete run ({baseline.status})."
-    others = [each for each in compared.settings if TOTAL in each.ratios]
-    if not others:
-        return (
-            f"Only the baseline {compared.baseline} has complete runs: {_time(baseline)} on {_on(baseline, compared)}."
-        )
-    fastest = min(others, key=lambda each: each.ratios[TOTAL].mean)
-    if len(others) == 1 or fastest.ratios[TOTAL].mean < 1:
-        return _versus(fastest, baseline, compared)
-    return f"None was faster than the baseline. The closest: {_versus(fastest, baseline, compared)}"
+    rivals = [each for each in compared.settings if TOTAL in each.ratios]
+    if not rivals:
+        time = seconds(baseline.figures[TOTAL].mean)
+        return f"Nothing to compare: only the baseline {compared.baseline} has complete runs ({time})."
+    return _versus(min(rivals, key=lambda each: each.ratios[TOTAL].mean), baseline, compared.cpu)
 
 
-def _versus(setting: SettingFigures, baseline: SettingFigures, compared: Comparison) -> str:
-    ratio = setting.ratios[TOTAL]
-    times = f"{_time(setting)} against {_time(baseline)}"
-    slower = "slower" if ratio.mean > 1 else "faster"
+def _versus(rival: SettingFigures, baseline: SettingFigures, cpu: str | None) -> str:
+    """The fastest rival and the baseline, the faster one first, by the repeats that both ran whole."""
+    ratio = rival.ratios[TOTAL]
+    ahead, behind = (rival, baseline) if ratio.mean < 1 else (baseline, rival)
     size = max(ratio.mean, 1 / ratio.mean)
-    head = f"{setting.setting} was {size:.2f} times {slower} than {baseline.setting} ({times}), {_agreement(ratio)}"
-    ran, reference = _on(setting, compared), _on(baseline, compared)
-    if ran != reference:
-        return f"{head}. Mind that they ran on different devices: {ran} and {reference}."
-    return f"{head}, on {ran}."
+    times = " against ".join(seconds(_mean_of_pairs(each, ratio)) for each in (ahead, behind))
+    lead = f"{ahead.setting} was {size:.2f} times faster than {behind.setting} ({times})"
+    ran, other = (" and ".join(device(name, cpu) for name in each.devices) for each in (ahead, behind))
+    where = f"on {ran}" if ran == other else f"but not on the same device: {ran} against {other}"
+    if rival.outcome in ("faster", "slower"):
+        return f"{lead}, in every one of {len(ratio.pairs)} repeats, {where}."
+    doubt = "one repeat is too few to tell" if len(ratio.pairs) == 1 else f"the repeats disagree ({_agreement(ratio)})"
+    return f"No verdict: {lead} on average, but {doubt}, {where}."
+
+
+def _mean_of_pairs(setting: SettingFigures, ratio: Ratio) -> float:
+    samples = setting.figures[TOTAL].samples
+    return sum(samples[repeat] for repeat in ratio.pairs) / len(ratio.pairs)
 
 
 def _agreement(ratio: Ratio) -> str:
-    count = len(ratio.pairs)
-    if count == 1:
-        return "in one repeat, too few to tell"
+    """How many of the repeats go the way of their mean, '2 of 3'."""
     agreeing = sum((value > 1) == (ratio.mean > 1) for value in ratio.pairs.values())
-    if agreeing == count:
-        return f"in every one of {count} repeats"
-    return f"but the repeats disagree ({agreeing} of {count}): no verdict"
-
-
-def _time(setting: SettingFigures) -> str:
-    return seconds(setting.figures[TOTAL].mean)
-
-
-def _on(setting: SettingFigures, compared: Comparison) -> str:
-    return device(setting, compared.cpu)
+    return f"{agreeing} of {len(ratio.pairs)}"
 
 
 def notes(compared: Comparison) -> list[str]:
-    """Why repeats have no figures, one line per setting and reason."""
+    """What mixed precision was, and why repeats have no figures: a line per setting and fact."""
     lines = []
     for setting in compared.settings:
+        lines += [f"{setting.setting}: {algorithm}" for algorithm in setting.algorithms if algorithm != "fp32"]
         for reason in dict.fromkeys(setting.reasons.values()):
             repeats = [repeat for repeat, each in setting.reasons.items() if each == reason]
-            lines.append(f"{setting.setting}, repeat {', '.join(repeats)}: {' '.join(reason.split())}")
+            noun = "repeat" if len(repeats) == 1 else "repeats"
+            lines.append(f"{setting.setting}, {noun} {', '.join(repeats)}: {' '.join(reason.split())}")
     return lines
 
 
