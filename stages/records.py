@@ -7,9 +7,11 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
+import difflib
 import json
 import math
 import os
+import re
 import tempfile
 import typing
 from pathlib import Path
@@ -363,7 +365,7 @@ def _check_status(status: str, reason: Optional[str]) -> None:
 def check(key: str, value: object, holds: bool, expected: str) -> None:
     """Raise a RecordError that names `key` unless `holds`. For `__post_init__`; `decode` puts the place in front."""
     if not holds:
-        raise RecordError("{}: expected {}, found {!r}".format(key, expected, value))
+        raise RecordError("{}: expected {}, found {}".format(key, expected, _shown(value)))
 
 
 def write(path: Path, record: Any) -> None:
@@ -403,9 +405,10 @@ def read(path: Path, kind: Type[Record]) -> Record:
         document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise RecordError("{}: missing; the stage that writes it has not run: run `make repro`".format(path)) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError("{}: not readable as JSON ({})".format(path, error)) from None
-    if not isinstance(document, dict) or document.pop("schema_version", None) != SCHEMA_VERSION:
+    version = document.pop("schema_version", None) if isinstance(document, dict) else None
+    if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
         raise RecordError(
             "{}: not of schema version {}; made by another version of faceoff: measure again with "
             "`dvc repro -f`".format(path, SCHEMA_VERSION)
@@ -429,10 +432,9 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         return _decode_tuple(kind, value, where)
     if origin in (dict, Dict):
         _expect(isinstance(value, dict) and all(isinstance(key, str) for key in value), where, "a mapping", value)
-        return {key: decode(kind.__args__[1], item, where + "." + key) for key, item in value.items()}
+        return {key: decode(kind.__args__[1], item, "{}[{!r}]".format(where, key)) for key, item in value.items()}
     if kind is float:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-        _expect(good, where, "a finite number", value)
+        _expect(_is_finite_number(value), where, "a finite number" + _number_hint(value), value)
         return float(value)
     if kind is int:
         _expect(isinstance(value, int) and not isinstance(value, bool), where, "a whole number", value)
@@ -443,12 +445,27 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     return value
 
 
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an int above what a float holds
+        return False
+
+
+def _number_hint(value: Any) -> str:
+    """YAML takes 1e-5 for text."""
+    is_exponent = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value)
+    return ", with a point before its exponent as in 1.0e-5" if is_exponent else ""
+
+
 def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     _expect(isinstance(value, dict), where, "a mapping", value)
     hints = typing.get_type_hints(kind)
     unknown = [str(key) for key in value if key not in hints]
     if unknown:
-        raise RecordError("{}: unknown key '{}'; expected {}".format(where, unknown[0], ", ".join(hints)))
+        close = difflib.get_close_matches(unknown[0], hints, n=1)
+        hint = " (did you mean {!r}?)".format(close[0]) if close else ""
+        raise RecordError("{}: unknown key {!r}{}; expected {}".format(where, unknown[0], hint, ", ".join(hints)))
     required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
     missing = [name for name in required if name not in value]
     if missing:
@@ -480,7 +497,12 @@ def join(where: str, key: str) -> str:
 
 def _expect(holds: bool, where: str, expected: str, found: object) -> None:
     if not holds:
-        raise RecordError("{}: expected {}, found {!r}".format(where, expected, found))
+        raise RecordError("{}: expected {}, found {}".format(where, expected, _shown(found)))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _refuse_constant(name: str) -> None:

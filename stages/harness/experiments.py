@@ -35,9 +35,11 @@ def publish(image: str, files: Mapping[Path, str], tracked: tuple[str, ...]) -> 
         raise FaceoffError("this folder is not the top of a git checkout")
     tree = _tree(files, tracked)
     reference = f"refs/exps/{head[:2]}/{head[2:]}/{image}"
-    published = _git("for-each-ref", "--format=%(tree) %(parent)", reference)
-    if published == f"{tree} {head}":
+    present = _git("for-each-ref", "--format=%(tree) %(subject)", reference)
+    if present == f"{tree} {MESSAGE.format(image)}":
         return False
+    if present and not present.endswith(MESSAGE.format(image)):
+        raise FaceoffError(f"the experiment {image} on this commit is not faceoff's; `dvc exp rename {image} NEW` it")
     commit = _git("commit-tree", tree, "-p", head, "-m", MESSAGE.format(image))
     _git("update-ref", reference, commit)
     _remove_older(image, head, keep=reference)
