@@ -1,7 +1,4 @@
-"""Results as training leaves them, made through the records: for tests that need some without training.
-
-Runs under Python 3.11+, on the host; `python -m tests.results` is not a command.
-"""
+"""Results as training leaves them, made through the records: for tests that need some without training."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -26,6 +23,7 @@ RECIPE = Recipe(
     seed=42,
 )
 DATASET_SHA256 = "d" * 64
+CONTENTS = records.Contents("3.11.9", "2.14.1", "0.29.1", "2.8.12", "13.0", 92400, {"torch": "2.14.1"}, "c" * 64)
 
 
 def epoch(phase: str, index: int, seconds: float, **changes: Any) -> Epoch:
@@ -103,12 +101,38 @@ def write_cell(train: TrainResult, evaluate: EvaluateResult) -> None:
     records.write(evaluate.cell.evaluate_path, evaluate)
 
 
-def write_surroundings() -> None:
-    """The data set and the machine, which compare reads besides the cells."""
+def cell_of(arguments: list[str]) -> Cell:
+    """The cell that the arguments of train and evaluate name."""
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    return Cell(given["--image"], given["--precision"], int(given["--batch-size"]), int(given["--repeat"]))
+
+
+def machine(name: str = "one") -> records.Machine:
+    """A machine without a GPU."""
+    return records.Machine(name, "AMD EPYC 7B12", 1, 2, 8 * 2**30, "6.1.0", (), "no NVIDIA driver answers")
+
+
+def profile(image: str) -> records.Profile:
+    return records.Profile(
+        image=image,
+        contents=CONTENTS,
+        gpus=(),
+        gpus_reason="no NVIDIA driver answers",
+        device="cpu",
+        cpu="AMD EPYC 7B12",
+        usable_cpus=2.0,
+        memory_bytes=8 * 2**30,
+        memory_limit_bytes=None,
+        shm_bytes=2**30,
+        disk_total_bytes=2**37,
+        disk_free_bytes=2**36,
+        os="Debian GNU/Linux 12 (bookworm)",
+        kernel="6.1.0",
+        torch_threads=2,
+    )
+
+
+def write_dataset() -> None:
     counts = {"train": {"cats": 160, "dogs": 160}, "valid": {"cats": 48, "dogs": 48}}
-    records.write(
-        records.DATASET_PATH, records.Dataset("synthetic", DATASET_SHA256, counts, 416, 9_000_000, {}, "e" * 64)
-    )
-    records.write(
-        records.MACHINE_PATH, records.Machine("m" * 32, "AMD EPYC 7B12", 1, 2, 8 * 2**30, "6.1.0", (), "no driver")
-    )
+    dataset = records.Dataset("synthetic", DATASET_SHA256, counts, 416, 9_000_000, {}, "e" * 64)
+    records.write(records.DATASET_PATH, dataset)

@@ -1,0 +1,10 @@
+"""Stands in for stages/download.py: a manifest of no photos and a data set record, at once."""
+
+from pathlib import Path
+
+from stages import records
+from tests import results
+
+results.write_dataset()
+records.write(records.MANIFEST_PATH, records.Manifest("synthetic", (), {}, results.DATASET_SHA256))
+Path(records.WEIGHTS_DIR).mkdir(parents=True, exist_ok=True)

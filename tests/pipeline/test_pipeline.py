@@ -1,0 +1,218 @@
+"""The pipeline with real DVC and git, on stages that give a plausible result at once: which stages run, in which order,
+when they run again, and what `dvc metrics diff` and `dvc plots diff` say of the images.
+
+One checkout serves all tests, in the order in which they stand: a run of the pipeline takes many seconds.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages import records
+from stages.records import Cell
+
+ROOT = Path(__file__).resolve().parents[2]
+STAND_INS = Path(__file__).parent / "stand_ins"
+IMAGES = ("host", "cuda-10.0")
+ALWAYS = ["machine", "compare", "scorecard"]
+
+
+class Checkout:
+    """A git checkout of this project with stand-ins for what downloads, builds and trains."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        ignore = shutil.ignore_patterns("__pycache__")
+        for folder in ("stages", "tests", "docker", "presets", ".dvc/plots"):
+            shutil.copytree(ROOT / folder, path / folder, ignore=ignore)
+        for file in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+            shutil.copy(ROOT / file, path / file)
+        for stand_in in STAND_INS.glob("*.py"):
+            shutil.copy(stand_in, path / "stages")
+        for image in IMAGES:  # what the folders of docker/ hold is no concern here
+            (path / "docker" / image).mkdir(exist_ok=True)
+            (path / "docker" / image / "image.yaml").touch()
+        text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+        text = re.sub("^images: .*$", f"images: [{', '.join(IMAGES)}]", text, flags=re.MULTILINE)
+        (path / "params.yaml").write_text(text, encoding="utf-8")
+        self.is_machine("one")
+        (path / "docker/Dockerfile").touch()
+        with (path / ".git-exclude").open("w") as exclude:
+            exclude.write("/calls\n/fail\n/machine-name\n/.git-exclude\n/dvc_plots\n")
+        self.run("git", "init", "-q", "-b", "main")
+        shutil.move(path / ".git-exclude", path / ".git/info/exclude")
+        self.commit("The project")
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Standard output of a command that must end with `code`; git knows no user here."""
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(self.path.parent),
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
+        done = subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
+        assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def commit(self, message: str) -> None:
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", message)
+
+    def repro(self, *options: str, code: int = 0) -> list[str]:
+        """`dvc repro`; the names of the stages that ran, in order."""
+        return re.findall(r"^Running stage '(.*)':$", self.run("dvc", "repro", *options, code=code), re.MULTILINE)
+
+    def is_machine(self, name: str) -> None:
+        (self.path / "machine-name").write_text(name)
+
+    def trained_seconds(self, cell: Cell) -> float:
+        document = json.loads((self.path / cell.train_path).read_text())
+        return float(sum(epoch["epoch_seconds"] for epoch in document["epochs"]))
+
+    def comparison(self) -> dict[str, Any]:
+        document = json.loads((self.path / records.COMPARISON_PATH).read_text())
+        return {each["setting"]: each for each in document["settings"]}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, list[str]]:
+    """A checkout whose pipeline ran once and whose experiments are published, and the stages that ran."""
+    checkout = Checkout(tmp_path_factory.mktemp("checkout") / "project")
+    return checkout, checkout.repro()
+
+
+@pytest.fixture(scope="module")
+def published(measured: tuple[Checkout, list[str]]) -> tuple[Checkout, str]:
+    """The same, and what publish printed; results are not committed yet, as after a first `make repro`."""
+    checkout, _ = measured
+    return checkout, checkout.run("python", "-m", "stages.publish")
+
+
+def test_every_setting_runs_once_before_any_runs_again(measured):
+    _, ran = measured
+    cells = [
+        f"{repeat}-{image}-{precision}-16"
+        for repeat in (1, 2, 3)
+        for image in IMAGES
+        for precision in ("fp32", "mixed")
+    ]
+    assert [name.removeprefix("train@") for name in ran if name.startswith("train@")] == cells
+    assert [name.removeprefix("evaluate@") for name in ran if name.startswith("evaluate@")] == cells
+
+
+def test_what_reads_all_cells_runs_last(measured):
+    _, ran = measured
+    assert ran[-2:] == ["compare", "scorecard"]
+
+
+def test_repeats_interleave_in_the_order_in_which_commands_ran(measured):
+    checkout, _ = measured
+    calls = (checkout.path / "calls").read_text().splitlines()
+    repeats = [int(call.split()[-1]) for call in calls if call.startswith("stages.train")]
+    assert repeats == sorted(repeats) and len(repeats) == 12
+
+
+def test_metrics_diff_of_two_images_has_a_row_per_figure(published):
+    checkout, _ = published
+    diff = json.loads(checkout.run("dvc", "metrics", "diff", "host", "cuda-10.0", "--json"))
+    figures = diff["metrics/scorecard.json"]
+    assert figures["fp32-bs16.total_seconds"]["diff"] == pytest.approx(2.0, abs=0.1)  # two epochs, one second each
+    assert {"fp32-bs16.train_images_per_second", "mixed-bs16.frozen_seconds"} <= set(figures)
+    table = checkout.run("dvc", "metrics", "diff", "host", "cuda-10.0", "--all")
+    assert "fp32-bs16.accuracy_tta" in table and "fp32-bs16.peak_process_memory_bytes" in table
+
+
+def test_publishing_leaves_the_workspace_and_the_index_alone(measured):
+    checkout, _ = measured
+    before = snapshot(checkout)
+    checkout.run("python", "-m", "stages.publish")
+    assert snapshot(checkout) == before
+
+
+def snapshot(checkout: Checkout) -> tuple[str, dict[str, bytes]]:
+    files = [*checkout.path.glob("metrics/**/*"), *checkout.path.glob("dvc.*"), checkout.path / "params.yaml"]
+    return checkout.run("git", "status", "--porcelain"), {
+        str(each): each.read_bytes() for each in files if each.is_file()
+    }
+
+
+def test_plots_diff_holds_the_curves_of_both_images(published):
+    checkout, _ = published
+    checkout.run("dvc", "plots", "diff", "host", "cuda-10.0")
+    page = (checkout.path / "dvc_plots/index.html").read_text()
+    points = json.loads(re.search(r"var spec = (\{.*?\});\s*vegaEmbed", page, re.DOTALL)[1])["data"]["values"]
+    held = {(point["rev"], point["setting"], point["field"]) for point in points}
+    assert held == {
+        (image, f"{precision}-bs16", loss)
+        for image in IMAGES
+        for precision in ("fp32", "mixed")
+        for loss in ("train_loss", "valid_loss")
+    }
+
+
+def test_the_run_ends_with_the_faster_setting_and_where_results_lie(published):
+    _, printed = published
+    assert "host/fp32-bs16" in printed and "CPU (AMD EPYC 7B12)" in printed
+    assert "dvc metrics diff host cuda-10.0" in printed
+    assert all(len(line) < 200 for line in printed.splitlines())
+
+
+def test_a_second_run_does_no_work(published):
+    checkout, _ = published
+    assert checkout.repro() == ALWAYS
+    before = checkout.run("git", "for-each-ref", "refs/exps")
+    checkout.run("python", "-m", "stages.publish")
+    assert checkout.run("git", "for-each-ref", "refs/exps") == before
+
+
+def test_metrics_diff_with_a_commit(published, measured):
+    checkout, _ = published
+    checkout.commit("Results")
+    document = json.loads((checkout.path / records.SCORECARD_PATH).read_text())
+    document["fp32-bs16"]["total_seconds"] += 1.5
+    (checkout.path / records.SCORECARD_PATH).write_text(json.dumps(document))
+    diff = json.loads(checkout.run("dvc", "metrics", "diff", "main", "--json"))
+    assert diff["metrics/scorecard.json"]["fp32-bs16.total_seconds"]["diff"] == pytest.approx(1.5)
+    checkout.run("git", "checkout", "--", "metrics/scorecard.json")
+
+
+def test_after_a_commit_of_results_an_image_has_one_experiment_again(published):
+    checkout, _ = published
+    checkout.run("python", "-m", "stages.publish")
+    names = checkout.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    assert sorted(name.rsplit("/")[-1] for name in names) == sorted(IMAGES)
+    checkout.run("dvc", "metrics", "diff", "host", "cuda-10.0")
+
+
+def test_a_failing_cell_leaves_the_others_and_compare_says_why(measured):
+    checkout, _ = measured
+    failing = Cell("cuda-10.0", "fp32", 16, 3)
+    (checkout.path / failing.train_path).unlink()
+    (checkout.path / "fail").write_text(failing.image)
+    ran = checkout.repro("--keep-going", code=255)
+    (checkout.path / "fail").unlink()
+    assert ran == ["machine", "train@3-cuda-10.0-fp32-16", "compare", "scorecard"]
+    setting = checkout.comparison()[failing.setting]
+    assert setting["status"] == "partial"
+    assert setting["reasons"] == {"3": f"missing: {failing.train_path} was not written"}
+    assert set(setting["figures"]["total_seconds"]["samples"]) == {"1", "2"}
+
+
+def test_another_machine_measures_again_and_so_does_the_first_one_on_return(measured):
+    checkout, _ = measured
+    cell = Cell("host", "fp32", 16, 1)
+    seconds = [checkout.trained_seconds(cell)]
+    for machine in ("two", "one"):
+        checkout.is_machine(machine)
+        ran = checkout.repro("train@1-host-fp32-16")
+        assert "train@1-host-fp32-16" in ran
+        seconds.append(checkout.trained_seconds(cell))
+    assert len(set(seconds)) == 3, "a timing came back from DVC's run-cache"
