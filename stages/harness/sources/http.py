@@ -9,7 +9,7 @@ from stages.errors import FaceoffError
 from stages.harness.sources.progress import megabytes, progress
 
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16  # a broken connection loses at most one
 RANGE_NOT_SATISFIABLE = 416
 
 

@@ -124,7 +124,7 @@ def _background(rng: random.Random, size: tuple[int, int]) -> Image.Image:
     pen = ImageDraw.Draw(image)
     for _ in range(rng.randint(3, 9)):
         _blob(pen, rng, size, rng.choice(GROUNDS + FURS))
-    return image.filter(ImageFilter.GaussianBlur(rng.uniform(1.0, 5.0)))
+    return image.filter(ImageFilter.BoxBlur(rng.uniform(1.0, 6.0)))
 
 
 def _blob(pen: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int], colour: str) -> None:
@@ -186,7 +186,7 @@ def _dog(pose: Pose, rng: random.Random, fur: str, patch: str) -> None:
 
 def _photograph(image: Image.Image, rng: random.Random) -> Image.Image:
     """Fur, grain, light and focus: what makes the file as heavy as a photo."""
-    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2)))
+    image = image.filter(ImageFilter.BoxBlur(rng.uniform(0.3, 1.3)))
     rough = rng.uniform(0.4, 1.5)
     noise = _noise(rng, image.size, 24)
     for grain, share in ((5, 0.5), (2, 0.4), (1, 0.15)):
