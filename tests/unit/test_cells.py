@@ -1,0 +1,89 @@
+"""Reading the matrix's results: only what belongs to the present params, data set and cell counts."""
+
+import dataclasses
+
+import pytest
+
+from stages.harness import cells
+from stages.records import Cell
+from tests import results
+
+CELL = Cell("host", "fp32", 16, 1)
+TRAIN, EVALUATE = results.trained(CELL), results.evaluated(CELL)
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def read():
+    return cells.read(CELL, results.RECIPE, results.DATASET_SHA256)
+
+
+def test_a_whole_cell_is_ok_and_has_both_records():
+    results.write_cell(TRAIN, EVALUATE)
+    assert read() == cells.Result(CELL, "ok", None, TRAIN, EVALUATE)
+
+
+def test_a_missing_result_is_named():
+    assert read() == cells.Result(CELL, "missing", "metrics/host/fp32-bs16/train-1.json was not written")
+
+
+def test_a_training_without_its_evaluation_is_no_result():
+    results.write_cell(TRAIN, EVALUATE)
+    CELL.evaluate_path.unlink()
+    found = read()
+    assert (found.status, found.train) == ("missing", None)
+    assert str(CELL.evaluate_path) in found.reason
+
+
+def test_status_and_reason_of_the_cell_are_kept():
+    train = results.not_run(TRAIN, "unsupported", "no mixed precision on a CPU")
+    results.write_cell(train, results.not_run(EVALUATE, "unsupported", "no mixed precision on a CPU"))
+    assert read() == cells.Result(CELL, "unsupported", "no mixed precision on a CPU")
+
+
+def test_a_failed_evaluation_leaves_no_time():
+    results.write_cell(TRAIN, results.not_run(EVALUATE, "failed", "out of memory"))
+    assert read() == cells.Result(CELL, "failed", "out of memory")
+
+
+def changed_recipe(**changes):
+    return dataclasses.replace(results.RECIPE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluate", "named"),
+    [
+        (results.trained(CELL, recipe=changed_recipe(size=224)), EVALUATE, "recipe.size 224, now 96"),
+        (dataclasses.replace(TRAIN, dataset_sha256="0" * 64), EVALUATE, "another data set"),
+        (dataclasses.replace(TRAIN, epochs=TRAIN.epochs[:-1]), EVALUATE, "2 of 3 epochs"),
+        (TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T03:04:04+00:00"), "older than the training"),
+        (TRAIN, dataclasses.replace(EVALUATE, started_at="yesterday"), "'yesterday'"),
+    ],
+)
+def test_a_result_of_other_params_is_refused_by_name(train, evaluate, named):
+    results.write_cell(train, evaluate)
+    found = read()
+    assert (found.status, found.train, found.evaluate) == ("refused", None, None)
+    assert named in found.reason and found.reason.startswith("metrics/host/fp32-bs16/")
+
+
+def test_a_result_that_was_copied_from_another_cell_is_refused():
+    other = Cell("host", "fp32", 16, 2)
+    results.write_cell(results.trained(other), results.evaluated(other))
+    other.train_path.rename(CELL.train_path)
+    other.evaluate_path.rename(CELL.evaluate_path)
+    assert read().reason.startswith(f"{CELL.train_path}: is of host/fp32-bs16, repeat 2")
+
+
+def test_a_time_zone_does_not_make_an_evaluation_older():
+    results.write_cell(TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T02:05:05-01:00"))
+    assert read().status == "ok"
+
+
+def test_half_a_file_is_refused():
+    results.write_cell(TRAIN, EVALUATE)
+    CELL.train_path.write_text(CELL.train_path.read_text()[:100])
+    assert read().status == "refused"
