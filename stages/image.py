@@ -20,18 +20,19 @@ def main() -> int:
     container = params.load(root).container
     definition = images.load(name, root)
     output.unlink(missing_ok=True)
-    try:
-        with jobs.stop_signals():
-            if definition.on_host:
-                image = images.find_host(name, definition, root)
-            else:
-                from stages.harness.engine import DockerEngine  # so that the host needs no docker package
+    with jobs.stop_signals():
+        if definition.on_host:
+            image = images.find_host(name, definition, root)
+        else:
+            from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
-                image = images.make(name, definition, root, container, DockerEngine(), print)
-    except jobs.Stopped as stopped:
-        return stopped.exit_code
+            image = images.make(name, definition, root, container, DockerEngine(), _show)
     records.write(output, image)
     return 0
+
+
+def _show(line: str) -> None:
+    print(line, flush=True)  # as it comes, through a pipe as well
 
 
 if __name__ == "__main__":

@@ -18,15 +18,12 @@ def main() -> int:
     root = Path.cwd()
     command = tuple(arguments.command)
     container = params.load(root).container
-    try:
-        with jobs.stop_signals():
-            if images.load(arguments.image, root).on_host:
-                return jobs.run_on_host(command).exit_code
-            from stages.harness.engine import DockerEngine  # so that the host needs no docker package
+    with jobs.stop_signals():
+        if images.load(arguments.image, root).on_host:
+            return jobs.run_on_host(command).exit_code
+        from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
-            return images.run(arguments.image, command, root, container, DockerEngine())
-    except jobs.Stopped as stopped:
-        return stopped.exit_code
+        return images.run(arguments.image, command, root, container, DockerEngine())
 
 
 if __name__ == "__main__":

@@ -2,23 +2,41 @@
 
 import contextlib
 import io
+import re
 import shutil
 import signal
 import sys
 import tarfile
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import docker
 import docker.errors
 import requests.exceptions
 from docker.models.containers import Container
 from docker.types import DeviceRequest
 from docker.types import Mount as DockerMount
 
-import docker
 from stages.errors import FaceoffError
-from stages.harness.jobs import STOP_SECONDS, STOP_SIGNALS, Found, Job, Outcome, Show
+from stages.harness.jobs import STOP_SECONDS, BuildFailed, Found, Job, Outcome, Show, masked_signals
 
+FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException)
+ADVICE = {  # a part of what Docker or the system says, in lower case: what it means and what to do
+    "permissionerror": "no permission on Docker's socket: have your user put into the group docker "
+    "(sudo usermod -aG docker $USER), log in again",
+    "filenotfounderror": "no Docker engine answers: install or start it (sudo systemctl start docker), or face off "
+    "image host alone",
+    "connection refused": "no Docker engine answers: start it, or correct DOCKER_HOST",
+    "failed to resolve": "no Docker engine answers: correct DOCKER_HOST",
+    "no space left on device": "the disk that holds Docker's images is full: make room, e.g. with docker system prune",
+    "could not select device driver": "Docker cannot hand out this machine's GPU: install the NVIDIA Container "
+    "Toolkit, or set container.gpus: none in params.yaml",
+    "nvidia-container-cli": "Docker cannot hand out this machine's GPU: see that nvidia-smi works here, or set "
+    "container.gpus: none in params.yaml",
+}
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine puts it around what goes to stderr
+KEPT_LINES = 50
 PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far below what hurts the machine
 
 
@@ -39,17 +57,20 @@ class DockerEngine:
         return Found(str(image.id), int(image.attrs["Size"]))
 
     def pull(self, reference: str, show: Show) -> None:
-        with _explained(f"{reference} cannot be pulled"):
+        try:
             for event in self._client.api.pull(reference, stream=True, decode=True):
                 if "error" in event:
                     raise docker.errors.DockerException(event["error"])
-                if "progress" not in event:
-                    show(" ".join(filter(None, (event.get("id"), event.get("status")))))
+                if "progressDetail" not in event or not event["progressDetail"]:  # no line for every block of bytes
+                    show(": ".join(filter(None, (event.get("id"), event.get("status")))))
+        except FAILURES as error:
+            raise FaceoffError(f"{reference} cannot be pulled: {_said(error)}; {_pull_advice(error)}") from None
 
     def build(
         self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
     ) -> None:
-        with _explained(f"{tag} cannot be built"):
+        last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        with _explained():
             events = self._client.api.build(
                 fileobj=_tar(files),
                 custom_context=True,
@@ -62,9 +83,10 @@ class DockerEngine:
             )
             for event in events:
                 if "error" in event:
-                    raise docker.errors.DockerException(event["error"])
-                for line in event.get("stream", "").splitlines():
+                    raise BuildFailed(f"{tag} was not built: {' '.join(event['error'].split())}", last_lines)
+                for line in filter(str.strip, COLOUR.sub("", event.get("stream", "")).splitlines()):
                     show(line)
+                    last_lines.append(line)
 
     def run(self, job: Job) -> Outcome:
         with _explained(), self._container(job) as container:
@@ -83,23 +105,16 @@ class DockerEngine:
 
     @contextlib.contextmanager
     def _container(self, job: Job) -> Iterator[Container]:
-        """The job's container, created and, however the block ends, stopped and removed.
-
-        Signals wait while it is created and removed: one in between would leave it behind.
-        """
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-        try:
+        """The job's container, created and, however the block ends, stopped and removed."""
+        with masked_signals(signal.SIG_BLOCK):
             container = self._client.containers.create(**_create_arguments(job))
             try:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-                yield container
+                with masked_signals(signal.SIG_UNBLOCK):
+                    yield container
             finally:
-                signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
                 with contextlib.suppress(docker.errors.NotFound):
                     container.stop(timeout=STOP_SECONDS)
                     container.remove(force=True, v=True)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _create_arguments(job: Job) -> dict[str, Any]:
@@ -159,14 +174,32 @@ def _tar(files: Mapping[str, bytes]) -> io.BytesIO:
 
 
 @contextlib.contextmanager
-def _explained(doing: str = "Docker failed") -> Iterator[None]:
-    """Turn what docker and its transport raise into a FaceoffError with what to do."""
+def _explained() -> Iterator[None]:
+    """Turn what docker and its transport raise into a FaceoffError that says what to do."""
     try:
         yield
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        raise FaceoffError(f"{doing}: {_reason(error)}") from None
+    except FAILURES as error:
+        advice = next((advice for sign, advice in ADVICE.items() if sign in str(error).lower()), None)
+        text = _said(error)
+        raise FaceoffError(f"Docker failed: {text}" if advice is None else f"{advice} (Docker: {text})") from None
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "explanation", None) or error).split())
-    return text
+def _said(error: Exception) -> str:
+    """The engine's own words, in one line."""
+    return " ".join(str(getattr(error, "explanation", None) or error).split())
+
+
+def _pull_advice(error: Exception) -> str:
+    said = _said(error).lower()
+    if "denied" in said or "unauthorized" in said:
+        return "log in with `docker login`, or correct the name"
+    if "manifest unknown" in said or "not found" in said:
+        return "the registry has no such image: correct the name"
+    if "toomanyrequests" in said:
+        return "wait, or log in with `docker login`"
+    if "no space left" in said:
+        return ADVICE["no space left on device"]
+    return (
+        "where that registry is out of reach, name a base image that the engine has or can get: "
+        "container.base_images in params.yaml, or FACEOFF_BASE_IMAGE in the environment"
+    )

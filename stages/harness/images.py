@@ -3,8 +3,9 @@
 import dataclasses
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ import yaml
 
 from stages import records
 from stages.errors import FaceoffError
-from stages.harness.jobs import Engine, Mount, Show, checkout_mounts, container_job, run_on_host
+from stages.harness.jobs import BuildFailed, Engine, Mount, Show, checkout_mounts, container_job, run_on_host
 from stages.harness.params import DOCKER_DIR, IMAGE_NAME, ContainerParams
 
 DOCKERFILE = DOCKER_DIR / "Dockerfile"
 BASE_VARIABLE = "FACEOFF_BASE_IMAGE"
 NETWORK_VARIABLE = "FACEOFF_BUILD_NETWORK"
-PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-CERTIFICATE = "ca.pem"
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+PASSED_ON = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", *PROXIES)  # from the environment to the build, not to the image
+CERTIFICATE = "ca.pem"  # in the Dockerfile too
+DOWNLOAD_ADVICE = (
+    "see that a build can reach it: HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are passed on to it, "
+    f"{NETWORK_VARIABLE}=host gives it the host's network; or name another source in the image's torch.txt"
+)
 CHECK_CONTAINER = ContainerParams(gpus="none", shm_size="64m", memory=None, cpus=None, base_images={})
 
 
@@ -92,6 +98,7 @@ def make(
         raise FaceoffError(f"image {name}: the engine made {reference} and then lost it; run the stage again")
     contents = read_contents(reference, root, engine)
     check(name, definition.expects, contents)
+    show(f"{reference} holds Python {contents.python}, torch {contents.torch}, fastai {contents.fastai}")
     return records.Image(name, reference, found.image_id, found.size_bytes, base, contents)
 
 
@@ -108,35 +115,34 @@ def find_host(name: str, definition: Definition, root: Path) -> records.Image:
 def _build(
     name: str, build: Build, root: Path, container: ContainerParams, engine: Engine, show: Show
 ) -> tuple[str, str]:
+    """Reference and base of the built image."""
     base = container.base_images.get(name) or os.environ.get(BASE_VARIABLE) or build.base
     if engine.find(base) is None:
         engine.pull(base, show)
-    files = {
-        "Dockerfile": _read(root / DOCKERFILE),
-        "packages.lock": _read(root / build.packages),
-        "torch.txt": _read(root / build.torch),
-    }
+    files = {"Dockerfile": DOCKERFILE, "packages.lock": Path(build.packages), "torch.txt": Path(build.torch)}
+    contents = {each: _read(root / path) for each, path in files.items()}
     found = engine.find(base)
-    tag = f"faceoff/{name}:{_digest(files, found.image_id if found else base)}"
-    if engine.find(tag) is None:
-        arguments = {"BASE": base, **_passed_on()}
-        certificate = os.environ.get("PIP_CERT")
-        if certificate:
-            files[CERTIFICATE] = _read(Path(certificate))
+    tag = f"faceoff/{name}:{_digest(contents, found.image_id if found else base)}"
+    if engine.find(tag) is not None:
+        show(f"{tag} is here already")
+    else:
+        arguments = {"BASE": base, **{each: os.environ[each] for each in PASSED_ON if os.environ.get(each)}}
+        if os.environ.get("PIP_CERT"):
+            contents[CERTIFICATE] = _read(Path(os.environ["PIP_CERT"]))
             arguments["PIP_CERT"] = f"/install/{CERTIFICATE}"
-        engine.build(files, tag, arguments, os.environ.get(NETWORK_VARIABLE), show)
+        try:
+            engine.build(contents, tag, arguments, os.environ.get(NETWORK_VARIABLE), show)
+        except BuildFailed as error:
+            raise FaceoffError(
+                f"image {name} was not built: {why_pip_failed((*error.lines, str(error))) or error}"
+            ) from None
     return tag, base
 
 
-def _passed_on() -> dict[str, str]:
-    names = [each for name in PASSED_ON for each in (name, name.lower())]
-    return {name: os.environ[name] for name in names if os.environ.get(name)}
-
-
-def _digest(files: Mapping[str, bytes], base_id: str) -> str:
+def _digest(contents: Mapping[str, bytes], base_id: str) -> str:
     """12 hexadecimal digits for all that goes into an image."""
     digest = hashlib.sha256(base_id.encode())
-    for name, content in sorted(files.items()):
+    for name, content in sorted(contents.items()):
         digest.update(hashlib.sha256(name.encode()).digest() + hashlib.sha256(content).digest())
     return digest.hexdigest()[:12]
 
@@ -146,6 +152,24 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise FaceoffError(f"{path}: not readable: {error.strerror}") from None
+
+
+def why_pip_failed(lines: Sequence[str]) -> str | None:
+    """What pip's last lines say went wrong and what to do, in one line; None where they say nothing."""
+    text = "\n".join(lines)
+    if "no space left on device" in text.lower():
+        return "the disk that holds Docker's images is full; make room, e.g. with docker system prune"
+    unreachable = re.search(r"host='([^']+)'.*? with url: (\S+) \(Caused by (.*)", text)
+    refused = re.search(r"HTTP error (\d+) while getting (\S+)", text)
+    if unreachable:
+        reason = re.sub(r"\[Errno -?\d+\] ", "", unreachable[3].rstrip("')\"").rpartition(": ")[2])
+        return f"https://{unreachable[1]}{unreachable[2]} cannot be downloaded ({reason}); {DOWNLOAD_ADVICE}"
+    if refused:
+        return f"{refused[2]} cannot be downloaded (HTTP {refused[1]}); {DOWNLOAD_ADVICE}"
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    if "after connection broken by" in text:
+        return f"the package index cannot be reached ({errors[-1] if errors else 'no answer'}); {DOWNLOAD_ADVICE}"
+    return f"pip says: {errors[-1]}" if errors else None
 
 
 def run(name: str, command: tuple[str, ...], root: Path, container: ContainerParams, engine: Engine) -> int:

@@ -11,10 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
+from typing import Literal, Protocol
 
 from stages.errors import FaceoffError
 from stages.harness.params import ContainerParams, size_bytes
@@ -26,14 +26,6 @@ STOP_SECONDS = 5  # from asking a job to end to killing it
 PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 Show = Callable[[str], None]  # takes a line of a build's or pull's output
-
-
-class Stopped(BaseException):
-    """A signal asked this process to end. Not an Exception, so that no handler on the way takes it for a failure."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_code = 128 + number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,18 +67,27 @@ class Found:
     size_bytes: int
 
 
+class BuildFailed(FaceoffError):
+    """A step of the build failed; `lines` are the last that it printed."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
+
+
 class Engine(Protocol):
     """What faceoff needs of a container engine. Every method raises FaceoffError in one line."""
 
     def find(self, reference: str) -> Found | None:
-        """The image of that name, if it is here."""
+        """The image of that name, if the engine has it."""
 
-    def pull(self, reference: str, show: Show) -> None: ...
+    def pull(self, reference: str, show: Show) -> None:
+        """Fetch the image from its registry."""
 
     def build(
         self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
     ) -> None:
-        """Build `files`, one of them the Dockerfile, as `tag`."""
+        """Build `files`, one of them the Dockerfile, as `tag`. Raises BuildFailed with the output's last lines."""
 
     def run(self, job: Job) -> Outcome:
         """Run the job, its output going to this process's as it comes. Nothing of it is left, however this ends."""
@@ -94,12 +95,16 @@ class Engine(Protocol):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[None]:
-    """Within, the first SIGINT, SIGTERM or SIGHUP raises Stopped; later ones are ignored, so that cleaning up ends."""
+    """Within, the first SIGINT, SIGTERM or SIGHUP raises SystemExit(128 + number); later ones are ignored.
+
+    So what was started is cleaned up on the way out, and impatience does not interrupt the cleaning.
+    """
 
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        raise Stopped(number)
+        os.write(2, f"faceoff: {signal.Signals(number).name}: stopping\n".encode())
+        raise SystemExit(128 + number)
 
     before = {each: signal.signal(each, stop) for each in STOP_SIGNALS}
     try:
@@ -107,6 +112,19 @@ def stop_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def masked_signals(how: Literal[signal.Sigmasks.SIG_BLOCK, signal.Sigmasks.SIG_UNBLOCK]) -> Iterator[None]:
+    """Within, the stop signals wait (SIG_BLOCK) or come through again (SIG_UNBLOCK).
+
+    They must wait while something is made and while it is cleaned up: one in between would leave it behind.
+    """
+    before = signal.pthread_sigmask(how, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def container_job(
@@ -177,26 +195,40 @@ def _wants_gpus(choice: str) -> bool:
 
 
 def run_on_host(command: tuple[str, ...]) -> Outcome:
-    """Run the command without a container: same output, exit codes and signals, no limits. Leaves no process behind."""
+    """Run the command without a container: same output, exit codes and signals, but none of the limits.
+
+    What it leaves running is ended, as it would be with its container.
+    """
     environment = {**os.environ, **PYTHON_ENVIRONMENT}
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
     program = sys.executable if command[0] == "python" else command[0]
-    try:
-        # A group of its own: a Ctrl-C reaches the job through us, once, and its loaders end with it.
-        process = subprocess.Popen((program, *command[1:]), env=environment, stdin=subprocess.DEVNULL, process_group=0)
-    except OSError as error:
-        raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
-    try:
-        code = process.wait()
-    finally:
-        _end_group(process)
-    return Outcome(code if code >= 0 else 128 - code, False)
+    with masked_signals(signal.SIG_BLOCK):
+        try:
+            process = subprocess.Popen(
+                (program, *command[1:]),
+                env=environment,
+                stdin=subprocess.DEVNULL,  # a container has none either
+                process_group=0,  # Ctrl-C reaches the job through us, once, and its loaders end with it
+                preexec_fn=_unmask,  # a child inherits the mask
+            )
+        except OSError as error:
+            raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
+        try:
+            with masked_signals(signal.SIG_UNBLOCK):
+                code = process.wait()
+        finally:
+            _end_group(process)
+    return Outcome(code if code >= 0 else 128 - code, out_of_memory=False)
+
+
+def _unmask() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End what is left of the process's group: ask, wait, kill."""
     with contextlib.suppress(ProcessLookupError):
-        if process.returncode is None:
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
