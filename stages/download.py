@@ -14,7 +14,6 @@ from stages import records
 from stages.errors import FaceoffError, run_entry
 from stages.harness import params, sources
 from stages.harness.sources import photos, weights
-from stages.harness.sources.progress import megabytes
 
 DOWNLOADS_DIR = Path("data/downloads")
 
@@ -49,7 +48,7 @@ def report(dataset: records.Dataset, seconds: float) -> None:
     left_out = photos.describe_left_out(dataset.left_out)
     if left_out:
         print(left_out)
-    print(f"{dataset.total_photos:,} photos, {megabytes(dataset.total_bytes)}, ready in {seconds:.1f} s")
+    print(f"{dataset.total_photos:,} photos, {dataset.total_bytes / 1e6:,.1f} MB, ready in {seconds:.1f} s")
 
 
 def disk_error(error: OSError) -> FaceoffError:

@@ -13,7 +13,7 @@ from typing import IO, cast
 from stages.errors import FaceoffError
 from stages.harness.sources import layout
 from stages.harness.sources.http import CHUNK_BYTES, download
-from stages.harness.sources.progress import photos, progress
+from stages.harness.sources.progress import PHOTOS, progress
 
 OTHERWISE = "take dataset.source: kaggle, which has the same photos"
 
@@ -52,7 +52,7 @@ class FastaiArchive:
     def _unpack(self, archive: Path, destination: Path) -> None:
         scratch = destination / ".unpacked"
         total = sum(self.promised.values())
-        with progress(f"unpacking {archive.name}", total, photos) as advance:
+        with progress(f"unpacking {archive.name}", total, PHOTOS) as advance:
             for _ in _extract(archive, scratch):
                 advance(1)
         found = layout.find(scratch)

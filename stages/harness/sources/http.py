@@ -6,7 +6,7 @@ from pathlib import Path
 import requests
 
 from stages.errors import FaceoffError
-from stages.harness.sources.progress import megabytes, progress
+from stages.harness.sources.progress import MEGABYTES, progress
 
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces
 CHUNK_BYTES = 1 << 16  # a broken connection loses at most one
@@ -26,7 +26,7 @@ def download(url: str, target: Path, complaint: Callable[[Path], str | None], ot
     except requests.HTTPError as error:
         raise FaceoffError(f"{url}: {status_reason(error)}: {otherwise}") from None
     except requests.RequestException as error:
-        kept = f"; the {megabytes(part.stat().st_size)} that arrived are kept" if part.exists() else ""
+        kept = f"; the {part.stat().st_size / 1e6:,.1f} MB that arrived are kept" if part.exists() else ""
         raise FaceoffError(f"{url}: {network_reason(error)}{kept}: run again to go on, or {otherwise}") from None
     wrong = complaint(part)
     if wrong is not None:
@@ -50,7 +50,7 @@ def _fetch(url: str, part: Path) -> None:
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)
         title = f"downloading {url.rpartition('/')[2]}"
-        with part.open("ab" if resumes else "wb") as file, progress(title, total, megabytes, done) as advance:
+        with part.open("ab" if resumes else "wb") as file, progress(title, total, MEGABYTES, done) as advance:
             for chunk in response.iter_content(CHUNK_BYTES):
                 file.write(chunk)
                 advance(len(chunk))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -13,24 +13,27 @@ SECONDS_BETWEEN_LINES = 10.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Amount = Callable[[int], str]
 Show = Callable[[int, str], None]
 
 
-def megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f} MB"
+class Unit(NamedTuple):
+    """What is counted: its name, and how many of what is reported make one."""
+
+    name: str
+    size: int
 
 
-def photos(count: int) -> str:
-    return f"{count:,} photos"
+PHOTOS = Unit("photos", 1)
+MEGABYTES = Unit("MB", 1_000_000)
 
 
 @contextmanager
-def progress(title: str, total: int | None, amount: Amount, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how much more is done. `amount` puts a number into words; total None: unknown."""
+def progress(title: str, total: int | None, unit: Unit, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told how much more is done. The total is None where it is unknown."""
 
     def state() -> str:
-        return amount(done) if total is None else f"{amount(done)} of {amount(total)}"
+        whole = "" if total is None else f"of {total / unit.size:,.0f} "
+        return f"{done / unit.size:,.0f} {whole}{unit.name}"
 
     with (_bar if sys.stdout.isatty() else _lines)(title, total) as show:
 
@@ -70,7 +73,7 @@ def in_parallel(work: Callable[[Item], Result], items: Sequence[Item], title: st
     """
     pool = ThreadPoolExecutor()
     try:
-        with progress(title, len(items), photos) as advance:
+        with progress(title, len(items), PHOTOS) as advance:
             results = []
             for result in pool.map(work, items):
                 results.append(result)
