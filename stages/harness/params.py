@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+import yaml
 from ruamel.yaml.error import YAMLError
 
 from stages.errors import FaceoffError
@@ -155,20 +155,19 @@ def _read(path: Path) -> str:
 
 
 def _document(text: str, where: str) -> dict[str, Any]:
-    """By the rules of YAML 1.1, as PyYAML reads it inside images, and without keys that occur twice."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.version = (1, 1)
+    """As PyYAML reads it, which reads it inside images too; and ruamel, as DVC does, refuses keys that occur twice."""
     try:
-        document = yaml.load(text)
-    except YAMLError as error:
+        round_trip().load(text)
+        document = yaml.safe_load(text)
+    except (YAMLError, yaml.YAMLError) as error:
         raise FaceoffError(f"{where}: not readable as YAML: {_first_words(error)}") from None
     if not isinstance(document, dict):
         raise FaceoffError(f"{where}: expected keys with values, found {document!r}")
     return document
 
 
-def _first_words(error: YAMLError) -> str:
-    """The problem and its place: ruamel's own text goes over ten lines."""
+def _first_words(error: Exception) -> str:
+    """The problem and its place: their own texts go over many lines."""
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     return " ".join(str(problem or error).split()) + place

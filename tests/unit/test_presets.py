@@ -1,0 +1,50 @@
+"""Laying overrides over YAML text: comments, order and spelling stay."""
+
+import pytest
+
+from stages.harness.presets import merged
+
+TEXT = """\
+# What it is for.
+image: host                 # whose figures
+images: [host]              # folders
+recipe:
+  size: 96                  # pixels
+  rates: [1.0e-5, 3.0e-4]   # two
+  name: "quoted"
+limit: null                 # none
+
+extra: {}                   # free
+"""
+
+
+def test_nothing_to_lay_over_leaves_every_byte():
+    assert merged(TEXT, {}) == TEXT
+    assert merged(TEXT, {"image": "host", "images": ["host"], "recipe": {"size": 96, "rates": [1e-5, 3e-4]}}) == TEXT
+
+
+def test_only_the_lines_of_changed_values_change():
+    old, new = TEXT.splitlines(), merged(TEXT, {"recipe": {"size": 224}}).splitlines()
+    assert [line for line in new if line not in old] == ["  size: 224                 # pixels"]
+    assert len(old) == len(new)
+
+
+def test_a_null_stays_null():
+    assert "limit: null                 # none" in merged(TEXT, {"image": "cpu"})
+
+
+def test_lists_are_replaced_as_a_whole_and_stay_in_one_line():
+    assert "images: [cpu, gpu]" in merged(TEXT, {"images": ["cpu", "gpu"]})
+
+
+@pytest.mark.parametrize("overrides", [{"limit": "8g"}, {"extra": {"a": "b"}}, {"new": 1}, {"recipe": {"new": None}}])
+def test_comments_survive(overrides):
+    comments = [line.split("#")[1] for line in TEXT.splitlines() if "#" in line]
+    result = merged(TEXT, overrides)
+    assert [line.split("#")[1] for line in result.splitlines() if "#" in line] == comments
+
+
+def test_laying_over_twice_is_laying_over_once():
+    overrides = {"image": "cpu", "images": ["cpu"], "recipe": {"size": 1}, "limit": 3, "extra": {"a": "b"}}
+    once = merged(TEXT, overrides)
+    assert merged(once, overrides) == once

@@ -1,0 +1,283 @@
+"""The codec: what goes in comes out, and anything else is a RecordError in one line; under Python 3.7 too."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+import types
+import typing
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import records
+from stages.harness import comparison
+from stages.harness.cells import Result
+from stages.records import Cell, RecordError
+from tests import results
+
+ROOT = Path(__file__).resolve().parents[2]
+CELL = Cell("host", "fp32", 16, 1)
+PHOTO = records.Photo("train/cats/cat.0.jpg", 12, "a" * 64)
+GPU = records.Gpu("Tesla T4", "GPU-1", "580.1", 2**34, "7.5")
+
+
+def comparison_record():
+    other = Cell("b", "fp32", 16, 1)
+    given = [
+        Result(CELL, "ok", None, results.trained(CELL), results.evaluated(CELL)),
+        Result(other, "ok", None, results.trained(other, 11.0), results.evaluated(other)),
+    ]
+    compared = comparison.compare(given, CELL.setting)
+    return records.Comparison(CELL.setting, results.RECIPE, results.DATASET_SHA256, None, compared)
+
+
+EXAMPLES = [
+    results.RECIPE,
+    records.Manifest("synthetic", (PHOTO,), {"bad.jpg": "does not decode"}, "b" * 64),
+    records.Dataset("synthetic", "b" * 64, {"train": {"cats": 1}}, 1, 12, {}, None),
+    results.CONTENTS,
+    records.Image("host", None, None, None, None, results.CONTENTS),
+    dataclasses.replace(results.machine(), gpus=(GPU,), gpus_reason=None),
+    results.profile("host"),
+    results.trained(CELL),
+    results.not_run(results.trained(CELL), "unsupported", "why"),
+    results.evaluated(CELL),
+    comparison_record(),
+]
+KINDS = {type(example).__name__: type(example) for example in EXAMPLES}
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def values(kind):
+    """Values of a type of a record's field."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return st.builds(kind, **{name: values(hint) for name, hint in typing.get_type_hints(kind).items()})
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of([values(each) for each in arguments])
+    if origin is tuple and arguments[1:] == (Ellipsis,):
+        return st.lists(values(arguments[0]), max_size=2).map(tuple)
+    if origin is tuple:
+        return st.tuples(*map(values, arguments))
+    if origin is dict:
+        return st.dictionaries(st.text(), values(arguments[1]), max_size=2)
+    return {
+        str: st.text(),
+        int: st.integers(),
+        float: st.floats(allow_nan=False, allow_infinity=False),
+        bool: st.booleans(),
+        type(None): st.none(),
+    }[kind]
+
+
+def document_of(record):
+    return json.loads(json.dumps(dataclasses.asdict(record)))
+
+
+def places(value, place=()):
+    """Every place in a JSON value, as keys and indices from its top."""
+    yield place
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, child in children:
+        yield from places(child, (*place, key))
+
+
+def with_value(document, place, value):
+    """A copy of the document with another value at the place."""
+    if not place:
+        return value
+    copied = json.loads(json.dumps(document))
+    target = copied
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    return copied
+
+
+def message_of(kind, document):
+    """The refusal of a document; None where it is taken. Anything but a RecordError fails the test."""
+    try:
+        records.decode(kind, document, "x.json")
+    except RecordError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+def test_what_is_written_is_read(record, tmp_path):
+    path = tmp_path / "folder" / "record.json"
+    records.write(path, record)
+    assert records.read(path, type(record)) == record
+    assert path.read_text().endswith("}\n") and path.stat().st_mode & 0o777 == 0o644
+    assert list(path.parent.iterdir()) == [path]
+
+
+UNCHECKED = [
+    records.Photo,
+    records.Manifest,
+    records.Dataset,
+    records.Image,
+    records.Machine,
+    records.Profile,
+    records.Epoch,
+]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(UNCHECKED).flatmap(values))
+def test_any_record_comes_back_as_it_was(record):
+    assert records.decode(type(record), document_of(record), "x.json") == record
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(KINDS)), JSON_VALUES)
+def test_no_json_value_makes_anything_but_a_record_or_a_record_error(kind, value):
+    message_of(KINDS[kind], value)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_no_change_of_a_valid_document_makes_anything_but_a_record_or_a_record_error(data):
+    example = data.draw(st.sampled_from(EXAMPLES))
+    document = document_of(example)
+    place = data.draw(st.sampled_from(list(places(document))))
+    changed = with_value(document, place, data.draw(JSON_VALUES))
+    message = message_of(type(example), changed)
+    assert message is None or (message.startswith("x.json") and "\n" not in message and len(message) < 700)
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+def test_every_missing_and_every_unknown_key_is_named(record):
+    document = document_of(record)
+    for place in places(document):
+        if place and isinstance(place[-1], str) and dataclasses.is_dataclass(type(record)) and len(place) == 1:
+            without = {key: value for key, value in document.items() if key != place[0]}
+            assert message_of(type(record), without) == f"x.json: key '{place[0]}' is missing"
+    assert "unknown key 'surplus'" in message_of(type(record), {**document, "surplus": 1})
+
+
+def test_a_misspelled_key_gets_the_nearest_one():
+    document = document_of(results.RECIPE)
+    document["sizee"] = document.pop("size")
+    assert "unknown key 'sizee' (did you mean 'size'?); expected arch, " in message_of(records.Recipe, document)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "expected"),
+    [
+        (("size",), "96", "x.json: size: expected a whole number, found '96'"),
+        (("size",), True, "x.json: size: expected a whole number, found True"),
+        (("size",), 96.0, "x.json: size: expected a whole number, found 96.0"),
+        (("size",), 8, "x.json: size: expected at least 32 pixels, found 8"),
+        (("pretrained",), 1, "x.json: pretrained: expected true or false, found 1"),
+        (("pct_start",), None, "x.json: pct_start: expected a finite number, found None"),
+        (("pct_start",), math.nan, "x.json: pct_start: expected a finite number, found nan"),
+        (("unfrozen_learning_rates",), [1e-5], "expected a list of 2, found [1e-05]"),
+        (
+            ("unfrozen_learning_rates", 0),
+            "1e-5",
+            "expected a finite number, with a point before its exponent as in 1.0e-5",
+        ),
+        (("unfrozen_learning_rates",), [3e-4, 1e-5], "expected two rates above 0, the lower first"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(place, value, expected):
+    assert expected in message_of(records.Recipe, with_value(document_of(results.RECIPE), place, value))
+
+
+def test_a_number_without_a_point_is_taken_for_a_float():
+    document = with_value(document_of(results.evaluated(CELL)), ("wall_seconds",), 3)
+    assert isinstance(records.decode(records.EvaluateResult, document, "x").wall_seconds, float)
+
+
+@pytest.mark.parametrize(("status", "reason"), [("ok", "but"), ("failed", None), ("done", None)])
+def test_status_and_reason_must_agree(status, reason):
+    document = {**document_of(results.evaluated(CELL)), "status": status, "reason": reason}
+    assert message_of(records.EvaluateResult, document)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"schema_version": 2}',
+        '{"schema_version": true}',
+        '{"schema_version": 1.0}',
+        "{}",
+        '{"schema_version": 1, "path": NaN}',
+        "[" * 100_000,
+        '"\\ud800"',
+        "\x00",
+    ],
+)
+def test_a_file_that_is_no_record_is_refused_by_its_name(text, tmp_path):
+    path = tmp_path / "photo.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecordError) as caught:
+        records.read(path, records.Photo)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_and_a_folder_are_refused(tmp_path):
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    for path in (tmp_path / "bytes.json", tmp_path):
+        with pytest.raises(RecordError, match="not readable as JSON"):
+            records.read(path, records.Photo)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_json_does_not_have_is_not_written_and_the_old_file_stays(value, tmp_path):
+    path = tmp_path / "evaluate-1.json"
+    records.write(path, results.evaluated(CELL))
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        records.write(path, results.evaluated(CELL, wall_seconds=value))
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def python37():
+    """A Python 3.7 of this machine; None where there is none."""
+    roots = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/3.7.*/bin/python")
+    return next((str(path) for path in sorted(roots)), None)
+
+
+UNDER_37 = """
+import json, sys
+from stages import records
+for kind, document in json.load(open(sys.argv[1])):
+    try:
+        record = records.decode(getattr(records, kind), document, "x.json")
+        print(json.dumps("ok"))
+    except records.RecordError as error:
+        print(json.dumps(str(error)))
+"""
+
+
+@pytest.mark.skipif(python37() is None, reason="no Python 3.7 below ~/.pyenv")
+def test_python_37_says_the_same_of_every_change_of_every_document(tmp_path):
+    wrong = [None, True, 0, -1, 1.5, "text", "1e-5", [], {}, {"surplus": 1}, 10**400]
+    cases = []
+    for name, kind in KINDS.items():
+        example = next(each for each in EXAMPLES if type(each) is kind)
+        document = document_of(example)
+        cases.append((name, document))
+        cases += [(name, with_value(document, place, each)) for place in places(document) for each in wrong]
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    done = subprocess.run(
+        [python37(), "-c", UNDER_37, str(tmp_path / "cases.json")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    old = [json.loads(line) for line in done.stdout.splitlines()]
+    assert old == [message_of(KINDS[name], document) or "ok" for name, document in cases]
+    assert sys.version_info[:2] > (3, 7) and len(old) > 1000 and "ok" in old
