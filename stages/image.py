@@ -4,6 +4,7 @@ python -m stages.image cuda-10.0
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from stages import records
@@ -28,6 +29,10 @@ def main() -> int:
 
             image = images.make(name, definition, root, container, DockerEngine(), _show)
     records.write(output, image)
+    machine = root / records.MACHINE_PATH
+    if machine.exists() and container.gpus != "none":
+        for line in images.undriven_gpus(definition, records.read(machine, records.Machine).gpus):
+            print(f"faceoff: image {name}: {line}", file=sys.stderr)
     return 0
 
 

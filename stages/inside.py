@@ -3,27 +3,33 @@
 python -m stages.inside cuda-10.0 -- nvidia-smi
 """
 
-import argparse
+import os
+import sys
 from pathlib import Path
 
-from stages.errors import run_entry
+from stages.errors import FaceoffError, run_entry
 from stages.harness import images, jobs, params
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m stages.inside", usage="%(prog)s IMAGE -- COMMAND ...")
-    parser.add_argument("image", help="a folder of docker/")
-    parser.add_argument("command", nargs="+", help="what to run in it")
-    arguments = parser.parse_args()
+    # By hand: argparse would take a second '--' out of the command.
+    if len(sys.argv) < 4 or sys.argv[2] != "--":
+        raise FaceoffError(
+            "usage: python -m stages.inside IMAGE -- COMMAND ..., IMAGE a folder of docker/", exit_code=2
+        )
+    name, command = sys.argv[1], tuple(sys.argv[3:])
     root = Path.cwd()
-    command = tuple(arguments.command)
     container = params.load(root).container
-    with jobs.stop_signals():
-        if images.load(arguments.image, root).on_host:
-            return jobs.run_on_host(command).exit_code
-        from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
+    try:
+        with jobs.stop_signals():
+            if images.load(name, root).on_host:
+                return jobs.run_on_host(command).exit_code
+            from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
-        return images.run(arguments.image, command, root, container, DockerEngine())
+            return images.run(name, command, root, container, DockerEngine())
+    except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""Check params.yaml before anything is downloaded or built; with --preset, lay presets/NAME.yaml over it first.
+"""Check params.yaml and its images before anything is downloaded or built; --preset lays presets/NAME.yaml over it.
 
 python -m stages.params [--preset NAME]
 """
 
 import argparse
+from pathlib import Path
 
 from stages import records
 from stages.errors import run_entry
-from stages.harness import params
+from stages.harness import images, params
 
 
 def main() -> int:
@@ -16,7 +17,8 @@ def main() -> int:
     preset = parser.parse_args().preset
     if preset is not None:
         records.write_text(params.PARAMS_PATH, params.with_preset(preset))
-    params.load()
+    for name in params.load().images:
+        images.load(name, Path())
     return 0
 
 

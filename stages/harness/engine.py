@@ -30,6 +30,7 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
     "connection refused": "no Docker engine answers: start it, or correct DOCKER_HOST",
     "failed to resolve": "no Docker engine answers: correct DOCKER_HOST",
     "no space left on device": "the disk that holds Docker's images is full: make room, e.g. with docker system prune",
+    "range of cpus": "container.cpus in params.yaml is more than this machine has",
     "could not select device driver": "Docker cannot hand out this machine's GPU: install the NVIDIA Container "
     "Toolkit, or set container.gpus: none in params.yaml",
     "nvidia-container-cli": "Docker cannot hand out this machine's GPU: see that nvidia-smi works here, or set "

@@ -7,14 +7,11 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from stages import records
 from stages.errors import FaceoffError
 from stages.harness.jobs import BuildFailed, Engine, Mount, Show, checkout_mounts, container_job, run_on_host
-from stages.harness.params import DOCKER_DIR, IMAGE_NAME, ContainerParams
+from stages.harness.params import DOCKER_DIR, IMAGE_NAME, ContainerParams, document
 
 DOCKERFILE = DOCKER_DIR / "Dockerfile"
 BASE_VARIABLE = "FACEOFF_BASE_IMAGE"
@@ -63,6 +60,9 @@ class Definition:
         ways = [name for name in ("build", "pull", "run") if getattr(self, name) is not None]
         records.check("build, pull, run", ways, len(ways) == 1, "exactly one of them")
         records.check("run", self.run, self.run in (None, "host"), "'host'")
+        for each in self.compute_capabilities or ():
+            good = re.fullmatch(r"\d+\.\d+", each) is not None
+            records.check("compute_capabilities", each, good, "as NVIDIA writes it, e.g. '7.5'")
 
     @property
     def on_host(self) -> bool:
@@ -75,11 +75,8 @@ def load(name: str, root: Path) -> Definition:
     if not IMAGE_NAME.fullmatch(name) or not (root / path).is_file():
         known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
         raise FaceoffError(f"no image '{name}': expected a folder of docker/ ({', '.join(known)})")
-    try:
-        document: Any = yaml.safe_load((root / path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise FaceoffError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    definition: Definition = records.decode(Definition, document, str(path))
+    text = _read(root / path).decode("utf-8", errors="replace")
+    definition: Definition = records.decode(Definition, document(text, str(path)), str(path))
     return definition
 
 
@@ -174,7 +171,10 @@ def why_pip_failed(lines: Sequence[str]) -> str | None:
 
 def run(name: str, command: tuple[str, ...], root: Path, container: ContainerParams, engine: Engine) -> int:
     """Run the command in the image that the image stage made; its exit code."""
-    reference = str(records.read(root / records.image_path(name), records.Image).reference)
+    path = records.image_path(name)
+    reference = records.read(root / path, records.Image).reference if (root / path).exists() else None
+    if reference is None:
+        raise FaceoffError(f"image {name} has not been made ({path} does not say which): python -m stages.image {name}")
     if engine.find(reference) is None:
         raise FaceoffError(f"image {name}: {reference} is not here any more; make it: dvc repro -s -f image@{name}")
     labels = {"faceoff": "inside", "faceoff.image": name, "faceoff.pid": str(os.getpid())}
@@ -182,8 +182,29 @@ def run(name: str, command: tuple[str, ...], root: Path, container: ContainerPar
     outcome = engine.run(job)
     if outcome.out_of_memory and outcome.exit_code != 0:
         limit = f"its limit is container.memory, {container.memory}" if container.memory else "the machine has no more"
-        raise FaceoffError(f"image {name}: the command ran out of memory; {limit}", outcome.exit_code)
+        raise FaceoffError(
+            f"image {name}: the command ran out of memory; {limit}: raise it, or take a smaller batch size, size or "
+            "number of workers",
+            outcome.exit_code,
+        )
     return outcome.exit_code
+
+
+def undriven_gpus(definition: Definition, gpus: Sequence[records.Gpu]) -> list[str]:
+    """A line per GPU that the image's torch was not compiled for."""
+    if definition.compute_capabilities is None:
+        return []
+    lowest, highest = definition.compute_capabilities
+    return [
+        f"{gpu.name} has compute capability {gpu.compute_capability}; this image's torch was compiled for {lowest} to "
+        f"{highest}: it will be slow to start there, or fail"
+        for gpu in gpus
+        if gpu.compute_capability and not _numbers(lowest) <= _numbers(gpu.compute_capability) <= _numbers(highest)
+    ]
+
+
+def _numbers(capability: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in capability.split("."))
 
 
 def read_contents(reference: str, root: Path, engine: Engine) -> records.Contents:
@@ -208,7 +229,7 @@ def _contents_command(output: Path) -> tuple[str, ...]:
 
 def _contents(exit_code: int, output: Path) -> records.Contents:
     if exit_code != 0:
-        raise FaceoffError(f"the check inside the image ended with {exit_code}; its own words are above")
+        raise FaceoffError(f"the check inside the image ended with exit code {exit_code}; its own words are above")
     return records.read(output, records.Contents)
 
 

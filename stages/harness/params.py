@@ -123,11 +123,11 @@ def load(root: Path = Path()) -> Params:
 
 def parse(text: str, where: str, root: Path = Path()) -> Params:
     """Check the text of a params.yaml; `where` names it in messages. Raises as `load` does."""
-    params: Params = decode(Params, _document(text, where), where)
-    for name in params.images:
-        folder = root / DOCKER_DIR / name
-        known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
-        check(f"{where}: images", name, (folder / "image.yaml").is_file(), f"a folder of docker/ ({', '.join(known)})")
+    params: Params = decode(Params, document(text, where), where)
+    known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
+    for key, names in (("images", params.images), ("container.base_images", params.container.base_images)):
+        for name in names:
+            check(f"{where}: {key}", name, name in known, f"a folder of docker/ ({', '.join(known)})")
     return params
 
 
@@ -138,8 +138,8 @@ def with_preset(name: str, root: Path = Path()) -> str:
         raise FaceoffError(f"no preset {name!r}; presets/ has {', '.join(known)}")
     params_path, preset_path = root / PARAMS_PATH, root / PRESETS_DIR / f"{name}.yaml"
     text, preset = _read(params_path), _read(preset_path)
-    _document(text, str(params_path))
-    _document(preset, str(preset_path))
+    document(text, str(params_path))
+    document(preset, str(preset_path))
     result = merged(text, round_trip().load(preset))
     parse(result, f"{params_path} with {preset_path}", root)
     return result
@@ -154,7 +154,7 @@ def _read(path: Path) -> str:
         raise FaceoffError(f"{path}: not readable: {error}") from None
 
 
-def _document(text: str, where: str) -> dict[str, Any]:
+def document(text: str, where: str) -> dict[str, Any]:
     """As PyYAML reads it, which reads it inside images too; and ruamel, as DVC does, refuses keys that occur twice."""
     try:
         round_trip().load(text)
