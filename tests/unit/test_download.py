@@ -111,18 +111,22 @@ def test_a_place_that_can_not_be_written_is_one_line(project: Path) -> None:
     assert failed.stderr.count("\n") == 1
 
 
-def test_killed_in_the_middle_the_next_run_gives_a_right_result(project: Path, tmp_path: Path) -> None:
+def begun(project: Path, photos_drawn: int) -> subprocess.Popen[str]:
+    """The stage as a process that has drawn this many photos, and not nearly all."""
     set_params(project, dataset={"train_photos": 80, "valid_photos": 20})
-    process = subprocess.Popen(COMMAND, cwd=project, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(COMMAND, cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(project.glob("data/photos.partial/train/*/*.jpg"))) < photos_drawn:
+        assert process.poll() is None and time.monotonic() < deadline, "it never began to draw"
+        time.sleep(0.005)
+    return process
+
+
+def test_killed_in_the_middle_the_next_run_gives_a_right_result(project: Path, tmp_path: Path) -> None:
+    process = begun(project, photos_drawn=10)
+    process.kill()
+    process.communicate()
     partial = project / "data/photos.partial"
-    try:
-        deadline = time.monotonic() + 60
-        while len(list(partial.glob("train/*/*.jpg"))) < 10:
-            assert process.poll() is None and time.monotonic() < deadline, "it never began to draw"
-            time.sleep(0.005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
     assert len(list(partial.rglob("*.jpg"))) < 100, "it was killed too late to say anything"
     assert not (project / records.MANIFEST_PATH).exists()
     assert not (project / records.PHOTOS_DIR).exists()
@@ -131,3 +135,12 @@ def test_killed_in_the_middle_the_next_run_gives_a_right_result(project: Path, t
     assert records.read(project / records.MANIFEST_PATH, records.Manifest) == expected
     assert tree(project / records.PHOTOS_DIR) == tree(tmp_path / "expected")
     assert not partial.exists()
+
+
+def test_ctrl_c_ends_it_with_one_line(project: Path) -> None:
+    process = begun(project, photos_drawn=5)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (130, "faceoff: interrupted\n")
+    assert len(list(project.rglob("*.jpg"))) < 100, "it went on to the end"
+    assert not (project / records.MANIFEST_PATH).exists()

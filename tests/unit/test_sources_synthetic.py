@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from stages.harness.sources import layout
-from stages.harness.sources.synthetic import Synthetic
+from stages.harness.sources.synthetic import Synthetic, draw
 from tests.unit.helper_photos import tree
 
 
@@ -32,6 +32,14 @@ def test_another_seed_draws_others(tmp_path: Path) -> None:
     one, other = drawn(tmp_path / "one"), drawn(tmp_path / "other", seed=43)
     assert one.keys() == other.keys()
     assert not set(one.values()) & set(other.values())
+
+
+def test_a_cat_is_drawn_otherwise_than_a_dog(tmp_path: Path) -> None:
+    for label in layout.CLASSES:
+        (tmp_path / label).mkdir()
+        draw(tmp_path / label / "1.jpg", "the same seed")
+    cat, dog = ((tmp_path / label / "1.jpg").read_bytes() for label in layout.CLASSES)
+    assert cat != dog
 
 
 def test_no_photo_is_there_twice(tmp_path: Path) -> None:
