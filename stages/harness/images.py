@@ -125,7 +125,7 @@ def _build(
     else:
         arguments = {"BASE": base, **{each: os.environ[each] for each in PASSED_ON if os.environ.get(each)}}
         if os.environ.get("PIP_CERT"):
-            contents[CERTIFICATE] = _read(Path(os.environ["PIP_CERT"]))
+            contents[CERTIFICATE] = _read(Path(os.environ["PIP_CERT"]), "PIP_CERT: ")
             arguments["PIP_CERT"] = f"/install/{CERTIFICATE}"
         try:
             engine.build(contents, tag, arguments, os.environ.get(NETWORK_VARIABLE), show)
@@ -144,11 +144,11 @@ def _digest(contents: Mapping[str, bytes], base_id: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, where: str = "") -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise FaceoffError(f"{path}: not readable: {error.strerror}") from None
+        raise FaceoffError(f"{where}{path}: not readable: {error.strerror}") from None
 
 
 def why_pip_failed(lines: Sequence[str]) -> str | None:

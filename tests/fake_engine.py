@@ -1,0 +1,60 @@
+"""A container engine in memory, for tests of what is asked of one. It passes the contract suite as Docker does."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.errors import FaceoffError
+from stages.harness.jobs import BuildFailed, Found, Job, Outcome, Show
+
+
+class FakeEngine:
+    """jobs.Engine whose images are names; its 'containers' are processes of the host, without walls."""
+
+    def __init__(self, *references: str, registry: tuple[str, ...] = ()) -> None:
+        self.images = {reference: self._new(reference) for reference in references}
+        self.registry = registry
+        self.pulls: list[str] = []
+        self.builds: list[tuple[str, Mapping[str, bytes], Mapping[str, str], str | None]] = []
+        self.jobs: list[Job] = []
+
+    @staticmethod
+    def _new(reference: str) -> Found:
+        return Found(f"sha256:id of {reference}", 1000)
+
+    def find(self, reference: str) -> Found | None:
+        return self.images.get(reference)
+
+    def pull(self, reference: str, show: Show) -> None:
+        self.pulls.append(reference)
+        if reference not in self.registry:
+            raise FaceoffError(f"{reference} cannot be pulled: no such image")
+        self.images[reference] = self._new(reference)
+
+    def build(
+        self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
+    ) -> None:
+        self.builds.append((tag, files, arguments, network))
+        lines: list[str] = []
+        for step in files["Dockerfile"].decode().splitlines():
+            if step.startswith("RUN "):
+                done = subprocess.run(["sh", "-c", step.removeprefix("RUN ")], capture_output=True, text=True)
+                lines += (done.stdout + done.stderr).splitlines()
+                if done.returncode:
+                    raise BuildFailed(f"{tag} was not built: a step returned {done.returncode}", lines)
+        for line in lines:
+            show(line)
+        self.images[tag] = self._new(tag)
+
+    def run(self, job: Job) -> Outcome:
+        self.jobs.append(job)
+        if job.reference not in self.images:
+            raise FaceoffError(f"no such image: {job.reference}")
+        environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **job.environment}
+        done = subprocess.run(job.command, cwd=job.directory, env=environment, capture_output=True)
+        sys.stdout.buffer.write(done.stdout)
+        sys.stdout.flush()
+        sys.stderr.buffer.write(done.stderr)
+        sys.stderr.flush()
+        return Outcome(done.returncode if done.returncode >= 0 else 128 - done.returncode, out_of_memory=False)
