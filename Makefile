@@ -29,7 +29,7 @@ lint: $(VENV)/tests.stamp
 	@ruff check --quiet .
 	@ruff format --quiet --check .
 	@mypy
-	@lint-imports
+	@lint-imports --no-logo
 	@vermin --quiet --target=3.7- --violations stages/workload stages/records.py stages/errors.py
 	@hadolint docker/Dockerfile
 	@zizmor --offline --quiet --persona pedantic .github
@@ -42,7 +42,7 @@ $(VENV)/host.stamp: docker/host/requirements.lock
 	@test -e $@ || rm -rf $(VENV)
 	@command -v $(PYTHON) >/dev/null || { echo "faceoff: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_PYTHON"
-	@echo "faceoff: setting up .venv; this downloads about 3 GB (torch and its CUDA libraries) and takes minutes, once"
+	@echo "faceoff: setting up .venv; torch and its CUDA libraries are 3 GB to download and 6 GB on disk, minutes, once"
 	@test -e $@ || $(PYTHON) -m venv $(VENV)
 	@rm -f $@
 	@$(PIP) -r $<
