@@ -1,12 +1,11 @@
 """What people read of a comparison: a table and a sentence, on a terminal, in a pipe and in Markdown."""
 
 from rich.console import Console
-from rich.table import Table
 
 from stages.harness.comparison import TOTAL
 from stages.records import Comparison, Ratio, SettingFigures, Summary
 
-HEADER = ("setting", "status", "total time", "spread", "against baseline", "images/s", "accuracy, TTA", "ran on")
+HEADER = ("setting", "status", "total time", "against baseline", "images/s", "TTA acc.", "on")
 
 
 def rows(compared: Comparison) -> list[tuple[str, ...]]:
@@ -19,8 +18,7 @@ def _row(setting: SettingFigures) -> tuple[str, ...]:
     return (
         setting.setting,
         setting.status,
-        seconds(total.mean) if total else "-",
-        f"± {seconds(total.spread)}" if total and total.spread is not None else "-",
+        time(total) if total else "-",
         against(setting),
         _mean(setting.figures.get("train_images_per_second"), "{:.1f}"),
         _mean(setting.figures.get("accuracy_tta"), "{:.1%}"),
@@ -30,6 +28,11 @@ def _row(setting: SettingFigures) -> tuple[str, ...]:
 
 def _mean(figure: Summary | None, form: str) -> str:
     return form.format(figure.mean) if figure else "-"
+
+
+def time(total: Summary) -> str:
+    """Mean and sample standard deviation; one sample has no spread."""
+    return seconds(total.mean) + ("" if total.spread is None else f" ± {seconds(total.spread)}")
 
 
 def seconds(value: float) -> str:
@@ -48,13 +51,12 @@ def device(name: str, cpu: str | None = None) -> str:
 
 
 def against(setting: SettingFigures) -> str:
-    """The total time against the baseline's, in words: '1.08x slower (3 of 3 repeats)'."""
+    """The total time against the baseline's, in words: '1.08x slower (3/3)', the repeats that say so."""
     if TOTAL not in setting.ratios:
         return setting.outcome
     ratio = setting.ratios[TOTAL]
     size = max(ratio.mean, 1 / ratio.mean)
-    repeats = "1 repeat" if len(ratio.pairs) == 1 else f"{_agreement(ratio)} repeats"
-    return f"{size:.2f}x {'slower' if ratio.mean > 1 else 'faster'} ({repeats})"
+    return f"{size:.2f}x {'slower' if ratio.mean > 1 else 'faster'} ({_agreement(ratio, '/')})"
 
 
 def conclusion(compared: Comparison) -> str:
@@ -64,8 +66,8 @@ def conclusion(compared: Comparison) -> str:
         return f"Nothing to compare with: the baseline {compared.baseline} has no complete run ({baseline.status})."
     rivals = [each for each in compared.settings if TOTAL in each.ratios]
     if not rivals:
-        time = seconds(baseline.figures[TOTAL].mean)
-        return f"Nothing to compare: only the baseline {compared.baseline} has complete runs ({time})."
+        alone = time(baseline.figures[TOTAL])
+        return f"Nothing to compare: only the baseline {compared.baseline} has complete runs ({alone})."
     return _versus(min(rivals, key=lambda each: each.ratios[TOTAL].mean), baseline, compared.cpu)
 
 
@@ -80,7 +82,11 @@ def _versus(rival: SettingFigures, baseline: SettingFigures, cpu: str | None) ->
     where = f"on {ran}" if ran == other else f"but not on the same device: {ran} against {other}"
     if rival.outcome in ("faster", "slower"):
         return f"{lead}, in every one of {len(ratio.pairs)} repeats, {where}."
-    doubt = "one repeat is too few to tell" if len(ratio.pairs) == 1 else f"the repeats disagree ({_agreement(ratio)})"
+    doubt = (
+        "one repeat is too few to tell"
+        if len(ratio.pairs) == 1
+        else f"the repeats disagree ({_agreement(ratio, ' of ')})"
+    )
     return f"No verdict: {lead} on average, but {doubt}, {where}."
 
 
@@ -89,10 +95,10 @@ def _mean_of_pairs(setting: SettingFigures, ratio: Ratio) -> float:
     return sum(samples[repeat] for repeat in ratio.pairs) / len(ratio.pairs)
 
 
-def _agreement(ratio: Ratio) -> str:
+def _agreement(ratio: Ratio, of: str) -> str:
     """How many of the repeats go the way of their mean, '2 of 3'."""
     agreeing = sum((value > 1) == (ratio.mean > 1) for value in ratio.pairs.values())
-    return f"{agreeing} of {len(ratio.pairs)}"
+    return f"{agreeing}{of}{len(ratio.pairs)}"
 
 
 def notes(compared: Comparison) -> list[str]:
@@ -124,23 +130,23 @@ def _escape(text: str) -> str:
 
 
 def show(compared: Comparison, console: Console) -> None:
-    """The table, the reasons and the sentence: drawn on a terminal, in plain lines anywhere else."""
-    if console.is_terminal:
-        drawn = Table(*HEADER)
-        for row in rows(compared):
-            drawn.add_row(*row)
-        console.print(drawn)
-    else:
-        _plain(HEADER, rows(compared), console)
-    for line in (*notes(compared), conclusion(compared)):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """The table, the notes and the sentence. Colours on a terminal alone; no line is broken or cut anywhere."""
+    body = rows(compared)
+    widths = [max(len(row[column]) for row in (HEADER, *body)) for column in range(len(HEADER))]
+    _print(console, _aligned(HEADER, widths), "bold")
+    for row, setting in zip(body, compared.settings, strict=True):
+        _print(console, _aligned(row, widths), None if setting.status == "ok" else "yellow")
+    for note in notes(compared):
+        _print(console, note, "dim")
+    _print(console, conclusion(compared), "bold")
 
 
-def _plain(header: tuple[str, ...], body: list[tuple[str, ...]], console: Console) -> None:
-    widths = [max(len(row[column]) for row in (header, *body)) for column in range(len(header))]
-    for row in (header, *body):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        console.print(line.rstrip(), markup=False, highlight=False, soft_wrap=True)
+def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _print(console: Console, line: str, style: str | None) -> None:
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def how_to_diff(images: tuple[str, ...]) -> str:

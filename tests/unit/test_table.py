@@ -92,12 +92,12 @@ def test_a_cpu_is_never_called_a_gpu_and_the_other_way_round():
 
 def test_a_setting_without_figures_has_none_in_the_table():
     row = table.rows(compared(runs("host", 20.0), runs("b", "unsupported")))[1]
-    assert row == ("b/fp32-bs16", "unsupported", "-", "-", "not compared", "-", "-", "-")
+    assert row == ("b/fp32-bs16", "unsupported", "-", "not compared", "-", "-", "-")
 
 
 def test_spread_is_left_out_for_one_sample():
     rows = table.rows(compared(runs("host", 20.0), runs("b", 20.0, 22.0)))
-    assert [row[3] for row in rows] == ["-", "± 4.24 s"]
+    assert [row[2] for row in rows] == ["1:03", "1:06 ± 4.24 s"]
 
 
 def test_reasons_are_gathered_by_setting_and_mixed_precision_is_spelled_out():
@@ -132,8 +132,10 @@ def test_in_a_pipe_a_row_is_a_line_without_escape_codes():
     assert "\x1b" not in "".join(lines)
 
 
-def test_on_a_terminal_a_table_is_drawn():
-    assert "┃" in shown(compared(runs("host", 20.0)), force_terminal=True, width=120)
+def test_a_narrow_terminal_gets_whole_lines_in_colour():
+    lines = shown(compared(runs("host", 20.0), runs("cuda-10.0", 21.0)), force_terminal=True, width=40).splitlines()
+    assert lines[0].startswith("\x1b[1msetting")
+    assert "cuda-10.0/fp32-bs16" in lines[2] and "1.05x slower (1/1)" in lines[2]
 
 
 def test_brackets_in_a_reason_are_no_markup():
