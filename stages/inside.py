@@ -14,9 +14,7 @@ from stages.harness import images, jobs, params
 def main() -> int:
     # By hand: argparse would take a second '--' out of the command.
     if len(sys.argv) < 4 or sys.argv[2] != "--":
-        raise FaceoffError(
-            "usage: python -m stages.inside IMAGE -- COMMAND ..., IMAGE a folder of docker/", exit_code=2
-        )
+        raise FaceoffError("usage: python -m stages.inside IMAGE -- COMMAND ... (IMAGE: a folder of docker/)", 2)
     name, command = sys.argv[1], tuple(sys.argv[3:])
     root = Path.cwd()
     container = params.load(root).container

@@ -25,6 +25,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 5  # from asking a job to end to killing it
 PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
+GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # of the NVIDIA driver on Linux, and on Windows' Linux
+
 Show = Callable[[str], None]  # takes a line of a build's or pull's output
 
 
@@ -143,7 +145,7 @@ def container_job(
         mounts=mounts,
         environment=_container_environment(),
         user=f"{os.getuid()}:{os.getgid()}",
-        gpus=_wants_gpus(container.gpus),
+        gpus=wants_gpus(container.gpus),
         shm_bytes=size_bytes(container.shm_size),
         memory_bytes=None if container.memory is None else size_bytes(container.memory),
         cpus=container.cpus,
@@ -183,9 +185,9 @@ def _linked_mounts(data: Path) -> list[Mount]:
     return [Mount(source, target, True) for target, source in sorted(targets.items())]
 
 
-def _wants_gpus(choice: str) -> bool:
+def wants_gpus(choice: str) -> bool:
     """Whether to ask the engine for GPUs; for 'auto' where the host has an NVIDIA driver, be it Linux's or WSL's."""
-    present = any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/dxg"))
+    present = any(device.exists() for device in GPU_DEVICES)
     if choice == "all" and not present:
         raise FaceoffError(
             "container.gpus is 'all', but this machine has no NVIDIA GPU with a loaded driver (no /dev/nvidiactl): "
