@@ -28,19 +28,21 @@ def read_all(params: Params) -> list[Result]:
 
 def read(cell: Cell, recipe: Recipe, dataset_sha256: str) -> Result:
     """One cell; a result that isn't of this cell, recipe and data set is refused with the reason."""
-    for path in (cell.train_path, cell.evaluate_path):
-        if not path.exists():
-            return Result(cell, "missing", f"{path} was not written")
     try:
+        if not cell.train_path.exists():
+            return Result(cell, "missing", f"{cell.train_path} was not written")
         train = records.read(cell.train_path, TrainResult)
         _check_train(train, cell, recipe, dataset_sha256)
+        if train.status != "ok":
+            return Result(cell, train.status, train.reason)
+        if not cell.evaluate_path.exists():
+            return Result(cell, "missing", f"{cell.evaluate_path} was not written")
         evaluate = records.read(cell.evaluate_path, EvaluateResult)
         _check_evaluate(evaluate, cell, train)
     except RecordError as error:
         return Result(cell, "refused", str(error))
-    for record in (train, evaluate):
-        if record.status != "ok":
-            return Result(cell, record.status, record.reason)
+    if evaluate.status != "ok":
+        return Result(cell, evaluate.status, evaluate.reason)
     return Result(cell, "ok", None, train, evaluate)
 
 

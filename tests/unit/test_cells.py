@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from stages import records
 from stages.harness import cells
 from stages.records import Cell
 from tests import results
@@ -42,6 +43,11 @@ def test_status_and_reason_of_the_cell_are_kept():
     train = results.not_run(TRAIN, "unsupported", "no mixed precision on a CPU")
     results.write_cell(train, results.not_run(EVALUATE, "unsupported", "no mixed precision on a CPU"))
     assert read() == cells.Result(CELL, "unsupported", "no mixed precision on a CPU")
+
+
+def test_why_a_training_gave_nothing_outweighs_its_missing_evaluation():
+    records.write(CELL.train_path, results.not_run(TRAIN, "failed", "killed"))
+    assert read() == cells.Result(CELL, "failed", "killed")
 
 
 def test_a_failed_evaluation_leaves_no_time():

@@ -1,0 +1,55 @@
+"""What `make repro` ends with, by the real command, where there is no git history to publish on."""
+
+import os
+import subprocess
+
+import pytest
+
+from stages import records
+from stages.harness import params
+from tests import project, results
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A project with results of its two settings and their comparison; no git checkout."""
+    made = project.make_project(tmp_path / "project", ["host"])
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.chdir(made)
+    results.write_dataset()
+    records.write(records.MACHINE_PATH, results.machine())
+    wanted = params.load()
+    for cell in wanted.cells():
+        results.write_cell(results.trained(cell, 10.0, wanted.recipe), results.evaluated(cell))
+    project.stage(made, "compare")
+    return made
+
+
+def test_outside_git_the_table_is_shown_and_one_line_says_why_there_are_no_experiments(folder):
+    lines = project.stage(folder, "publish").splitlines()
+    assert lines[0].startswith("setting") and lines[1].startswith("host/fp32-bs16")
+    assert "No DVC experiments, so no `dvc metrics diff` of images: fatal: not a git repository" in lines[-1]
+
+
+def test_before_the_first_commit_too(folder):
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert project.stage(folder, "publish").splitlines()[-1].endswith("this folder has no git commit yet.")
+
+
+def test_a_branch_that_hides_an_image_is_named_on_stderr(folder):
+    author = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for command in (["init", "-q", "-b", "main"], ["add", "."], [*author, "commit", "-qm", "x"], ["branch", "host"]):
+        subprocess.run(["git", *command], check=True)
+    done = project.run_stage(folder, "publish")
+    assert done.returncode == 0 and done.stderr.count("\n") == 1
+    assert "refs/heads/host hides the experiment host" in done.stderr
+
+
+def test_without_a_comparison_the_line_says_what_to_run(folder):
+    records.COMPARISON_PATH.unlink()
+    done = project.run_stage(folder, "publish")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "metrics/comparison.json: missing; the stage that writes it has not run: run `make repro`" in done.stderr
