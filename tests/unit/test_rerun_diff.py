@@ -11,9 +11,11 @@ SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "rerun-diff"
 
 MAKEFILE = """\
 repro:
+\t@mkdir -p .venv && echo set-up >> .venv/log
+\t@mkdir data
 \t@dvc repro
 \t@mkdir -p reports
-\t@echo "measured $(PRESET)" > reports/faceoff.md
+\t@echo "measured $(PRESET) after $$(wc -l < .venv/log) set-ups" > reports/faceoff.md
 """
 PIPELINE = """\
 stages:
@@ -45,6 +47,7 @@ class Checkout:
     def commit(self, seconds: str) -> None:
         """Commit a pipeline that measures this, with results of another machine (999 seconds) beside it."""
         self.write(".dvc/config", "[core]\n    analytics = false\n")
+        self.write(".gitignore", "/.venv\n/data\n/reports\n")
         self.write("Makefile", MAKEFILE)
         self.write("dvc.yaml", PIPELINE.replace("SECONDS", seconds))
         self.write("metrics/scorecard.json", '{"seconds": 999}\n')
@@ -87,9 +90,10 @@ def test_both_commits_are_measured_here_and_committed_results_are_not_believed(c
 
 
 def test_what_follows_the_revision_reaches_make_and_the_report_is_shown(checkout: Checkout) -> None:
+    """.venv alone stays between the runs: the stub's `mkdir data` fails where the base's data is left over."""
     checkout.commit("40")
     checkout.commit("30")
-    assert "measured smoke" in checkout.rerun_diff("HEAD^1", "PRESET=smoke").stdout
+    assert "measured smoke after 2 set-ups" in checkout.rerun_diff("HEAD^1", "PRESET=smoke").stdout
 
 
 def test_the_checkout_is_left_alone(checkout: Checkout) -> None:
