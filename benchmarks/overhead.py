@@ -8,7 +8,6 @@ pair by pair; the plain script's are what fastai's own recorder reports. Takes m
 
 import argparse
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -19,12 +18,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from stages.errors import run_entry
 from stages.records import Cell, TrainResult, read
+from tests.project import ROOT, make_project, stage
 
-ROOT = Path(__file__).resolve().parent.parent
 SIZE, BATCH_SIZE, FROZEN_EPOCHS, UNFROZEN_EPOCHS = 96, 16, 1, 2
 
 
@@ -47,7 +44,7 @@ def main() -> int:
     parser.add_argument("image", nargs="?", default="host")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
-    with working_copy(arguments.image) as folder:
+    with project(arguments.image) as folder:
         rounds = [run_round(folder, arguments.image, repeat) for repeat in range(1, arguments.rounds + 1)]
     ratios = [each.ratio for each in rounds]
     around = [each.around_seconds for each in rounds]
@@ -80,7 +77,7 @@ def run_round(folder: Path, image: str, repeat: int) -> Round:
 
 
 def inside(folder: Path, image: str, command: list[str]) -> float:
-    """Run the command in the image, from `folder`; the seconds that it took, containers's start included."""
+    """Run the command in the image, from `folder`; the seconds that it took, a container's start included."""
     began = time.perf_counter()
     whole = [sys.executable, "-m", "stages.inside", image, "--", *command]
     done = subprocess.run(whole, cwd=folder, capture_output=True, text=True)
@@ -90,22 +87,18 @@ def inside(folder: Path, image: str, command: list[str]) -> float:
 
 
 @contextmanager
-def working_copy(image: str) -> Iterator[Path]:
-    """A folder with this checkout's stages, drawn photos and the image's record; nothing of the checkout changes."""
+def project(image: str) -> Iterator[Path]:
+    """A project of the benchmark's own with drawn photos and the image; nothing of the checkout changes."""
     with tempfile.TemporaryDirectory(prefix="faceoff-overhead-") as name:
-        folder = Path(name)
-        for part in ("stages", "docker"):
-            shutil.copytree(ROOT / part, folder / part)
-        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        params |= {"image": image, "images": [image], "batch_sizes": [BATCH_SIZE]}
-        params["compare"]["baseline"] = f"{image}/fp32-bs{BATCH_SIZE}"
-        params["dataset"] |= {"source": "synthetic", "train_photos": 480, "valid_photos": 96}
-        params["recipe"] |= {"arch": "resnet18", "pretrained": False, "size": SIZE, "channels_last": False}
-        params["recipe"] |= {"frozen_epochs": FROZEN_EPOCHS, "unfrozen_epochs": UNFROZEN_EPOCHS, "workers": 2}
-        (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-        for stage in (["download"], ["image", image]):
-            subprocess.run([sys.executable, "-m", f"stages.{stage[0]}", *stage[1:]], cwd=folder, check=True)
-        (folder / "models").mkdir(exist_ok=True)
+        recipe = {"arch": "resnet18", "pretrained": False, "size": SIZE, "channels_last": False, "workers": 2}
+        folder = make_project(
+            Path(name),
+            [image],
+            dataset={"source": "synthetic", "train_photos": 480, "valid_photos": 96},
+            recipe={**recipe, "frozen_epochs": FROZEN_EPOCHS, "unfrozen_epochs": UNFROZEN_EPOCHS},
+        )
+        stage(folder, "download")
+        stage(folder, "image", image)
         yield folder
 
 
