@@ -36,15 +36,14 @@ class FakeEngine:
         self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
     ) -> None:
         self.builds.append((tag, files, arguments, network))
-        lines: list[str] = []
         for step in files["Dockerfile"].decode().splitlines():
             if step.startswith("RUN "):
                 done = subprocess.run(["sh", "-c", step.removeprefix("RUN ")], capture_output=True, text=True)
-                lines += (done.stdout + done.stderr).splitlines()
+                lines = (done.stdout + done.stderr).splitlines()
+                for line in lines:
+                    show(line)
                 if done.returncode:
                     raise BuildFailed(f"{tag} was not built: a step returned {done.returncode}", lines)
-        for line in lines:
-            show(line)
         self.images[tag] = self._new(tag)
 
     def run(self, job: Job) -> Outcome:

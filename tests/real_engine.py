@@ -1,12 +1,17 @@
 """The real Docker engine for the tests that need one: they fail without it where FACEOFF_REQUIRE_ENGINE is set."""
 
+import dataclasses
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
+from docker.models.containers import Container
 
 from stages.errors import FaceoffError
 from stages.harness import images
 from stages.harness.engine import DockerEngine
+from stages.harness.jobs import Job, Mount
 from tests.project import ROOT
 
 REQUIRED = "FACEOFF_REQUIRE_ENGINE"
@@ -30,3 +35,34 @@ def base(engine: DockerEngine) -> str:
     if engine.find(reference) is None:
         engine.pull(reference, print)
     return reference
+
+
+def remove_image(engine: object, reference: str) -> None:
+    """Remove what a test has built, if it has."""
+    if isinstance(engine, DockerEngine) and engine.find(reference) is not None:
+        engine._client.images.remove(reference, force=True)
+
+
+def containers(engine: DockerEngine, label: str) -> list[Container]:
+    """Containers, running or not, that bear the label 'key=value'."""
+    found: list[Container] = engine._client.containers.list(all=True, filters={"label": label})
+    return found
+
+
+def make_job(reference: str, folder: Path, *command: str, **changes: Any) -> Job:
+    """A job in a folder that it may write, without limits; `changes` by field."""
+    job = Job(
+        reference=reference,
+        command=command,
+        directory=folder,
+        mounts=(Mount(folder, folder, False),),
+        environment={},
+        user=f"{os.getuid()}:{os.getgid()}",
+        gpus=False,
+        shm_bytes=64 * 2**20,
+        memory_bytes=None,
+        cpus=None,
+        tty=False,
+        labels={"faceoff": "test"},
+    )
+    return dataclasses.replace(job, **changes)

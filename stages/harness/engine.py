@@ -15,7 +15,7 @@ import docker
 import docker.errors
 import requests.exceptions
 from docker.models.containers import Container
-from docker.types import DeviceRequest
+from docker.types import CancellableStream, DeviceRequest
 from docker.types import Mount as DockerMount
 
 from stages.errors import FaceoffError
@@ -91,14 +91,14 @@ class DockerEngine:
 
     def run(self, job: Job) -> Outcome:
         with _explained(), self._container(job) as container:
-            output = _attach(container, job.tty)
-            container.start()
-            if job.tty:
-                columns, lines = shutil.get_terminal_size()
-                with contextlib.suppress(docker.errors.APIError):  # it may have ended already
-                    container.resize(lines, columns)
-            for out, err in output:
-                _copy(out, err)
+            with contextlib.closing(_attach(container, job.tty)) as output:
+                container.start()
+                if job.tty:
+                    columns, lines = shutil.get_terminal_size()
+                    with contextlib.suppress(docker.errors.APIError):  # it may have ended already
+                        container.resize(lines, columns)
+                for chunk in output:
+                    _copy(chunk)
             # Without a timeout: the output may be closed while the process goes on.
             exit_code = int(container.wait()["StatusCode"])
             container.reload()
@@ -148,14 +148,16 @@ def _create_arguments(job: Job) -> dict[str, Any]:
     }
 
 
-def _attach(container: Container, tty: bool) -> Iterator[tuple[bytes | None, bytes | None]]:
-    """What comes out of the container, (stdout, stderr), as it comes; a terminal has one stream for both."""
-    if tty:
-        return ((chunk, None) for chunk in container.attach(stream=True))
-    return iter(container.attach(stream=True, demux=True))
+def _attach(container: Container, tty: bool) -> "CancellableStream[Any]":
+    """What comes out of the container as it comes: (stdout, stderr), or of a terminal, which has one stream, bytes.
+
+    To be closed before the container is stopped: Docker waits for a reader that does not read.
+    """
+    return container.attach(stream=True) if tty else container.attach(stream=True, demux=True)
 
 
-def _copy(out: bytes | None, err: bytes | None) -> None:
+def _copy(chunk: bytes | tuple[bytes | None, bytes | None]) -> None:
+    out, err = (chunk, None) if isinstance(chunk, bytes) else chunk
     for data, stream in ((out, sys.stdout), (err, sys.stderr)):
         if data:
             stream.buffer.write(data)
