@@ -14,6 +14,7 @@ from typing import Any
 import docker
 import docker.errors
 import requests.exceptions
+import urllib3.exceptions
 from docker.models.containers import Container
 from docker.types import CancellableStream, DeviceRequest
 from docker.types import Mount as DockerMount
@@ -21,7 +22,12 @@ from docker.types import Mount as DockerMount
 from stages.errors import FaceoffError
 from stages.harness.jobs import STOP_SECONDS, BuildFailed, Found, Job, Outcome, Show, masked_signals
 
-FAILURES = (docker.errors.DockerException, requests.exceptions.RequestException)
+FAILURES = (
+    docker.errors.DockerException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,  # the engine went away amid a stream of events
+    ConnectionResetError,  # ... or of a container's output
+)
 ADVICE = {  # a part of what Docker or the system says, in lower case: what it means and what to do
     "permissionerror": "no permission on Docker's socket: have your user put into the group docker "
     "(sudo usermod -aG docker $USER), log in again",

@@ -233,6 +233,15 @@ def test_the_exit_code_is_the_commands(project: Path, command: str, code: int) -
     assert "memory" not in done.stderr
 
 
+def test_a_command_may_be_silent_for_longer_than_the_transport_waits(
+    engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine._client.api, "timeout", 1)
+    script = "sleep 2; echo awake; exec >&- 2>&-; sleep 2; touch done; exit 5"
+    assert engine.run(make_job(real_engine.base(engine), tmp_path, "sh", "-c", script)).exit_code == 5
+    assert (tmp_path / "done").exists()
+
+
 def test_out_of_memory_is_told_with_the_limit(project: Path) -> None:
     done = inside(project, "python", "-c", "x = bytearray(300 * 2**20); print(len(x))")
     assert done.returncode == 137

@@ -1,0 +1,164 @@
+"""`python -m stages.image` on a real Docker engine: what is built, what it holds, and what is refused."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages import records
+from stages.harness import images
+from stages.harness.engine import DockerEngine
+from tests import real_engine
+from tests.project import ROOT, make_project, run_stage
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def engine() -> DockerEngine:
+    return real_engine.connect()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, engine: DockerEngine) -> Path:
+    return make_project(tmp_path_factory.mktemp("project"), ["cuda-9.2", "cuda-10.0"])
+
+
+@pytest.fixture(scope="module")
+def built(project: Path) -> records.Image:
+    """The image cuda-10.0, built for real where the engine does not have it."""
+    done = run_stage(project, "image", "cuda-10.0")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    return records.read(project / records.image_path("cuda-10.0"), records.Image)
+
+
+@pytest.mark.slow
+def test_cuda_10_is_built_and_holds_what_it_should(built: records.Image) -> None:
+    assert built.reference is not None and built.reference.startswith("faceoff/cuda-10.0:")
+    contents = built.contents
+    assert (contents.torch, contents.torchvision, contents.fastai) == ("1.2.0", "0.4.0", "1.0.48")
+    assert (contents.cuda, contents.cudnn) == ("10.0.130", 7602)
+    for line in (ROOT / "docker/legacy.in").read_text().splitlines():
+        if not line.startswith("#"):
+            name, version = line.split("==")
+            assert contents.packages[name.lower().replace("_", "-")] == version
+
+
+@pytest.mark.slow
+def test_nothing_is_built_twice(project: Path, built: records.Image) -> None:
+    done = run_stage(project, "image", "cuda-10.0")
+    assert done.returncode == 0, done.stderr
+    assert f"{built.reference} is here already" in done.stdout
+    assert "Step " not in done.stdout
+    assert records.read(project / records.image_path("cuda-10.0"), records.Image) == built
+
+
+@pytest.mark.slow
+def test_fastai_imports_in_it_without_writing_to_it(project: Path, built: records.Image) -> None:
+    lines = ("import torch", "torch.gesv = torch.solve", "import fastai.vision, pynvml", "print(torch.ones(2).sum())")
+    done = run_stage(project, "inside", "cuda-10.0", "--", "python", "-c", "; ".join(lines))
+    assert (done.returncode, done.stdout) == (0, "tensor(2.)\n"), done.stderr
+
+
+@pytest.mark.slow
+def test_an_image_that_holds_another_cuda_is_refused(tmp_path: Path, built: records.Image) -> None:
+    project = make_project(tmp_path, ["cuda-9.2"])
+    path = project / "docker/cuda-9.2/image.yaml"
+    definition = yaml.safe_load(path.read_text())
+    del definition["build"]
+    path.write_text(yaml.safe_dump({**definition, "pull": built.reference}))
+    old = project / records.image_path("cuda-9.2")
+    records.write(old, built)
+    done = run_stage(project, "image", "cuda-9.2")
+    assert done.returncode == 1
+    assert "cuda 9.2 expected, 10.0.130 found" in done.stderr
+    assert "torch 1.2.0+cu92 expected, 1.2.0 found" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not old.exists()
+
+
+@pytest.mark.slow
+def test_cuda_9_is_built_or_says_which_wheel_cannot_be_had(project: Path) -> None:
+    done = run_stage(project, "image", "cuda-9.2")
+    if reachable("download.pytorch.org"):
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 1
+        assert done.stderr.startswith(
+            "faceoff: image cuda-9.2 was not built: https://download.pytorch.org/whl/cu92/"
+            "torch-1.2.0%2Bcu92-cp37-cp37m-manylinux1_x86_64.whl cannot be downloaded ("
+        )
+        assert done.stderr.count("\n") == 1
+        assert not (project / records.image_path("cuda-9.2")).exists()
+
+
+def reachable(host: str) -> bool:
+    try:
+        socket.create_connection((host, 443), timeout=10).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def bare(tmp_path: Path, engine: DockerEngine) -> Path:
+    """A project with an image `bare`, by the real Dockerfile, into which nothing is installed."""
+    project = make_project(tmp_path, ["host"])
+    folder = project / "docker/bare"
+    folder.mkdir()
+    build = {"base": real_engine.base(engine), "packages": "docker/bare/none.txt", "torch": "docker/bare/none.txt"}
+    (folder / "none.txt").write_text(f"# nothing, for {tmp_path}\n")
+    (folder / "image.yaml").write_text(yaml.safe_dump({"build": build, "expects": {"python": "3", "torch": "none"}}))
+    return project
+
+
+def test_a_sites_index_and_certificate_are_not_in_the_image(bare: Path, engine: DockerEngine) -> None:
+    (bare / "site.pem").write_text("this site's certificate")
+    environment = {"PIP_INDEX_URL": "https://me:secret@mirror.invalid/simple", "PIP_CERT": str(bare / "site.pem")}
+    done = run_stage(bare, "image", "bare", **environment)
+    assert done.returncode == 0, done.stderr
+    reference = json.loads((bare / records.image_path("bare")).read_text())["reference"]
+    try:
+        assert done.stdout.count("Step ") > 1
+        api = engine._client.api
+        history = json.dumps([api.history(reference), api.inspect_image(reference)])
+        assert "/opt/faceoff" in history
+        assert "secret" not in history and "PIP_" not in history
+        search = "! find / -xdev -name ca.pem -o -path '/install*' | grep ."
+        assert run_stage(bare, "inside", "bare", "--", "sh", "-c", search).returncode == 0
+    finally:
+        real_engine.remove_image(engine, reference)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_build_that_is_stopped_leaves_no_container(bare: Path, engine: DockerEngine, number: int, code: int) -> None:
+    mark = f"sleep 600.{time.time_ns()}"
+    (bare / images.DOCKERFILE).write_text(f"ARG BASE\nFROM ${{BASE}}\nRUN {mark}\n")
+
+    def building() -> list[str]:
+        everything = engine._client.containers.list(all=True, ignore_removed=True)
+        return [each.id for each in everything if mark in str(each.attrs["Config"]["Cmd"])]
+
+    command = [sys.executable, "-m", "stages.image", "bare"]
+    process = subprocess.Popen(command, cwd=bare, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: bool(building()))
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == code
+    wait_until(lambda: not building())
+    assert not (bare / records.image_path("bare")).exists()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    for _ in range(600):
+        if holds():
+            return
+        time.sleep(0.05)
+    pytest.fail("waited in vain")
