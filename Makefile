@@ -11,6 +11,10 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --no-deps
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# What runs inside images of Python 3.7.
+OLD_PYTHON := stages/workload stages/records.py stages/errors.py stages/train.py stages/evaluate.py stages/profile.py \
+              benchmarks/plain_fastai.py
+
 .PHONY: help repro test lint
 .DELETE_ON_ERROR:
 
@@ -30,7 +34,7 @@ lint: $(VENV)/tests.stamp
 	@ruff format --quiet --check .
 	@mypy
 	@lint-imports --no-logo
-	@vermin --quiet --target=3.7- --violations stages/workload stages/records.py stages/errors.py
+	@vermin --quiet --target=3.7- --violations $(OLD_PYTHON)
 	@hadolint docker/Dockerfile
 	@zizmor --offline --quiet --persona pedantic .github
 	@.ci/lint

@@ -98,6 +98,7 @@ def project(image: str) -> Iterator[Path]:
             recipe={**recipe, "frozen_epochs": FROZEN_EPOCHS, "unfrozen_epochs": UNFROZEN_EPOCHS},
         )
         stage(folder, "download")
+        stage(folder, "machine")
         stage(folder, "image", image)
         yield folder
 

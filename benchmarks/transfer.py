@@ -30,6 +30,7 @@ def main() -> int:
             recipe={"size": 224, "frozen_epochs": 1, "unfrozen_epochs": 0},
         )
         stage(project, "download")
+        stage(project, "machine")
         stage(project, "image", "host")
         print(cell_stage(project, "train", "host", "fp32"), end="")
         cell_stage(project, "evaluate", "host", "fp32")

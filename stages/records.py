@@ -8,6 +8,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import math
 import os
@@ -269,6 +270,7 @@ class TrainResult:
     reason: Optional[str]  # why the status is not 'ok'
     recipe: Recipe
     dataset_sha256: str
+    machine_sha256: str  # fingerprint of the Machine that it ran on
     environment: Optional[Environment]
     algorithm: Optional[str]  # what 'fp32' or 'mixed' was, e.g. 'autocast to bfloat16'
     memory_format: Optional[str]  # 'contiguous' or 'channels_last'
@@ -393,6 +395,11 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink()
         raise
+
+
+def fingerprint(record: Any) -> str:
+    """sha256 of the record's content, the same wherever and however it is written."""
+    return hashlib.sha256(json.dumps(dataclasses.asdict(record), sort_keys=True).encode()).hexdigest()
 
 
 def read(path: Path, kind: Type[Record]) -> Record:

@@ -55,6 +55,7 @@ def trained(cell: Cell, seconds: float = 10.0, recipe: Recipe = RECIPE, **change
         reason=None,
         recipe=recipe,
         dataset_sha256=DATASET_SHA256,
+        machine_sha256=records.fingerprint(machine()),
         environment=Environment("cpu", "3.11.9", "2.14.1+cu130", "13.0", 92400, "2.8.12", 2),
         algorithm="fp32" if cell.precision == "fp32" else "autocast to bfloat16",
         memory_format="channels_last",

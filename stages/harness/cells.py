@@ -21,18 +21,21 @@ class Result:
 
 
 def read_all(params: Params) -> list[Result]:
-    """Every cell of params.yaml, and no other result that lies in metrics/. Raises RecordError without a data set."""
+    """Every cell of params.yaml, and no other result in metrics/. Raises RecordError without a data set or machine."""
     dataset = records.read(records.DATASET_PATH, records.Dataset)
-    return [read(cell, params.recipe, dataset.sha256) for cell in params.cells()]
+    machine_sha256 = records.fingerprint(records.read(records.MACHINE_PATH, records.Machine))
+    return [read(cell, params.recipe, dataset.sha256, machine_sha256) for cell in params.cells()]
 
 
-def read(cell: Cell, recipe: Recipe, dataset_sha256: str) -> Result:
-    """One cell; a result that isn't of this cell, recipe and data set is refused with the reason."""
+def read(cell: Cell, recipe: Recipe, dataset_sha256: str, machine_sha256: str) -> Result:
+    """One cell; a result that isn't of this cell, recipe, data set and machine is refused with the reason."""
     try:
         if not cell.train_path.exists():
             return Result(cell, "missing", f"{cell.train_path} was not written")
         train = records.read(cell.train_path, TrainResult)
-        _check_train(train, cell, recipe, dataset_sha256)
+        _check_train(train, cell, recipe)
+        _check(cell.train_path, train.dataset_sha256 == dataset_sha256, "measured on another data set")
+        _check(cell.train_path, train.machine_sha256 == machine_sha256, "measured on another machine")
         if train.status != "ok":
             return Result(cell, train.status, train.reason)
         if not cell.evaluate_path.exists():
@@ -46,13 +49,12 @@ def read(cell: Cell, recipe: Recipe, dataset_sha256: str) -> Result:
     return Result(cell, "ok", None, train, evaluate)
 
 
-def _check_train(train: TrainResult, cell: Cell, recipe: Recipe, dataset_sha256: str) -> None:
+def _check_train(train: TrainResult, cell: Cell, recipe: Recipe) -> None:
     path = cell.train_path
     _check_cell(path, train.cell, cell)
     for field in dataclasses.fields(Recipe):
         was, now = getattr(train.recipe, field.name), getattr(recipe, field.name)
         _check(path, was == now, f"measured with recipe.{field.name} {was}, now {now}")
-    _check(path, train.dataset_sha256 == dataset_sha256, "measured on another data set")
     epochs, planned = len(train.epochs), recipe.frozen_epochs + recipe.unfrozen_epochs
     _check(path, train.status != "ok" or epochs == planned, f"'ok' with {epochs} of {planned} epochs")
 

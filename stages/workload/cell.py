@@ -13,12 +13,15 @@ import torch
 
 from stages.errors import FaceoffError
 from stages.records import (
+    MACHINE_PATH,
     PHASES,
     Cell,
     Environment,
     EvaluateResult,
+    Machine,
     Recipe,
     TrainResult,
+    fingerprint,
     read,
     write_text,
 )
@@ -39,6 +42,7 @@ def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
     started_at = _now()
     cell.model_dir.mkdir(parents=True, exist_ok=True)
     job, dataset_sha256 = job_of(cell, recipe)
+    machine_sha256 = fingerprint(read(MACHINE_PATH, Machine))
     learner = learners.find()
     reason = learner.unsupported(cell.precision)
     import_seconds = None  # type: Optional[float]
@@ -56,6 +60,7 @@ def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
         reason=reason,
         recipe=recipe,
         dataset_sha256=dataset_sha256,
+        machine_sha256=machine_sha256,
         environment=environment(learner),
         algorithm=learner.algorithm() if reason is None else None,
         memory_format=learner.memory_format() if reason is None else None,

@@ -24,6 +24,7 @@ def run(request, tmp_path_factory):
         recipe={"arch": "resnet18", "pretrained": False, "size": 32, "unfrozen_epochs": 2, "workers": 1},
     )
     stage(folder, "download")
+    stage(folder, "machine")
     stage(folder, "image", image)
     for precision in ("fp32", "mixed"):
         cell_stage(folder, "train", image, precision)

@@ -19,7 +19,7 @@ def _empty_folder(tmp_path, monkeypatch):
 
 
 def read():
-    return cells.read(CELL, results.RECIPE, results.DATASET_SHA256)
+    return cells.read(CELL, results.RECIPE, results.DATASET_SHA256, records.fingerprint(results.machine()))
 
 
 def test_a_whole_cell_is_ok_and_has_both_records():
@@ -64,6 +64,7 @@ def changed_recipe(**changes):
     [
         (results.trained(CELL, recipe=changed_recipe(size=224)), EVALUATE, "recipe.size 224, now 96"),
         (dataclasses.replace(TRAIN, dataset_sha256="0" * 64), EVALUATE, "another data set"),
+        (dataclasses.replace(TRAIN, machine_sha256="0" * 64), EVALUATE, "another machine"),
         (dataclasses.replace(TRAIN, epochs=TRAIN.epochs[:-1]), EVALUATE, "2 of 3 epochs"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T03:04:04+00:00"), "older than the training"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="yesterday"), "'yesterday'"),

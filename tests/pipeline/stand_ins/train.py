@@ -14,5 +14,7 @@ cell.train_path.unlink(missing_ok=True)
 if Path("fail").exists() and Path("fail").read_text(encoding="utf-8") == cell.image:
     sys.exit(f"cell of {cell.image} fails, as the file `fail` asks")
 seconds = (11.0 if cell.image == "cuda-10.0" else 10.0) + time.time() % 1e5 / 1e7
-records.write(cell.train_path, results.trained(cell, seconds, recipe=params.load().recipe))
+machine_sha256 = records.fingerprint(records.read(records.MACHINE_PATH, records.Machine))
+result = results.trained(cell, seconds, recipe=params.load().recipe, machine_sha256=machine_sha256)
+records.write(cell.train_path, result)
 cell.model_dir.mkdir(parents=True, exist_ok=True)
