@@ -105,7 +105,6 @@ class DockerEngine:
                         container.resize(lines, columns)
                 for chunk in output:
                     _copy(chunk)
-            # Without a timeout: the output may be closed while the process goes on.
             exit_code = int(container.wait()["StatusCode"])
             container.reload()
             return Outcome(exit_code, bool(container.attrs["State"]["OOMKilled"]))

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import importlib
 import platform
+import re
 import sys
 from pathlib import Path
 from typing import Any, Dict, Optional
@@ -61,7 +62,7 @@ def _packages() -> Dict[str, str]:
     for folder in sys.path:
         for entry in sorted(Path(folder).glob("*.dist-info")):
             name, _, version = entry.name[: -len(".dist-info")].partition("-")
-            found.setdefault(name.lower().replace("_", "-"), version)
+            found.setdefault(re.sub("[-_.]+", "-", name).lower(), version)
     return dict(sorted(found.items()))
 
 
