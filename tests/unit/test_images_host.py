@@ -99,6 +99,7 @@ def test_a_command_that_ignores_a_polite_end_is_killed(project: Path) -> None:
     process = start(project, "python", "-c", script)
     assert process.stdout is not None and process.stdout.readline() == "1\n"
     process.terminate()
+    assert process.stderr is not None and process.stderr.readline() == "faceoff: SIGTERM: stopping\n"
     process.send_signal(signal.SIGINT)  # an impatient second one changes nothing
     assert process.wait(timeout=60) == 143
 
