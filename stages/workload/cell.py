@@ -118,7 +118,7 @@ def environment(learner: Learner) -> Environment:
 
 
 def _run_phase(learner: Learner, job: Job, phase: str) -> tuple:
-    if (job.recipe.frozen_epochs if phase == "frozen" else job.recipe.unfrozen_epochs) == 0:
+    if job.epochs(phase) == 0:
         return ()
     try:
         return learner.run_phase(phase)

@@ -4,6 +4,7 @@ The job that is timed lies behind this small interface; nothing outside a learne
 """
 
 import importlib
+import importlib.util
 import random
 from pathlib import Path
 from typing import List, NamedTuple, Optional, Tuple
@@ -32,10 +33,18 @@ class Job(NamedTuple):
         valid = set(self.valid)
         return [index for index in range(len(self.photos)) if index not in valid]
 
+    def epochs(self, phase: str) -> int:
+        return self.recipe.frozen_epochs if phase == "frozen" else self.recipe.unfrozen_epochs
+
+    def learning_rates(self, phase: str) -> slice:
+        """Peaks, as both versions of fastai take them: the lowest layers' and the head's, or the head's alone."""
+        if phase == "frozen":
+            return slice(self.recipe.frozen_learning_rate)
+        return slice(*self.recipe.unfrozen_learning_rates)
+
     def warm_up_share(self, phase: str) -> float:
         """Share of the phase's steps in which the learning rate rises: at least one step, or fastai 1 divides by 0."""
-        epochs = self.recipe.frozen_epochs if phase == "frozen" else self.recipe.unfrozen_epochs
-        steps = epochs * (len(self.train) // self.batch_size)
+        steps = self.epochs(phase) * (len(self.train) // self.batch_size)
         wanted = FROZEN_PCT_START if phase == "frozen" else self.recipe.pct_start
         return min(max(wanted, 1.5 / steps), 0.9)
 
@@ -66,7 +75,12 @@ TTA_BETA = 0.4  # weight of the plain prediction
 class Learner:
     """Interface of a learner. `prepare` first; then any number of phases and predictions."""
 
-    version = ""  # of fastai
+    told_by = ""  # a module that this version of fastai has and the other has not
+
+    @property
+    def version(self) -> str:
+        """Of fastai. Cheap: the package itself imports nothing."""
+        return str(importlib.import_module("fastai").__version__)
 
     def unsupported(self, precision: str) -> Optional[str]:
         """Why this stack cannot train at `precision` on this device; None if it can. Needs no import of fastai."""
@@ -110,10 +124,13 @@ class Learner:
 
 def find() -> Learner:
     """The learner for the fastai that is installed. Raises FaceoffError where there is none."""
-    for name in ("fastai2", "fastai1"):
-        learner = importlib.import_module("stages.workload.learners." + name).find()
-        if learner is not None:
-            return learner
+    from stages.workload.learners.fastai1 import Fastai1
+    from stages.workload.learners.fastai2 import Fastai2
+
+    if importlib.util.find_spec("fastai") is not None:
+        for kind in (Fastai2, Fastai1):
+            if importlib.util.find_spec(kind.told_by) is not None:
+                return kind()
     raise FaceoffError("this image has no fastai that faceoff can drive: it needs fastai 1.0.x or 2.x")
 
 

@@ -1,6 +1,6 @@
 """The learner for fastai 1.0 (tested with 1.0.48 on torch 1.2.0), as the article used it."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 from typing import Optional, Tuple
@@ -13,19 +13,8 @@ from stages.workload.clocks import EpochTimer, synchronised_clock
 from stages.workload.learners import Job, Learner, Prediction
 
 
-def find() -> Optional[Learner]:
-    """The learner, if this major version is what is installed."""
-    if importlib.util.find_spec("fastai") is None or importlib.util.find_spec("fastai.basic_train") is None:
-        return None
-    return Fastai1()
-
-
 class Fastai1(Learner):
-    @property
-    def version(self) -> str:
-        import fastai
-
-        return fastai.__version__
+    told_by = "fastai.basic_train"
 
     def unsupported(self, precision: str) -> Optional[str]:
         if precision == "mixed" and not torch.cuda.is_available():
@@ -99,16 +88,10 @@ class Fastai1(Learner):
                 timer.end(images, float(smooth_loss), float(last_metrics[0]), float(last_metrics[1]))
 
         timer = EpochTimer(phase)
-        recipe = self._job.recipe
-        if phase == "frozen":
-            self._learner.freeze()
-            epochs, rates = recipe.frozen_epochs, slice(recipe.frozen_learning_rate)
-        else:
-            self._learner.unfreeze()
-            epochs, rates = recipe.unfrozen_epochs, slice(*recipe.unfrozen_learning_rates)
+        self._learner.freeze() if phase == "frozen" else self._learner.unfreeze()
         self._learner.fit_one_cycle(
-            epochs,
-            rates,
+            self._job.epochs(phase),
+            self._job.learning_rates(phase),
             moms=learners.MOMENTUMS,
             div_factor=learners.DIV_FACTOR,
             final_div=learners.FINAL_DIV,

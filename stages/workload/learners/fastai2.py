@@ -1,6 +1,6 @@
 """The learner for fastai 2 (tested with 2.8.12 on torch 2.14.1)."""
 
-import importlib.util
+import importlib
 import sys
 import warnings
 from contextlib import ExitStack
@@ -15,19 +15,8 @@ from stages.workload.clocks import EpochTimer, synchronised_clock
 from stages.workload.learners import Job, Learner, Prediction
 
 
-def find() -> Optional[Learner]:
-    """The learner, if this major version is what is installed."""
-    if importlib.util.find_spec("fastai") is None or importlib.util.find_spec("fastai.learner") is None:
-        return None
-    return Fastai2()
-
-
 class Fastai2(Learner):
-    @property
-    def version(self) -> str:
-        import fastai
-
-        return fastai.__version__
+    told_by = "fastai.learner"
 
     def unsupported(self, precision: str) -> Optional[str]:
         return None  # fp16 on a GPU, bfloat16 on a CPU
@@ -84,16 +73,10 @@ class Fastai2(Learner):
 
     def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
         timer = EpochTimer(phase)
-        recipe = self._job.recipe
-        if phase == "frozen":
-            self._learner.freeze()
-            epochs, rates = recipe.frozen_epochs, slice(recipe.frozen_learning_rate)
-        else:
-            self._learner.unfreeze()
-            epochs, rates = recipe.unfrozen_epochs, slice(*recipe.unfrozen_learning_rates)
+        self._learner.freeze() if phase == "frozen" else self._learner.unfreeze()
         self._learner.fit_one_cycle(
-            epochs,
-            rates,
+            self._job.epochs(phase),
+            self._job.learning_rates(phase),
             div=learners.DIV_FACTOR,
             div_final=learners.FINAL_DIV,
             pct_start=self._job.warm_up_share(phase),
