@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ class Checkout:
     def rerun_diff(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         # Without the developer's own git settings, as on a fresh CI machine: the script must bring its own identity.
         environment = {**os.environ, "HOME": str(self.path), "GIT_CONFIG_GLOBAL": os.devnull}
+        environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"  # where dvc is
         command = [str(self.path / ".ci" / "rerun-diff"), *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
