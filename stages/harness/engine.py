@@ -148,7 +148,8 @@ def _create_arguments(job: Job) -> dict[str, Any]:
         "read_only": True,
         "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,mode=1777"},  # noqa: S108
         "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
+        # Without the label, SELinux would keep a container from the checkout unless all of it were relabelled.
+        "security_opt": ["no-new-privileges", "label=disable"],
         "pids_limit": PIDS_LIMIT,
     }
 

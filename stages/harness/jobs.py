@@ -25,7 +25,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 5  # from asking a job to end to killing it
 PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
-GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))  # of the NVIDIA driver on Linux, and on Windows' Linux
+# There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
+GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
 
 Show = Callable[[str], None]  # takes a line of a build's or pull's output
 
@@ -186,7 +187,7 @@ def _linked_mounts(data: Path) -> list[Mount]:
 
 
 def wants_gpus(choice: str) -> bool:
-    """Whether to ask the engine for GPUs; for 'auto' where the host has an NVIDIA driver, be it Linux's or WSL's."""
+    """Whether to ask the engine for GPUs; for 'auto' where the host has an NVIDIA driver."""
     present = any(device.exists() for device in GPU_DEVICES)
     if choice == "all" and not present:
         raise FaceoffError(
