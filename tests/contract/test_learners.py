@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from stages.records import Cell, EvaluateResult, TrainResult, read
+from tests import real_engine
 from tests.project import cell_stage, make_project, stage
 
 TRAIN_PHOTOS, VALID_PHOTOS = 40, 12
@@ -16,7 +17,7 @@ def run(request, tmp_path_factory):
     """A project in which both precisions of one image were trained and evaluated."""
     image = request.param
     if image != "host":
-        request.getfixturevalue("engine")
+        real_engine.connect()
     folder = make_project(
         tmp_path_factory.mktemp(image),
         [image],
