@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # What runs inside images of Python 3.7.
 OLD_PYTHON := stages/workload stages/records.py stages/errors.py stages/train.py stages/evaluate.py stages/profile.py \
-              benchmarks/plain_fastai.py
+              benchmarks/plain_fastai.py benchmarks/recorded_cell.py
 
 .PHONY: help repro test lint
 .DELETE_ON_ERROR:

@@ -3,7 +3,8 @@
 python -m benchmarks.overhead [IMAGE] [--rounds N]
 
 Runs a plain script and a cell in turn, in one image and on the same photos, and prints the ratio of their epoch times
-pair by pair; the plain script's are what fastai's own recorder reports. Takes minutes; wants an idle machine.
+pair by pair; the plain script's are what fastai's own recorder reports. Beside it, free of the machine's noise: what
+faceoff and the recorder say of the very same epochs. Takes minutes; wants an idle machine.
 """
 
 import argparse
@@ -29,14 +30,20 @@ SIZE, BATCH_SIZE, FROZEN_EPOCHS, UNFROZEN_EPOCHS = 96, 16, 1, 2
 class Round:
     """A plain run and a cell, one after the other."""
 
-    plain_seconds: list[float]  # per epoch, as fastai's recorder reports them
-    cell_seconds: list[float]  # per epoch, as faceoff reports them
+    plain_seconds: list[float]  # per epoch of the plain script, as fastai's recorder reports them
+    cell_seconds: list[float]  # per epoch of the cell, as faceoff reports them
+    recorder_seconds: list[float]  # the same epochs, as fastai's recorder reports them
     around_seconds: float  # of the cell's process, beside its epochs and the import of fastai
 
     @property
     def ratio(self) -> float:
         """Cell to plain, over all epochs."""
         return sum(self.cell_seconds) / sum(self.plain_seconds)
+
+    @property
+    def clocks_ratio(self) -> float:
+        """Faceoff's clock to the recorder's, on the same epochs."""
+        return sum(self.cell_seconds) / sum(self.recorder_seconds)
 
 
 def main() -> int:
@@ -50,6 +57,7 @@ def main() -> int:
     around = [each.around_seconds for each in rounds]
     print(f"image {arguments.image}, {arguments.rounds} rounds, {FROZEN_EPOCHS + UNFROZEN_EPOCHS} epochs each")
     print(f"epoch time, cell / plain script: {spread(ratios, '.4f')}")
+    print(f"the same epochs, faceoff / fastai's recorder: {spread([each.clocks_ratio for each in rounds], '.6f')}")
     print(f"cell's wall time beside epochs and import, s: {spread(around, '.2f')}")
     return 0
 
@@ -61,19 +69,28 @@ def spread(values: list[float], form: str) -> str:
 
 def run_round(folder: Path, image: str, repeat: int) -> Round:
     numbers = [str(each) for each in (SIZE, BATCH_SIZE, FROZEN_EPOCHS, UNFROZEN_EPOCHS)]
-    source = (ROOT / "benchmarks/plain_fastai.py").read_text(encoding="utf-8")
-    output = folder / "models/plain.json"
-    inside(folder, image, ["python", "-c", source, str(output), *numbers])
     cell = Cell(image, "fp32", BATCH_SIZE, repeat)
     place = ["--image", image, "--precision", "fp32", "--batch-size", str(BATCH_SIZE), "--repeat", str(repeat)]
-    wall_seconds = inside(folder, image, ["python", "-m", "stages.train", *place])
+    plain, recorder = folder / "models/plain.json", folder / "models/recorder.json"
+    inside(folder, image, ["python", "-c", source("plain_fastai.py"), str(plain), *numbers])
+    wall_seconds = inside(folder, image, ["python", "-c", source("recorded_cell.py"), str(recorder), *place])
     result = read(folder / cell.train_path, TrainResult)
     cell_seconds = [epoch.epoch_seconds for epoch in result.epochs]
     assert result.import_seconds is not None, result.reason  # noqa: S101 - fp32 is never 'unsupported'
     around_seconds = wall_seconds - sum(cell_seconds) - result.import_seconds
-    done = Round(json.loads(output.read_text()), cell_seconds, around_seconds)
+    done = Round(
+        json.loads(plain.read_text(encoding="utf-8")),
+        cell_seconds,
+        json.loads(recorder.read_text(encoding="utf-8")),
+        around_seconds,
+    )
     print(f"round {repeat}: ratio {done.ratio:.4f}, {done.around_seconds:.2f} s around the epochs", flush=True)
     return done
+
+
+def source(name: str) -> str:
+    """A script's text: images see no folder benchmarks/."""
+    return (ROOT / "benchmarks" / name).read_text(encoding="utf-8")
 
 
 def inside(folder: Path, image: str, command: list[str]) -> float:
