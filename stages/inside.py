@@ -21,8 +21,7 @@ def main() -> int:
     try:
         with jobs.stop_signals():
             if images.load(name, root).on_host:
-                jobs.wants_gpus(container.gpus)  # 'all' fails without a GPU here too, rather than train on the CPU
-                return jobs.run_on_host(command).exit_code
+                return jobs.run_on_host(command, jobs.wants_gpus(container.gpus)).exit_code
             from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
             return images.run(name, command, root, container, DockerEngine())

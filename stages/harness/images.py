@@ -103,7 +103,7 @@ def find_host(name: str, definition: Definition, root: Path) -> records.Image:
     """The same for an image that runs without a container."""
     with _scratch(root) as folder:
         output = Path(folder) / "contents.json"
-        outcome = run_on_host(_contents_command(output))
+        outcome = run_on_host(_contents_command(output), gpus=False)
         contents = _contents(outcome.exit_code, output)
     check(name, definition.expects, contents)
     return records.Image(name, None, None, None, None, contents)

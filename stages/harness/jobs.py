@@ -197,13 +197,15 @@ def wants_gpus(choice: str) -> bool:
     return choice != "none" and present
 
 
-def run_on_host(command: tuple[str, ...]) -> Outcome:
+def run_on_host(command: tuple[str, ...], gpus: bool) -> Outcome:
     """Run the command without a container: same output, exit codes and signals, but none of the limits.
 
     What it leaves running is ended, as it would be with its container.
     """
     environment = {**os.environ, **PYTHON_ENVIRONMENT}
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
+    if not gpus:
+        environment["CUDA_VISIBLE_DEVICES"] = ""  # a container that asks for none sees none
     program = sys.executable if command[0] == "python" else command[0]
     with masked_signals(signal.SIG_BLOCK):
         try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stages.harness.jobs import GPU_DEVICES
 from tests.project import make_project, run_stage
 
 # Starts a child that outlives a polite end, says both process ids, and waits.
@@ -148,3 +149,16 @@ def test_the_host_image_is_checked_without_an_engine(tmp_path: Path) -> None:
     done = run_stage(project, "image", "host", DOCKER_HOST="unix:///nowhere.sock")
     assert done.returncode == 0, done.stderr
     assert '"python": "3.' in (project / "metrics/host/image.json").read_text()
+
+
+def test_gpus_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
+    if any(device.exists() for device in GPU_DEVICES):
+        pytest.skip("this machine has a GPU")
+    done = inside(make_project(tmp_path, ["host"], container={"gpus": "all"}), "true")
+    assert done.returncode == 1 and done.stderr.startswith("faceoff: container.gpus is 'all', but this machine has no")
+
+
+def test_gpus_that_are_not_wanted_are_hidden(tmp_path: Path) -> None:
+    project = make_project(tmp_path, ["host"], container={"gpus": "none"})
+    command = ("inside", "host", "--", "sh", "-c", "echo [$CUDA_VISIBLE_DEVICES]")
+    assert run_stage(project, *command, CUDA_VISIBLE_DEVICES="0").stdout == "[]\n"
