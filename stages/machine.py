@@ -4,44 +4,28 @@ again; holds nothing that moves between two runs.
     python -m stages.machine
 """
 
-import platform
-from types import ModuleType
-
-from stages import records
+from stages import codec, records
+from stages.checks import amount
 from stages.errors import run_entry
-from stages.workload import probes
+from stages.workload.probes import files, hardware
 
 
 def main() -> int:
     records.MACHINE_PATH.unlink(missing_ok=True)
-    gpus, gpus_reason = probes.gpus(load_nvml())
-    machine = records.Machine(
-        machine_id=probes.machine_id(probes.ROOT),
-        cpu=probes.cpu_name(probes.ROOT),
-        physical_cores=probes.physical_cores(probes.ROOT),
-        logical_cpus=probes.logical_cpus(probes.ROOT),
-        memory_bytes=probes.memory_bytes(probes.ROOT),
-        kernel=platform.release(),
-        gpus=gpus,
-        gpus_reason=gpus_reason,
-    )
-    records.write(records.MACHINE_PATH, machine)
-    print(f"{machine.cpu or 'unknown CPU'}, {machine.logical_cpus or '?'} CPUs, {describe_gpus(machine)}")
+    records.DATA_DIR.mkdir(exist_ok=True)
+    found = hardware.look(records.DATA_DIR)
+    identity = files.machine_id(files.ROOT), "there is no /etc/machine-id"
+    machine = records.Machine(hardware=found, **files.known({"machine_id": identity}))
+    codec.write(records.MACHINE_PATH, machine)
+    print(describe(found))
     return 0
 
 
-def load_nvml() -> ModuleType | None:
-    """The NVIDIA management library's module; None where it isn't installed."""
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    module: ModuleType = pynvml
-    return module
-
-
-def describe_gpus(machine: records.Machine) -> str:
-    return ", ".join(gpu.name for gpu in machine.gpus) or f"no GPU ({machine.gpus_reason})"
+def describe(found: records.Hardware) -> str:
+    """'AMD EPYC, 2 CPUs, 23.5 GiB, no GPU (…)'"""
+    gpus = ", ".join(gpu.title for gpu in found.gpus) or f"no GPU ({found.gpus_reason})"
+    memory = "? of memory" if found.memory_bytes is None else amount(found.memory_bytes)
+    return f"{found.cpu.model or 'unknown CPU'}, {found.cpu.logical_cpus or '?'} CPUs, {memory}, {gpus}"
 
 
 if __name__ == "__main__":

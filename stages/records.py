@@ -1,4 +1,4 @@
-"""What the stages hand each other: frozen records, one schema version, strict JSON.
+"""What the stages hand each other: frozen records, which stages/codec.py writes and reads as strict JSON.
 
 A record says what ran, where, and what came out. Amounts carry their unit in the name (`train_seconds`,
 `peak_memory_bytes`). Unknown is None, never 0 and never a guess.
@@ -7,20 +7,10 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
-import difflib
-import hashlib
-import json
-import math
-import os
-import re
-import tempfile
-import typing
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple, Type, TypeVar
+from typing import Dict, Optional, Tuple
 
-from stages.errors import FaceoffError
-
-SCHEMA_VERSION = 1
+from stages.codec import check, check_absent
 
 PRECISIONS = ("fp32", "mixed")
 STATUSES = ("ok", "failed", "unsupported")
@@ -28,10 +18,15 @@ PHASES = ("frozen", "unfrozen")
 # Of a setting: a cell's statuses, and 'partial' (some repeats ran whole), 'refused' (the result is of other params) and
 # 'missing' (no result).
 SETTING_STATUSES = (*STATUSES, "partial", "refused", "missing")
-# In total time against the baseline. 'faster' and 'slower': in every one of at least two repeats.
-OUTCOMES = ("baseline", "faster", "slower", "undecided", "not compared")
+# Of a ratio to the baseline. 'equivalent': the interval lies within the margin. 'inconclusive': more repeats would
+# settle it. 'cannot say': too few pairs, a confounded comparison, or cells that failed.
+VERDICTS = ("baseline", "faster", "slower", "equivalent", "inconclusive", "cannot say")
+ACCURACY_VERDICTS = ("better", "worse", "no difference shown")
+BOTTLENECKS = ("input-bound", "compute-bound", "balanced")
+CHECK_STATUSES = ("passed", "warning", "failed", "not checked")
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "tf_efficientnet_lite0")
 
+DATA_DIR = Path("data")
 MANIFEST_PATH = Path("data/manifest.json")
 PHOTOS_DIR = Path("data/photos")
 WEIGHTS_DIR = Path("data/weights")
@@ -41,13 +36,8 @@ COMPARISON_PATH = Path("metrics/comparison.json")
 SCORECARD_PATH = Path("metrics/scorecard.json")
 CURVES_PATH = Path("metrics/curves.csv")
 REPORT_PATH = Path("reports/faceoff.md")
-
-Record = TypeVar("Record")
-
-
-class RecordError(FaceoffError):
-    """A value that is not what the schema says: names the file, the key, what was expected and what was found."""
-
+PAGE_PATH = Path("reports/faceoff.html")
+PREFLIGHT_PATH = Path("metrics/preflight.json")
 
 # --------------------------------------------------------------------------------------------- cells and settings
 
@@ -92,6 +82,16 @@ def image_path(image: str) -> Path:
 
 def profile_path(image: str) -> Path:
     return Path("metrics") / image / "profile.json"
+
+
+def facts_path(image: str) -> Path:
+    """The part of the profile that cells depend on."""
+    return Path("metrics") / image / "facts.json"
+
+
+def preflight_path(image: str) -> Path:
+    """What preflight found inside the image."""
+    return Path("metrics") / image / "preflight.json"
 
 
 # -------------------------------------------------------------------------------------------------------- records
@@ -170,8 +170,16 @@ class Contents:
     fastai: Optional[str]
     cuda: Optional[str]  # torch.version.cuda; None for a build without CUDA
     cudnn: Optional[int]  # torch.backends.cudnn.version()
+    nccl: Optional[str]  # e.g. '2.27.3'; None for a build without it
+    cuda_architectures: Tuple[str, ...]  # that torch was compiled for, e.g. 'sm_70', 'compute_90' (PTX); empty: none
+    pillow: Optional[str]
+    pillow_simd: Optional[bool]  # whether Pillow is the fork pillow-simd
     packages: Dict[str, str]  # distribution: version
     packages_sha256: str
+    absent: Dict[str, str]  # null field: why
+
+    def __post_init__(self) -> None:
+        check_absent(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,51 +191,268 @@ class Image:
     image_id: Optional[str]  # sha256:… of the engine
     size_bytes: Optional[int]
     base: Optional[str]
+    base_digest: Optional[str]  # of the registry that the base came from; None where the engine knows of none
+    engine: Optional[str]  # of Docker, e.g. '28.2.2'
+    runtime: Optional[str]  # that runs its containers, e.g. 'runc'
     contents: Contents
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """One of the processor's caches, each `size_bytes` large, of which the machine has `instances`."""
+
+    level: int
+    kind: str  # 'data', 'instruction' or 'unified'
+    size_bytes: int
+    instances: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cpu:
+    """The processors of the machine, whatever a container may use of them."""
+
+    model: Optional[str]
+    architecture: str  # as the kernel names it, e.g. 'x86_64'
+    sockets: Optional[int]
+    physical_cores: Optional[int]
+    logical_cpus: Optional[int]
+    numa_nodes: Optional[int]
+    base_hertz: Optional[int]
+    max_hertz: Optional[int]
+    caches: Tuple[Cache, ...]  # empty: the kernel shows none
+    isa: Tuple[str, ...]  # of the instruction sets that matter to training, those that it has
+    absent: Dict[str, str]  # null field: why
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What the process may use of the machine: cgroup version 1 or 2, affinity, the size of /dev/shm."""
+
+    cgroup_version: Optional[int]
+    cpuset: str  # CPUs that it may run on, as the kernel lists them: '0-3,8'
+    cpu_quota: Optional[float]  # CPUs' worth of time; None: no limit
+    usable_cpus: float  # the least of cpuset and quota
+    memory_bytes: Optional[int]  # None: no limit
+    shm_bytes: Optional[int]  # size of /dev/shm
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """The file system that data/ lies on."""
+
+    filesystem: Optional[str]  # e.g. 'ext4', 'overlay', 'tmpfs'
+    kind: Optional[str]  # 'solid state', 'rotating', 'memory' or 'network'
+    total_bytes: Optional[int]
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class Gpu:
-    name: str
-    uuid: str
+    """What a card is: nothing that moves while it works. Units: NVML's, as bytes, hertz and watts."""
+
+    name: Optional[str]  # this and all that follows may be unknown: a card that fell off its bus says nothing
+    uuid: Optional[str]
     driver: str
-    memory_bytes: int
+    driver_cuda: Optional[str]  # newest CUDA that the driver runs, e.g. '13.0'
+    memory_bytes: Optional[int]
     compute_capability: Optional[str]  # e.g. '7.5'
+    cores: Optional[int]  # CUDA cores
+    max_sm_hertz: Optional[int]
+    max_memory_hertz: Optional[int]
+    memory_bus_bits: Optional[int]
+    power_limit_watts: Optional[float]
+    pcie_max_generation: Optional[int]
+    pcie_max_width: Optional[int]  # lanes
+    ecc: Optional[bool]
+    mig: Optional[bool]
+    persistence: Optional[bool]
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+    @property
+    def title(self) -> str:
+        """The name, and for a card that does not tell one what else says which it is."""
+        return self.name or self.uuid or "a card that does not tell its name"
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """What there is and what of it may be used, read from inside a container or on the host; nothing that moves."""
+
+    kernel: str
+    cpu: Cpu
+    memory_bytes: Optional[int]  # of the whole machine
+    limits: Limits
+    disk: Disk
+    gpus: Tuple[Gpu, ...]
+    gpus_reason: Optional[str]  # why `gpus` is empty
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check("gpus_reason", self.gpus_reason, bool(self.gpus) == (self.gpus_reason is None), "a reason, without a GPU")
+        check_absent(self, "gpus_reason")
 
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """metrics/machine.json: what the hardware is. No clock and no free memory: nothing that moves between two runs."""
+    """metrics/machine.json: the machine as the host sees it, the same in every run. Its fingerprint guards results."""
 
     machine_id: Optional[str]  # one-way hash of the operating system's machine id
-    cpu: Optional[str]
-    physical_cores: Optional[int]
-    logical_cpus: Optional[int]
-    memory_bytes: Optional[int]
-    kernel: str
-    gpus: Tuple[Gpu, ...]
+    hardware: Hardware
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class GpuState:
+    """What a card is doing at one moment."""
+
+    uuid: Optional[str]
+    memory_free_bytes: Optional[int]
+    memory_used_bytes: Optional[int]
+    sm_hertz: Optional[int]
+    memory_hertz: Optional[int]
+    temperature_celsius: Optional[int]
+    power_watts: Optional[float]
+    busy_share: Optional[float]  # of the last sampling period, 0 to 1
+    throttle_reasons: Optional[Tuple[str, ...]]  # e.g. 'software thermal slowdown'; empty: none
+    pcie_generation: Optional[int]
+    pcie_width: Optional[int]
+    other_processes: Optional[Tuple[str, ...]]  # 'pid 17, python, 1.2 GiB'; this process is not among them
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """What moves, at one moment: what is free, how busy and how hot it is."""
+
+    at: str  # UTC, ISO 8601
+    memory_available_bytes: Optional[int]  # of the machine
+    disk_free_bytes: Optional[int]  # to this user
+    cpu_hertz: Optional[int]  # mean over the CPUs, now
+    cpu_busy_share: Optional[float]  # of all CPUs of the machine, by whatever runs on it but this process; 0 to 1
+    gpus: Tuple[GpuState, ...]
     gpus_reason: Optional[str]  # why `gpus` is empty
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check("gpus_reason", self.gpus_reason, bool(self.gpus) == (self.gpus_reason is None), "a reason, without a GPU")
+        check_absent(self, "gpus_reason")
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """metrics/<image>/facts.json: the environment as the job sees it, as far as it stays the same from run to run.
+
+    The cells depend on this file, so that they are measured again when it changes, and not when only a clock did.
+    """
+
+    image: str
+    device: str  # what the job trains on: 'cpu', or the name of the GPU
+    os: Optional[str]
+    glibc: Optional[str]
+    torch_threads: int
+    hardware: Hardware
+    contents: Contents
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One thing that the machine was made to do, several times, inside the image."""
+
+    name: str  # e.g. 'matrix product, fp16'
+    detail: str  # what exactly: shapes, sizes, number of threads
+    unit: str  # 'flop/s', 'bytes/s' or 'images/s'
+    samples: Tuple[float, ...]  # empty where it could not be measured
+    median: Optional[float]
+    spread: Optional[float]  # interquartile range
+    peak: Optional[float]  # theoretical, where it is known
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """metrics/<image>/profile.json: the environment as the job sees it, inside the image."""
+    """metrics/<image>/profile.json: the environment inside the image, at one moment, and what it can do."""
 
-    image: str
-    contents: Contents
-    gpus: Tuple[Gpu, ...]
-    gpus_reason: Optional[str]
-    device: str  # what the job will train on: 'cpu', or the name of the GPU
-    cpu: Optional[str]
-    usable_cpus: float  # the least of affinity and cgroup quota
-    memory_bytes: Optional[int]  # of the machine
-    memory_limit_bytes: Optional[int]  # of the container; None: no limit
-    shm_bytes: Optional[int]
-    disk_total_bytes: Optional[int]  # where data/ lies
-    disk_free_bytes: Optional[int]
-    os: str
-    kernel: str
-    torch_threads: Optional[int]
+    facts: Facts
+    conditions: Conditions
+    measurements: Tuple[Measurement, ...]
+    wall_seconds: float  # that it took, imports and measurements left out
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing that preflight looked at."""
+
+    name: str  # e.g. 'shared memory, batch size 64'
+    status: str  # of CHECK_STATUSES
+    needed: str  # with its unit
+    found: str
+    advice: Optional[str]  # what to do; None exactly where it passed
+
+    def __post_init__(self) -> None:
+        check("status", self.status, self.status in CHECK_STATUSES, "one of " + ", ".join(CHECK_STATUSES))
+        told = (self.status == "passed") == (self.advice is None)
+        check("advice", self.advice, told, "what to do, exactly where the status is not 'passed'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preflight:
+    """metrics/preflight.json of the host, metrics/<image>/preflight.json of an image from inside."""
+
+    image: Optional[str]  # None: the host
+    checks: Tuple[Check, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Where the time of training steps went, in sums over `steps`. The four parts make up the whole."""
+
+    steps: int
+    wait_seconds: float  # for the loader
+    copy_seconds: float  # of the batch to the device
+    compute_seconds: float  # forward, backward and optimiser; by CUDA events on a GPU
+    other_seconds: float  # the rest of the loop: callbacks, bookkeeping
+
+    @property
+    def seconds(self) -> float:
+        return self.wait_seconds + self.copy_seconds + self.compute_seconds + self.other_seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Ceilings:
+    """What each side of a step reaches alone, measured after the training, which it does not disturb."""
+
+    loader_images_per_second: float  # batches fetched as fast as they come, and not used
+    compute_images_per_second: float  # the same batch, on the device already, again and again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,6 +471,7 @@ class Epoch:
     accuracy: float  # share of validation photos told right, without TTA
     peak_process_memory_bytes: Optional[int]  # resident, of the training process; its loader's workers are not in it
     peak_gpu_memory_bytes: Optional[int]  # allocated by torch's caching allocator on the training device
+    split: Split  # of the training steps; about `train_seconds` in all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,6 +501,9 @@ class TrainResult:
     algorithm: Optional[str]  # what 'fp32' or 'mixed' was, e.g. 'autocast to bfloat16'
     memory_format: Optional[str]  # 'contiguous' or 'channels_last'
     epochs: Tuple[Epoch, ...]
+    ceilings: Optional[Ceilings]  # None where the cell did not end 'ok'
+    conditions: Tuple[Conditions, ...]  # before the first epoch and after the last
+    warnings: Tuple[str, ...]  # what of the conditions casts doubt on the times: a busy CPU, a throttled card
     started_at: str  # UTC, ISO 8601
     import_seconds: Optional[float]  # of fastai
     wall_seconds: float  # the whole cell, from the process's first line to just before this record is written
@@ -319,12 +548,42 @@ class Summary:
 
 @dataclasses.dataclass(frozen=True)
 class Ratio:
-    """One figure of one setting divided by the baseline's of the same repeat."""
+    """One figure of one setting divided by the baseline's of the same repeat, and what that says."""
 
-    pairs: Dict[str, float]  # repeat: quotient
-    mean: float  # geometric
-    lowest: Optional[float]  # None with one pair, which has no spread
-    highest: Optional[float]
+    pairs: Dict[str, float]  # repeat: quotient, raw
+    mean: float  # geometric, after drift is taken out
+    low: Optional[float]  # ends of the confidence interval; None with fewer than 3 pairs
+    high: Optional[float]
+    p_value: Optional[float]  # that there is no difference, corrected for the number of comparisons (Holm)
+    verdict: str  # of VERDICTS
+    reason: Optional[str]  # why it 'cannot say', or what would settle it; None where it is settled
+    more_repeats: Optional[int]  # that would settle it; None where it is settled or can't be
+
+    def __post_init__(self) -> None:
+        check("verdict", self.verdict, self.verdict in VERDICTS, "one of " + ", ".join(VERDICTS))
+
+
+@dataclasses.dataclass(frozen=True)
+class PairedAccuracy:
+    """Predictions of the same photos by a setting and by the baseline: McNemar's exact test."""
+
+    photos: int  # compared; each counts once, for the side that told it right in more of the repeats
+    only_here_right: int  # the photos that changed side, and to which
+    only_baseline_right: int
+    p_value: Optional[float]  # corrected for the number of comparisons (Holm)
+    verdict: str  # of ACCURACY_VERDICTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Bottleneck:
+    """What holds a setting's training back, from its split and ceilings, over the repeats that ran whole."""
+
+    kind: str  # of BOTTLENECKS
+    split: Split  # summed over epochs and repeats
+    loader_images_per_second: float  # medians of the repeats' ceilings
+    compute_images_per_second: float
+    images_per_second: float  # reached
+    possible_speedup: float  # of the training steps, if what holds it back took no time at all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -337,12 +596,18 @@ class SettingFigures:
     devices: Tuple[str, ...]  # that the repeats ran on: 'cpu', or the name of a GPU
     algorithms: Tuple[str, ...]  # what the precision was, in the repeats that say so
     figures: Dict[str, Summary]
-    ratios: Dict[str, Ratio]
-    outcome: str  # of OUTCOMES
+    ratios: Dict[str, Ratio]  # of TIMED figures
+    verdict: str  # of VERDICTS: the total time's, or 'cannot say' where there is no such ratio
+    words: str  # the verdict in a sentence: how much, how sure, and if it can't be said, why
+    accuracy: Optional[PairedAccuracy]  # None for the baseline, and without predictions of both
+    bottleneck: Optional[Bottleneck]  # None where no repeat ran whole
+    differences: Tuple[str, ...]  # from the baseline's environment beside what its name says: 'torch 1.2.0, not 2.14.1'
+    explanation: Tuple[str, ...]  # sentences: why it is faster or slower, or that the figures don't explain it
+    warnings: Tuple[str, ...]  # drift, outliers, warm-up, load: what casts doubt on its times
 
     def __post_init__(self) -> None:
         check("status", self.status, self.status in SETTING_STATUSES, "one of " + ", ".join(SETTING_STATUSES))
-        check("outcome", self.outcome, self.outcome in OUTCOMES, "one of " + ", ".join(OUTCOMES))
+        check("verdict", self.verdict, self.verdict in VERDICTS, "one of " + ", ".join(VERDICTS))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,165 +617,13 @@ class Comparison:
     baseline: str
     recipe: Recipe
     dataset_sha256: str
-    cpu: Optional[str]  # of the machine that compares
+    margin: float  # a ratio within 1 / (1 + margin) and 1 + margin is as good as equal
+    confidence: float  # of the intervals, e.g. 0.95
+    machine: Machine  # that compares, and that measured
+    warnings: Tuple[str, ...]  # what concerns the whole run
     settings: Tuple[SettingFigures, ...]
 
 
 def _check_status(status: str, reason: Optional[str]) -> None:
     check("status", status, status in STATUSES, "one of " + ", ".join(STATUSES))
     check("reason", reason, (status == "ok") == (reason is None), "a reason, exactly where the status is not 'ok'")
-
-
-# ---------------------------------------------------------------------------------------------------------- codec
-
-
-def check(key: str, value: object, holds: bool, expected: str) -> None:
-    """Raise a RecordError that names `key` unless `holds`. For `__post_init__`; `decode` puts the place in front."""
-    if not holds:
-        raise RecordError("{}: expected {}, found {}".format(key, expected, _shown(value)))
-
-
-def write(path: Path, record: Any) -> None:
-    """Write the record as JSON, whole or not at all: a temporary file beside it, synced, then renamed.
-
-    Raises ValueError for NaN and infinities, which JSON does not have.
-    """
-    document = {"schema_version": SCHEMA_VERSION}
-    document.update(dataclasses.asdict(record))
-    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix="." + path.name + ".")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp gives 0600, which another user's rerun could not read
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
-
-
-def fingerprint(record: Any) -> str:
-    """sha256 of the record's content, the same wherever and however it is written."""
-    return hashlib.sha256(json.dumps(dataclasses.asdict(record), sort_keys=True).encode()).hexdigest()
-
-
-def read(path: Path, kind: Type[Record]) -> Record:
-    """Read a record of this kind.
-
-    Raises RecordError, naming the file and the key, for a missing or unreadable file, another schema version, unknown
-    or missing keys and values of the wrong type.
-    """
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise RecordError("{}: missing; the stage that writes it has not run: run `make repro`".format(path)) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecordError("{}: not readable as JSON ({})".format(path, error)) from None
-    version = document.pop("schema_version", None) if isinstance(document, dict) else None
-    if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
-        raise RecordError(
-            "{}: not of schema version {}; made by another version of faceoff: measure again with "
-            "`dvc repro -f`".format(path, SCHEMA_VERSION)
-        )
-    record: Record = decode(kind, document, str(path))
-    return record
-
-
-def decode(kind: Any, value: Any, where: str) -> Any:
-    """The value as `kind`: a dataclass, str, int, float, bool, Optional, Tuple or Dict[str, …] of these.
-
-    `where` names the place in messages. Raises RecordError for anything that is not exactly of that kind; an int is
-    taken for a float, a bool is never taken for a number.
-    """
-    origin = getattr(kind, "__origin__", None)
-    if dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, where)
-    if type(None) in getattr(kind, "__args__", ()):  # Optional is the only union in use
-        return None if value is None else decode(kind.__args__[0], value, where)
-    if origin in (tuple, Tuple):
-        return _decode_tuple(kind, value, where)
-    if origin in (dict, Dict):
-        _expect(isinstance(value, dict) and all(isinstance(key, str) for key in value), where, "a mapping", value)
-        return {key: decode(kind.__args__[1], item, "{}[{!r}]".format(where, key)) for key, item in value.items()}
-    if kind is float:
-        _expect(_is_finite_number(value), where, "a finite number" + _number_hint(value), value)
-        return float(value)
-    if kind is int:
-        _expect(isinstance(value, int) and not isinstance(value, bool), where, "a whole number", value)
-    elif kind is bool:
-        _expect(isinstance(value, bool), where, "true or false", value)
-    else:
-        _expect(isinstance(value, kind), where, "text" if kind is str else kind.__name__, value)
-    return value
-
-
-def _is_finite_number(value: Any) -> bool:
-    try:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an int above what a float holds
-        return False
-
-
-def _number_hint(value: Any) -> str:
-    """YAML takes 1e-5 for text."""
-    is_exponent = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value)
-    return ", with a point before its exponent as in 1.0e-5" if is_exponent else ""
-
-
-def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
-    _expect(isinstance(value, dict), where, "a mapping", value)
-    hints = typing.get_type_hints(kind)
-    unknown = [str(key) for key in value if key not in hints]
-    if unknown:
-        close = difflib.get_close_matches(unknown[0], hints, n=1)
-        hint = " (did you mean {!r}?)".format(close[0]) if close else ""
-        raise RecordError("{}: unknown key {!r}{}; expected {}".format(where, unknown[0], hint, ", ".join(hints)))
-    required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
-    missing = [name for name in required if name not in value]
-    if missing:
-        raise RecordError("{}: key '{}' is missing".format(where, missing[0]))
-    decoded = {name: decode(hints[name], item, join(where, name)) for name, item in value.items()}
-    try:
-        return kind(**decoded)
-    except RecordError as error:
-        raise RecordError(join(where, str(error))) from None
-
-
-def _decode_tuple(kind: Any, value: Any, where: str) -> Tuple[Any, ...]:
-    _expect(isinstance(value, list), where, "a list", value)
-    kinds = kind.__args__
-    if len(kinds) == 2 and kinds[1] is Ellipsis:
-        kinds = (kinds[0],) * len(value)
-    _expect(len(kinds) == len(value), where, "a list of {}".format(len(kinds)), value)
-    return tuple(
-        decode(each, item, "{}[{}]".format(where, index)) for index, (each, item) in enumerate(zip(kinds, value))
-    )
-
-
-def join(where: str, key: str) -> str:
-    """'params.yaml: recipe' and 'size' make 'params.yaml: recipe.size'; a file's name is set off by a colon."""
-    if where.endswith((".json", ".yaml")):
-        return "{}: {}".format(where, key)
-    return "{}.{}".format(where, key)
-
-
-def _expect(holds: bool, where: str, expected: str, found: object) -> None:
-    if not holds:
-        raise RecordError("{}: expected {}, found {}".format(where, expected, _shown(found)))
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError("{} is not a JSON number".format(name))

@@ -7,30 +7,33 @@ import os
 import platform
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Tuple
 
 import torch
 
+from stages.codec import fingerprint, read, write_text
 from stages.errors import FaceoffError
 from stages.records import (
+    DATA_DIR,
     MACHINE_PATH,
     PHASES,
     Cell,
+    Conditions,
     Environment,
     EvaluateResult,
     Machine,
     Recipe,
     TrainResult,
-    fingerprint,
-    read,
-    write_text,
 )
-from stages.workload import learners
+from stages.workload import ceilings, learners
 from stages.workload.clocks import peak_gpu_memory_bytes, peak_process_memory_bytes
 from stages.workload.learners import Job, Learner, Prediction
 from stages.workload.photos import job_of
+from stages.workload.probes import conditions
 
 MODEL_NAME = "model.pth"
+# Of torch 1.2, which finds out when it writes, and of today's, which asks for the pages first.
+OUT_OF_SHARED_MEMORY = ("bus error", "unable to allocate shared memory")
 
 
 def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
@@ -45,15 +48,18 @@ def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
     machine_sha256 = fingerprint(read(MACHINE_PATH, Machine))
     learner = learners.find()
     reason = learner.unsupported(cell.precision)
-    import_seconds = None  # type: Optional[float]
-    epochs = ()
+    import_seconds = reached = None  # type: Any
+    epochs = moments = ()
     if reason is None:
         importing = time.perf_counter()
         learner.import_fastai()
         import_seconds = time.perf_counter() - importing
+        before = conditions.look(DATA_DIR)
         learner.prepare(job)
         epochs = sum((_run_phase(learner, job, phase) for phase in PHASES), ())
+        moments = (before, conditions.look(DATA_DIR))
         _save(learner, cell.model_dir / MODEL_NAME)
+        reached = ceilings.measure(learner, job)
     return TrainResult(
         cell=cell,
         status="ok" if reason is None else "unsupported",
@@ -65,6 +71,9 @@ def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
         algorithm=learner.algorithm() if reason is None else None,
         memory_format=learner.memory_format() if reason is None else None,
         epochs=epochs,
+        ceilings=reached,
+        conditions=moments,
+        warnings=_warnings(moments),
         started_at=started_at,
         import_seconds=import_seconds,
         wall_seconds=time.perf_counter() - began,
@@ -117,17 +126,23 @@ def environment(learner: Learner) -> Environment:
     )
 
 
+def _warnings(moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
+    """What of the conditions casts doubt on the cell's times."""
+    when = zip(("before the first epoch", "after the last epoch"), moments)
+    return tuple("{}: {}".format(moment, doubt) for moment, found in when for doubt in conditions.doubts(found))
+
+
 def _run_phase(learner: Learner, job: Job, phase: str) -> tuple:
     if job.epochs(phase) == 0:
         return ()
     try:
         return learner.run_phase(phase)
     except RuntimeError as error:
-        if "bus error" not in str(error).lower():
+        if not any(sign in str(error).lower() for sign in OUT_OF_SHARED_MEMORY):
             raise
         shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
         raise FaceoffError(
-            "the loader's processes ran out of shared memory (bus error): /dev/shm has {:.0f} MiB, too few for batches "
+            "the loader's processes ran out of shared memory: /dev/shm has {:.0f} MiB, too few for batches "
             "of {} at {} px from {} workers: raise container.shm_size in params.yaml".format(
                 shm.f_blocks * shm.f_frsize / 2**20, job.batch_size, job.recipe.size, job.recipe.workers
             )

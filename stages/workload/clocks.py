@@ -7,6 +7,7 @@ from typing import Callable, Optional
 import torch
 
 from stages.records import Epoch
+from stages.workload.split import Splitter
 
 Clock = Callable[[], float]
 
@@ -38,20 +39,26 @@ def peak_gpu_memory_bytes() -> Optional[int]:
 
 
 class EpochTimer:
-    """Turns a learner's three moments of an epoch into records: `begin`, `trained`, `end`."""
+    """Turns a learner's three moments of an epoch into records: `begin`, `trained`, `end`.
+
+    What goes on between `begin` and `trained` the learner tells the `splitter`.
+    """
 
     def __init__(self, phase: str, clock: Clock = synchronised_clock) -> None:
         self.epochs = []  # type: List[Epoch]
+        self.splitter = Splitter()
         self._phase = phase
         self._clock = clock
         self._began = self._trained = 0.0
 
     def begin(self) -> None:
         self._began = self._clock()
+        self.splitter.begin()
 
     def trained(self) -> None:
         """The last training batch is done; what follows is validation."""
         self._trained = self._clock()
+        self.splitter.end()
 
     def end(self, train_images: int, train_loss: float, valid_loss: float, accuracy: float) -> Epoch:
         ended = self._clock()
@@ -69,6 +76,7 @@ class EpochTimer:
             accuracy=accuracy,
             peak_process_memory_bytes=peak_process_memory_bytes(),
             peak_gpu_memory_bytes=peak_gpu_memory_bytes(),
+            split=self.splitter.split(train_seconds),
         )
         self.epochs.append(epoch)
         print(describe(epoch), flush=True)

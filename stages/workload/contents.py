@@ -12,34 +12,66 @@ import platform
 import re
 import sys
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError, run_entry
+from stages.workload import fat_binaries
+from stages.workload.probes import files
+
+NOT_INSTALLED = "not installed"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", type=Path, required=True)
-    records.write(parser.parse_args().output, read())
+    codec.write(parser.parse_args().output, read())
     return 0
 
 
 def read() -> records.Contents:
     """What is installed for the Python that runs this. Raises FaceoffError where torch or fastai is broken."""
-    torch = _module("torch")
+    torch, pillow = _module("torch"), _module("PIL")
     packages = _packages()
+    built_without = "torch was built without {}" if torch else "torch is not installed"
     lines = "".join("{}=={}\n".format(name, version) for name, version in sorted(packages.items()))
     return records.Contents(
         python=platform.python_version(),
-        torch=_version(torch),
-        torchvision=_version(_module("torchvision")),
-        fastai=_version(_module("fastai")),
-        cuda=torch.version.cuda if torch else None,
-        cudnn=torch.backends.cudnn.version() if torch else None,
+        cuda_architectures=_cuda_architectures(torch),
         packages=packages,
         packages_sha256=hashlib.sha256(lines.encode()).hexdigest(),
+        **files.known(
+            {
+                "torch": (_version(torch), NOT_INSTALLED),
+                "torchvision": (_version(_module("torchvision")), NOT_INSTALLED),
+                "fastai": (_version(_module("fastai")), NOT_INSTALLED),
+                "cuda": (torch.version.cuda if torch else None, built_without.format("CUDA")),
+                "cudnn": (torch.backends.cudnn.version() if torch else None, built_without.format("cuDNN")),
+                "nccl": (_nccl(torch), built_without.format("NCCL")),
+                "pillow": (_version(pillow), NOT_INSTALLED),
+                # It has the version of the Pillow that it was made from and '.post1'; Pillow never had such a version.
+                "pillow_simd": (".post" in pillow.__version__ if pillow else None, "Pillow is not installed"),
+            }
+        ),
     )
+
+
+def _cuda_architectures(torch: Any) -> Tuple[str, ...]:
+    """What torch says that it was compiled for, with or without a card; before 1.3 it does not, but its files do."""
+    if torch is None or torch.version.cuda is None:
+        return ()
+    if hasattr(torch._C, "_cuda_getArchFlags"):
+        return tuple((torch._C._cuda_getArchFlags() or "").split())
+    return fat_binaries.architectures(Path(torch.__file__).parent / "lib")
+
+
+def _nccl(torch: Any) -> Optional[str]:
+    """'2.30.7'. Before torch 1.10 a number: 2408 is 2.4.8 (nccl.h, NCCL_VERSION before 2.9)."""
+    try:
+        found = torch.cuda.nccl.version()
+    except (AttributeError, RuntimeError):
+        return None
+    return ".".join(map(str, found if isinstance(found, tuple) else (found // 1000, found // 100 % 10, found % 100)))
 
 
 def _module(name: str) -> Optional[Any]:

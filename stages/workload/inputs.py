@@ -5,7 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from stages.records import PRECISIONS, Cell, Recipe, decode
+from stages.codec import decode
+from stages.records import PRECISIONS, Cell, Recipe
 
 
 def parse_cell(description: str) -> Cell:
@@ -19,7 +20,10 @@ def parse_cell(description: str) -> Cell:
     return Cell(arguments.image, arguments.precision, arguments.batch_size, arguments.repeat)
 
 
+def read_params(path: Path = Path("params.yaml")) -> dict:
+    """params.yaml as it stands; the host checked it as a whole. PyYAML comes with every fastai."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
 def read_recipe(path: Path = Path("params.yaml")) -> Recipe:
-    """The recipe of params.yaml; the host checked the file as a whole. PyYAML comes with every fastai."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return decode(Recipe, document.get("recipe"), "{}: recipe".format(path))
+    return decode(Recipe, read_params(path).get("recipe"), "{}: recipe".format(path))

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import List, Tuple
 
+from stages.codec import read
 from stages.errors import FaceoffError
-from stages.records import MANIFEST_PATH, PHOTOS_DIR, WEIGHTS_DIR, Cell, Manifest, Recipe, read
+from stages.records import MANIFEST_PATH, PHOTOS_DIR, WEIGHTS_DIR, Cell, Manifest, Recipe
 from stages.workload.learners import Job
 
 

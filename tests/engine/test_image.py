@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages import records
+from stages import codec, records
 from stages.harness import images
 from stages.harness.engine import DockerEngine
 from tests import real_engine
@@ -36,7 +36,7 @@ def built(project: Path) -> records.Image:
     """The image cuda-10.0, built for real where the engine does not have it."""
     done = run_stage(project, "image", "cuda-10.0")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    return records.read(project / records.image_path("cuda-10.0"), records.Image)
+    return codec.read(project / records.image_path("cuda-10.0"), records.Image)
 
 
 @pytest.mark.slow
@@ -44,11 +44,33 @@ def test_cuda_10_is_built_and_holds_what_it_should(built: records.Image) -> None
     assert built.reference is not None and built.reference.startswith("faceoff/cuda-10.0:")
     contents = built.contents
     assert (contents.torch, contents.torchvision, contents.fastai) == ("1.2.0", "0.4.0", "1.0.48")
-    assert (contents.cuda, contents.cudnn) == ("10.0.130", 7602)
+    assert (contents.cuda, contents.cudnn, contents.nccl) == ("10.0.130", 7602, "2.4.8")
+    assert (contents.pillow, contents.pillow_simd) == ("6.2.2", False)
     for line in (ROOT / "docker/legacy.in").read_text().splitlines():
         if not line.startswith("#"):
             name, version = line.split("==")
             assert contents.packages[name.lower().replace("_", "-")] == version
+
+
+@pytest.mark.slow
+def test_its_torch_was_compiled_for_what_image_yaml_says(built: records.Image) -> None:
+    binaries = [each for each in built.contents.cuda_architectures if each.startswith("sm_")]
+    numbers = sorted(int(each.removeprefix("sm_")) for each in binaries)
+    definition = images.load("cuda-10.0", ROOT)
+    assert definition.compute_capabilities == (f"{numbers[0] / 10}", f"{numbers[-1] / 10}") == ("3.5", "7.5")
+
+
+@pytest.mark.slow
+def test_what_docker_says_of_it(built: records.Image) -> None:
+    def docker(*command: str) -> str:
+        return subprocess.run(["docker", *command], capture_output=True, text=True, check=True).stdout.strip()
+
+    size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", str(built.reference))
+    assert size == f"{built.image_id} {built.size_bytes}"
+    assert docker("version", "--format", "{{.Server.Version}}") == built.engine
+    assert docker("info", "--format", "{{.DefaultRuntime}}") == built.runtime
+    digests = docker("image", "inspect", "--format", '{{join .RepoDigests " "}}', str(built.base))
+    assert built.base_digest in digests if built.base_digest else digests == ""
 
 
 @pytest.mark.slow
@@ -57,7 +79,7 @@ def test_nothing_is_built_twice(project: Path, built: records.Image) -> None:
     assert done.returncode == 0, done.stderr
     assert f"{built.reference} is here already" in done.stdout
     assert "Step " not in done.stdout
-    assert records.read(project / records.image_path("cuda-10.0"), records.Image) == built
+    assert codec.read(project / records.image_path("cuda-10.0"), records.Image) == built
 
 
 @pytest.mark.slow
@@ -75,7 +97,7 @@ def test_an_image_that_holds_another_cuda_is_refused(tmp_path: Path, built: reco
     del definition["build"]
     path.write_text(yaml.safe_dump({**definition, "pull": built.reference}))
     old = project / records.image_path("cuda-9.2")
-    records.write(old, built)
+    codec.write(old, built)
     done = run_stage(project, "image", "cuda-9.2")
     assert done.returncode == 1
     assert "cuda 9.2 expected, 10.0.130 found" in done.stderr

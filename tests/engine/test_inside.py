@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.engine import DockerEngine
 from tests import real_engine
@@ -72,7 +72,7 @@ def start(project: Path, *command: str) -> subprocess.Popen[str]:
 
 
 def test_the_image_stage_recorded_what_the_image_holds(project: Path) -> None:
-    image = records.read(project / records.image_path("probe"), records.Image)
+    image = codec.read(project / records.image_path("probe"), records.Image)
     assert image.contents.python.startswith("3.")
     assert image.contents.torch is None
     assert image.image_id is not None and image.image_id.startswith("sha256:")

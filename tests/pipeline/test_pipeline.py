@@ -173,6 +173,19 @@ def test_a_second_run_does_no_work(published):
     assert checkout.run("git", "for-each-ref", "refs/exps") == before
 
 
+def test_what_moves_between_two_profiles_measures_no_cell_again_and_a_new_fact_does(measured):
+    checkout, _ = measured
+    moving, fixed = (checkout.path / path("host") for path in (records.profile_path, records.facts_path))
+    before = moving.read_bytes(), fixed.read_bytes()
+    assert checkout.repro("--single-item", "--force", "profile@host") == ["profile@host"]
+    assert (moving.read_bytes() != before[0], fixed.read_bytes() == before[1]) == (True, True)
+    assert checkout.repro() == ALWAYS
+    fixed.write_bytes(before[1].replace(b'"glibc": "', b'"glibc": "9'))
+    stale = json.loads(checkout.run("dvc", "status", "--json", "train@1-host-fp32-16"))
+    assert {"changed deps": {str(records.facts_path("host")): "modified"}} in stale["train@1-host-fp32-16"]
+    fixed.write_bytes(before[1])
+
+
 def test_metrics_diff_with_a_commit(published, measured):
     checkout, _ = published
     checkout.commit("Results")

@@ -1,14 +1,28 @@
 """metrics/machine.json by the real command: nothing in it moves between two runs."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 
-from stages import records
-from stages.workload import probes
+import pytest
+
+from stages import codec, records
+from stages.workload.probes import files
 from tests.project import make_project, run_stage, stage
 
 
-def test_ten_runs_give_the_same_bytes(tmp_path):
-    folder = make_project(tmp_path / "project", ["host"])
+@pytest.fixture
+def folder(tmp_path):
+    return make_project(tmp_path / "project", ["host"])
+
+
+def read(folder):
+    return codec.read(folder / records.MACHINE_PATH, records.Machine)
+
+
+def test_ten_runs_give_the_same_bytes(folder):
     written = set()
     for _ in range(10):
         stage(folder, "machine")
@@ -16,36 +30,87 @@ def test_ten_runs_give_the_same_bytes(tmp_path):
     assert len(written) == 1
 
 
-def test_it_is_this_machine(tmp_path):
-    folder = make_project(tmp_path / "project", ["host"])
+def test_other_cpus_to_run_on_make_it_another_machine(folder):
+    stage(folder, "machine")
+    before = read(folder)
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) == 1:
+        pytest.skip("this machine has one CPU, so there is no affinity to change")
+    command = ["taskset", "--cpu-list", str(cpus[0]), sys.executable, "-m", "stages.machine"]
+    subprocess.run(command, cwd=folder, check=True)
+    after = read(folder)
+    assert after.hardware.limits.cpuset == str(cpus[0]) and after.hardware.limits.usable_cpus == 1.0
+    assert codec.fingerprint(after) != codec.fingerprint(before)
+
+
+def lscpu(*columns):
+    """What lscpu says, as its own JSON."""
+    text = subprocess.run(["lscpu", "--json", "--bytes", *columns], check=True, capture_output=True, text=True).stdout
+    return json.loads(text)
+
+
+def test_it_agrees_with_lscpu(folder):
+    stage(folder, "machine")
+    found = read(folder).hardware.cpu
+    said = {}
+
+    def flatten(entries):
+        for entry in entries:
+            said[entry["field"].rstrip(":")] = entry["data"]
+            flatten(entry.get("children", []))
+
+    flatten(lscpu()["lscpu"])
+    assert found.architecture == said["Architecture"]
+    assert found.model == said.get("Model name")
+    assert found.logical_cpus == len(files.listed(said["On-line CPU(s) list"]))
+    assert found.sockets == int(said["Socket(s)"])
+    assert found.physical_cores == int(said["Socket(s)"]) * int(said["Core(s) per socket"])
+    assert found.numa_nodes == int(said["NUMA node(s)"])
+    assert set(found.isa) <= set(said["Flags"].split())
+    for name in ("avx2", "avx512f", "amx_tile", "avx512_bf16"):
+        assert (name in found.isa) == (name in said["Flags"].split())
+    ours = {(each.level, each.kind): (each.size_bytes, each.size_bytes * each.instances) for each in found.caches}
+    kinds = {"Data": "data", "Instruction": "instruction", "Unified": "unified"}
+    theirs = {
+        (int(each["level"]), kinds[each["type"]]): (int(each["one-size"]), int(each["all-size"]))
+        for each in lscpu("--caches")["caches"]
+    }
+    assert ours == theirs
+
+
+def test_it_agrees_with_the_systems_other_tools(folder):
     printed = stage(folder, "machine")
-    machine = records.read(folder / records.MACHINE_PATH, records.Machine)
+    machine = read(folder).hardware
     assert machine.memory_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert machine.logical_cpus == os.cpu_count()
     assert machine.kernel == os.uname().release
-    assert machine.cpu == probes.cpu_name(probes.ROOT)
+    said = subprocess.run(["df", "-B1", "--output=size,fstype", "data"], cwd=folder, capture_output=True, text=True)
+    assert [str(machine.disk.total_bytes), machine.disk.filesystem] == said.stdout.split()[2:]
+    assert machine.limits.shm_bytes == shutil.disk_usage("/dev/shm").total
     assert bool(machine.gpus) == (machine.gpus_reason is None)
     assert (machine.gpus_reason or machine.gpus[0].name) in printed
 
 
-def test_the_machine_id_is_not_in_the_file_as_it_is(tmp_path):
-    folder = make_project(tmp_path / "project", ["host"])
+def test_the_machine_id_is_not_in_the_file_as_it_is(folder):
     stage(folder, "machine")
-    plain = probes.read_text(probes.ROOT / "etc/machine-id")
+    plain = files.text(files.ROOT / "etc/machine-id")
     assert not plain or plain not in (folder / records.MACHINE_PATH).read_text()
 
 
-def test_without_the_nvidia_library_the_reason_says_so(tmp_path):
-    folder = make_project(tmp_path / "project", ["host"])
+def test_without_the_nvidia_library_the_reason_says_so(folder):
     (folder / "pynvml.py").write_text("raise ImportError('not here')\n")
-    assert run_stage(folder, "machine").returncode == 0
-    machine = records.read(folder / records.MACHINE_PATH, records.Machine)
-    assert (machine.gpus, machine.gpus_reason) == ((), "nvidia-ml-py is not installed")
-
-
-def test_a_failed_run_leaves_no_old_file(tmp_path):
-    folder = make_project(tmp_path / "project", ["host"])
     stage(folder, "machine")
+    assert (read(folder).hardware.gpus, read(folder).hardware.gpus_reason) == ((), "nvidia-ml-py is not installed")
+
+
+def test_a_binding_that_breaks_costs_the_gpus_alone(folder):
     (folder / "pynvml.py").write_text("raise RuntimeError('broken')\n")
+    stage(folder, "machine")
+    assert read(folder).hardware.gpus_reason == "the NVIDIA driver failed: RuntimeError: broken"
+
+
+def test_a_failed_run_leaves_no_old_file(folder):
+    stage(folder, "machine")
+    (folder / "data").rmdir()
+    (folder / "data").write_text("in the way")
     assert run_stage(folder, "machine").returncode != 0
     assert not (folder / records.MACHINE_PATH).exists()

@@ -1,22 +1,28 @@
-"""What is read of the kernel's files and of the driver, on trees as machines and containers show them."""
+"""What is read of the kernel's files, on trees as machines and containers show them."""
 
-import types
+import dataclasses
+import multiprocessing
+import os
+import time
+from pathlib import Path
 
 import pytest
 
-from stages.records import Gpu
-from stages.workload import probes
+from stages.records import Cache, GpuState
+from stages.workload.probes import conditions, cpu, disk, files, gpus, hardware, limits
+from tests.results import CONDITIONS
 
 GIB = 2**30
-MEMINFO = "MemTotal:       16384000 kB\nMemFree:         1000000 kB\n"
+real = os.statvfs
+MEMINFO = "MemTotal:       16384000 kB\nMemFree:         1000000 kB\nMemAvailable:    8000000 kB\n"
 
 
 @pytest.fixture
 def tree(tmp_path):
     """Writes a tree of files, path by path, and gives its top."""
 
-    def write(files):
-        for path, text in files.items():
+    def write(contents):
+        for path, text in contents.items():
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).write_text(text)
         return tmp_path
@@ -26,50 +32,139 @@ def tree(tmp_path):
 
 def cpuinfo(*cores):
     """/proc/cpuinfo of an x86 machine, a block per pair of package and core."""
-    block = "processor\t: {}\nmodel name\t: Intel(R) Xeon(R) CPU @ 2.20GHz\nphysical id\t: {}\ncore id\t\t: {}\n\n"
+    block = (
+        "processor\t: {}\nmodel name\t: Intel(R) Xeon(R) CPU @ 2.20GHz\ncpu MHz\t\t: 2200.152\n"
+        "physical id\t: {}\ncore id\t\t: {}\nflags\t\t: fpu avx avx2 avx512f amx_bf16 avx512_vnni_not\n\n"
+    )
     return "".join(block.format(number, *core) for number, core in enumerate(cores))
 
 
+def a_xeon():
+    """Two packages of two cores with two threads each, as the kernel shows them under /sys."""
+    cores = [(package, core) for package in (0, 1) for core in (0, 1) for _ in range(2)]
+    contents = {"proc/cpuinfo": cpuinfo(*cores), "sys/devices/system/cpu/online": "0-7\n"}
+    for number, (package, core) in enumerate(cores):
+        folder = f"sys/devices/system/cpu/cpu{number}"
+        siblings = f"{number - number % 2}-{number - number % 2 + 1}"
+        caches = [
+            ("1", "Data", "32K", siblings),
+            ("1", "Instruction", "32K", siblings),
+            ("2", "Unified", "1024K", siblings),
+        ]
+        caches += [("3", "Unified", "39424K", "0-3" if package == 0 else "4-7")]
+        for index, values in enumerate(caches):
+            for name, value in zip(("level", "type", "size", "shared_cpu_list"), values, strict=True):
+                contents[f"{folder}/cache/index{index}/{name}"] = value + "\n"
+        contents[f"{folder}/topology/physical_package_id"] = f"{package}\n"
+        contents[f"{folder}/topology/core_id"] = f"{core}\n"
+        contents[f"{folder}/topology/thread_siblings_list"] = f"{siblings}\n"
+        contents[f"{folder}/cpufreq/base_frequency"] = "2200000\n"
+        contents[f"{folder}/cpufreq/cpuinfo_max_freq"] = "3100000\n"
+        contents[f"{folder}/cpufreq/scaling_cur_freq"] = f"{2600000 + 100000 * (number % 2)}\n"
+    return contents | {f"sys/devices/system/node/node{node}/cpulist": "" for node in (0, 1)}
+
+
+# ------------------------------------------------------------------------------------------------------------ CPU
+
+
 def test_two_packages_with_hyper_threads(tree):
-    threads = [(package, core) for package in (0, 1) for core in (0, 1) for _ in range(2)]
-    root = tree({"proc/cpuinfo": cpuinfo(*threads)})
-    assert probes.cpu_name(root) == "Intel(R) Xeon(R) CPU @ 2.20GHz"
-    assert (probes.logical_cpus(root), probes.physical_cores(root)) == (8, 4)
+    found = cpu.look(tree(a_xeon()), "x86_64")
+    assert found.model == "Intel(R) Xeon(R) CPU @ 2.20GHz"
+    assert (found.sockets, found.physical_cores, found.logical_cpus, found.numa_nodes) == (2, 4, 8, 2)
+    assert (found.base_hertz, found.max_hertz) == (2_200_000_000, 3_100_000_000)
+    assert found.caches == (
+        Cache(1, "data", 32 * 2**10, 4),
+        Cache(1, "instruction", 32 * 2**10, 4),
+        Cache(2, "unified", 2**20, 4),
+        Cache(3, "unified", 39424 * 2**10, 2),
+    )
+    assert found.isa == ("avx2", "avx512f", "amx_bf16") and found.absent == {}
 
 
-def test_an_arm_machine_has_neither_name_nor_cores(tree):
-    root = tree({"proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 50.00\nCPU part\t: 0xd0c\n\nprocessor\t: 1\n"})
-    assert (probes.cpu_name(root), probes.physical_cores(root), probes.logical_cpus(root)) == (None, None, 2)
+def test_two_dies_that_number_their_cores_alike(tree):
+    contents = a_xeon()
+    contents |= {path: "0\n" for path in contents if path.endswith(("core_id", "physical_package_id"))}
+    found = cpu.look(tree(contents), "x86_64")
+    assert (found.sockets, found.physical_cores) == (1, 4)
 
 
-def test_nothing_readable_is_unknown_and_never_a_guess(tmp_path):
-    for probe in (
-        probes.machine_id,
-        probes.cpu_name,
-        probes.logical_cpus,
-        probes.physical_cores,
-        probes.memory_bytes,
-        probes.memory_limit_bytes,
-        probes.os_name,
-    ):
-        assert probe(tmp_path) is None
-    assert probes.usable_cpus(tmp_path, affinity=3) == 3.0
+def test_a_virtual_machine_hides_its_clocks_and_the_name_tells_one(tree):
+    found = cpu.look(tree({"proc/cpuinfo": cpuinfo((0, 0), (0, 1))}), "x86_64")
+    assert (found.sockets, found.physical_cores, found.logical_cpus) == (1, 2, 2)
+    assert (found.base_hertz, found.max_hertz) == (2_200_000_000, None)
+    assert set(found.absent) == {"max_hertz", "numa_nodes"} and "virtual machines" in found.absent["max_hertz"]
+
+
+def test_an_arm_machine_has_no_name_and_other_instruction_sets(tree):
+    text = (
+        "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd sve bf16 i8mm\nCPU part\t: 0xd0c\n\nprocessor\t: 1\n"
+    )
+    found = cpu.look(tree({"proc/cpuinfo": text}), "aarch64")
+    assert (found.model, found.physical_cores, found.logical_cpus) == (None, None, 2)
+    assert found.isa == ("asimd", "bf16", "i8mm", "sve") and "ARM" in found.absent["model"]
+
+
+def test_a_cpu_that_is_off_does_not_count(tree):
+    assert cpu.look(tree(a_xeon() | {"sys/devices/system/cpu/online": "0-2,5\n"}), "x86_64").logical_cpus == 4
+
+
+def test_the_clock_now_is_the_mean_of_the_cpus(tree, tmp_path):
+    assert cpu.now_hertz(tree(a_xeon())) == 2_650_000_000
+    assert cpu.now_hertz(tmp_path / "nothing") is None
+
+
+def test_without_cpufreq_the_clock_is_what_cpuinfo_says(tree):
+    assert cpu.now_hertz(tree({"proc/cpuinfo": cpuinfo((0, 0))})) == 2_200_152_000
+
+
+def test_nothing_readable_is_unknown_with_its_reason_and_never_a_guess(tmp_path):
+    found = cpu.look(tmp_path, "x86_64")
+    fields = {"model", "sockets", "physical_cores", "logical_cpus", "numa_nodes", "base_hertz", "max_hertz"}
+    assert set(found.absent) == fields and all(found.absent.values())
+    assert limits.memory_bytes(tmp_path) is None and limits.memory_available_bytes(tmp_path) is None
+    assert files.machine_id(tmp_path) is None and hardware.os_name(tmp_path) is None
+    found = limits.look(tmp_path)
+    assert set(found.absent) == {"cgroup_version", "cpu_quota", "memory_bytes", "shm_bytes"}
+    assert found.usable_cpus == len(os.sched_getaffinity(0))
+    assert disk.look(tmp_path, tmp_path).absent.keys() == {"filesystem", "kind"}
 
 
 def test_the_machine_id_is_a_hash_of_its_own(tree):
     root = tree({"etc/machine-id": "3d1219c7c4c5404aaa1f6d2a48adfda4\n"})
-    first = probes.machine_id(root)
+    first = files.machine_id(root)
     assert len(first) == 32 and "3d1219c7" not in first
     tree({"etc/machine-id": "4d1219c7c4c5404aaa1f6d2a48adfda4\n"})
-    assert probes.machine_id(root) != first
+    assert files.machine_id(root) != first
     tree({"etc/machine-id": "\n"})  # as in images that are to get an id when they first start
-    assert probes.machine_id(root) is None
+    assert files.machine_id(root) is None
+
+
+def test_cpus_as_the_kernel_lists_them():
+    assert files.listed("0-2,8,10-11") == [0, 1, 2, 8, 10, 11] and files.listed("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("32K", 32768), ("39424K", 39424 * 1024), ("1M", 2**20), ("K", None), ("", None)]
+)
+def test_sizes_of_caches(tree, text, size):
+    assert files.size_bytes(tree({"size": text}) / "size") == size
+
+
+@pytest.mark.parametrize("text", ['PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n', "ID=x\nPRETTY_NAME=Alpine\n"])
+def test_the_distribution(tree, text):
+    assert hardware.os_name(tree({"etc/os-release": text})) in ("Debian GNU/Linux 12 (bookworm)", "Alpine")
+
+
+# -------------------------------------------------------------------------------------------------- memory, limits
 
 
 def test_memory_is_read_in_bytes(tree):
-    assert probes.memory_bytes(tree({"proc/meminfo": MEMINFO})) == 16384000 * 1024
+    root = tree({"proc/meminfo": MEMINFO})
+    assert limits.memory_bytes(root) == 16384000 * 1024
+    assert limits.memory_available_bytes(root) == 8000000 * 1024
 
 
+STATUS = {"proc/self/status": "Name:\tpython\nCpus_allowed:\tf\nCpus_allowed_list:\t0-3\n"}
 V2 = {"proc/self/cgroup": "0::/\n", "proc/meminfo": MEMINFO}
 V1 = {
     "proc/self/cgroup": "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n3:cpuset:/docker/abc\n",
@@ -78,17 +173,19 @@ V1 = {
 
 
 @pytest.mark.parametrize(
-    ("files", "cpus", "memory"),
+    ("contents", "version", "cpus", "memory"),
     [
-        pytest.param({"proc/meminfo": MEMINFO}, 4.0, None, id="no cgroups"),
+        pytest.param({"proc/meminfo": MEMINFO}, None, 4.0, None, id="no cgroups"),
         pytest.param(
             {**V2, "sys/fs/cgroup/cpu.max": "150000 100000\n", "sys/fs/cgroup/memory.max": f"{GIB}\n"},
+            2,
             1.5,
             GIB,
             id="version 2, a container with its own namespace",
         ),
         pytest.param(
             {**V2, "sys/fs/cgroup/cpu.max": "max 100000\n", "sys/fs/cgroup/memory.max": "max\n"},
+            2,
             4.0,
             None,
             id="version 2, no limit",
@@ -103,6 +200,7 @@ V1 = {
                 "sys/fs/cgroup/user.slice/session.scope/memory.max": f"{3 * GIB}\n",
                 "sys/fs/cgroup/other.slice/cpu.max": "10000 100000\n",
             },
+            2,
             0.5,
             2 * GIB,
             id="version 2, a slice above binds and one beside does not",
@@ -114,6 +212,7 @@ V1 = {
                 "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
                 "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{GIB}\n",
             },
+            1,
             2.5,
             GIB,
             id="version 1, a container that sees the host's path",
@@ -126,6 +225,7 @@ V1 = {
                 "sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": f"{GIB}\n",
                 "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
             },
+            1,
             1.0,
             GIB,
             id="version 1, on the host",
@@ -137,6 +237,7 @@ V1 = {
                 "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
                 "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n",
             },
+            1,
             4.0,
             None,
             id="version 1, no limit",
@@ -150,84 +251,155 @@ V1 = {
                 "sys/fs/cgroup/memory/job/memory.limit_in_bytes": f"{GIB}\n",
                 "sys/fs/cgroup/unified/cgroup.procs": "",
             },
+            1,
             3.0,
             GIB,
             id="both versions side by side",
         ),
     ],
 )
-def test_limits_of_cgroups(tree, files, cpus, memory):
-    root = tree(files)
-    assert probes.usable_cpus(root, affinity=4) == cpus
-    assert probes.memory_limit_bytes(root) == memory
+def test_limits_of_cgroups(tree, contents, version, cpus, memory):
+    found = limits.look(tree(STATUS | contents))
+    assert (found.cgroup_version, found.cpuset) == (version, "0-3")
+    assert (found.usable_cpus, found.memory_bytes) == (cpus, memory)
+    assert found.cpu_quota == (None if cpus == 4.0 else cpus)
+    assert ("cpu_quota" in found.absent) == (found.cpu_quota is None)
 
 
-def test_affinity_binds_where_it_is_less_than_the_quota(tree):
-    assert probes.usable_cpus(tree({**V2, "sys/fs/cgroup/cpu.max": "300000 100000\n"}), affinity=1) == 1.0
+def test_the_cpuset_binds_where_it_is_less_than_the_quota(tree):
+    status = {"proc/self/status": "Cpus_allowed_list:\t2\n"}
+    found = limits.look(tree(status | V2 | {"sys/fs/cgroup/cpu.max": "300000 100000\n"}))
+    assert (found.cpuset, found.cpu_quota, found.usable_cpus) == ("2", 3.0, 1.0)
 
 
-@pytest.mark.parametrize("text", ['PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\n', "ID=x\nPRETTY_NAME=Alpine\n"])
-def test_the_distribution(tree, text):
-    assert probes.os_name(tree({"etc/os-release": text})) in ("Debian GNU/Linux 12 (bookworm)", "Alpine")
+# ----------------------------------------------------------------------------------------------------------- disk
 
-
-class NVMLError(Exception):
-    pass
-
-
-def driver(cards, text=str, capability=True, failing=None):
-    """Stands in for the driver, which is the one thing here that cannot be had without a card."""
-
-    def refuse(*_):
-        raise NVMLError("refused")
-
-    nvml = types.SimpleNamespace(
-        NVMLError=NVMLError,
-        closed=[],
-        nvmlInit=lambda: None,
-        nvmlSystemGetDriverVersion=lambda: text("580.65.06"),
-        nvmlDeviceGetCount=lambda: cards,
-        nvmlDeviceGetHandleByIndex=lambda index: index,
-        nvmlDeviceGetName=lambda index: text("Tesla P100-PCIE-16GB"),
-        nvmlDeviceGetUUID=lambda index: text(f"GPU-{index}"),
-        nvmlDeviceGetMemoryInfo=lambda index: types.SimpleNamespace(total=16 * GIB),
-    )
-    nvml.nvmlShutdown = lambda: nvml.closed.append(True)
-    if capability:
-        nvml.nvmlDeviceGetCudaComputeCapability = lambda index: (6, 0)
-    if failing:
-        setattr(nvml, failing, refuse)
-    return nvml
-
-
-def test_every_card_is_read_and_the_driver_let_go():
-    nvml = driver(2)
-    assert probes.gpus(nvml) == (
-        tuple(Gpu("Tesla P100-PCIE-16GB", f"GPU-{index}", "580.65.06", 16 * GIB, "6.0") for index in (0, 1)),
-        None,
-    )
-    assert nvml.closed == [True]
-
-
-def test_the_library_of_python_37_answers_in_bytes_and_knows_no_compute_capability():
-    (gpu,), _ = probes.gpus(driver(1, text=str.encode, capability=False))
-    assert gpu == Gpu("Tesla P100-PCIE-16GB", "GPU-0", "580.65.06", 16 * GIB, None)
+MOUNTS = {
+    "proc/self/mountinfo": (
+        "27 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw\n"
+        "30 27 0:25 / /photos rw - nfs4 server:/export rw\n"
+        "31 27 8:1 / /big\\040disk rw - xfs /dev/sda1 rw\n"
+        "32 27 0:26 / /memory rw - ext4 /dev/hidden rw\n"
+        "33 27 0:27 / /memory rw - tmpfs tmpfs rw\n"
+        "34 27 0:28 / /layers rw - overlay overlay rw\n"
+        "35 27 0:29 /home /home/me/tree rw - btrfs /dev/sda1 rw\n"
+        "36 27 0:30 / /of-the-hosts rw - virtiofs share rw\n"
+        "37 27 254:16 / /virtual rw - ext4 /dev/vdb rw\n"
+    ),
+    # As the kernel has it: a partition's folder lies in that of its disk, and dev/block leads to it.
+    "sys/devices/vda/vda1/partition": "1\n",
+    "sys/devices/vda/queue/rotational": "0\n",
+    "sys/devices/vdb/queue/rotational": "1\n",  # the kernel's default for such a disk
+    "sys/devices/sda/sda1/partition": "1\n",
+    "sys/devices/sda/queue/rotational": "1\n",
+}
 
 
 @pytest.mark.parametrize(
-    ("nvml", "reason"),
+    ("folder", "filesystem", "kind"),
     [
-        (None, "nvidia-ml-py is not installed"),
-        (driver(0), "the NVIDIA driver shows no card"),
-        (driver(1, failing="nvmlInit"), "no NVIDIA driver answers: refused"),
-        (driver(1, failing="nvmlDeviceGetName"), "the NVIDIA driver refused: refused"),
+        ("/home/me/checkout/data", "ext4", "solid state"),
+        ("/photos/cats", "nfs4", "network"),
+        ("/big disk/data", "xfs", "rotating"),
+        ("/bigger", "ext4", "solid state"),
+        ("/memory/x", "tmpfs", "memory"),
+        ("/layers", "overlay", None),
+        ("/home/me/tree/data", "btrfs", "rotating"),
+        ("/of-the-hosts", "virtiofs", None),
+        ("/virtual/data", "ext4", None),
     ],
 )
-def test_no_card_has_its_reason(nvml, reason):
-    assert probes.gpus(nvml) == ((), reason)
+def test_the_disk_below_a_folder(tree, folder, filesystem, kind):
+    root = tree(MOUNTS)
+    (root / "sys/dev/block").mkdir(parents=True)
+    (root / "sys/dev/block/254:1").symlink_to(root / "sys/devices/vda/vda1")
+    (root / "sys/dev/block/254:16").symlink_to(root / "sys/devices/vdb")
+    (root / "sys/dev/block/8:1").symlink_to(root / "sys/devices/sda/sda1")
+    (root / "sys/class/block").mkdir(parents=True)
+    (root / "sys/class/block/sda1").symlink_to(root / "sys/devices/sda/sda1")
+    mount = disk._mount(root, Path(folder))
+    assert (mount.filesystem, disk._kind(root, mount)) == (filesystem, kind)
 
 
-def test_a_driver_that_refuses_half_way_is_let_go():
-    nvml = driver(1, failing="nvmlDeviceGetName")
-    probes.gpus(nvml)
-    assert nvml.closed == [True]
+# ----------------------------------------------------------------------------------------------------- conditions
+
+
+def test_time_of_the_cpus_in_ticks(tree):
+    root = tree({"proc/stat": "cpu  100 5 50 800 40 3 2 0 90 0\ncpu0 50 5 25 400 20 3 2 0 45 0\n"})
+    assert conditions._cpu_ticks(root) == (160, 1000)  # guest time is in user time; idle and disk waits are not busy
+
+
+def test_conditions_without_the_kernels_files_are_null_with_reasons(tmp_path):
+    found = conditions.look(tmp_path, tmp_path)
+    assert set(found.absent) == {"memory_available_bytes", "cpu_hertz", "cpu_busy_share"}
+    assert found.disk_free_bytes > 0
+
+
+def never():
+    time.sleep(600)
+
+
+def test_a_driver_that_hangs_costs_the_cards_alone_and_is_told(monkeypatch):
+    monkeypatch.setattr(hardware, "DRIVER_SECONDS", 0.3)
+    monkeypatch.setattr(gpus, "facts", never)
+    monkeypatch.setattr(gpus, "states", never)
+    machine, moment = hardware.look(Path("/")), conditions.look(Path("/"))
+    for found in (machine, moment):
+        assert (found.gpus, found.gpus_reason) == ((), "the NVIDIA driver did not answer within 0.3 s")
+    assert machine.cpu.logical_cpus and moment.memory_available_bytes
+
+
+def test_a_mount_that_is_gone_costs_the_disk_alone(monkeypatch):
+    monkeypatch.setattr(conditions, "FILE_SECONDS", 0.3)
+    monkeypatch.setattr(hardware, "FILE_SECONDS", 0.3)
+    monkeypatch.setattr(os, "statvfs", lambda path: never() if path == "/tmp" else real(path))
+    found, moment = hardware.look(Path("/tmp")), conditions.look(Path("/tmp"))
+    reason = "the disk of /tmp did not answer within 0.3 s"
+    assert found.disk.absent == dict.fromkeys(("filesystem", "kind", "total_bytes"), reason)
+    assert moment.disk_free_bytes is None and moment.absent["disk_free_bytes"] == reason
+    assert found.limits.shm_bytes and moment.cpu_busy_share is not None
+
+
+@pytest.mark.parametrize(
+    ("card", "doubt"),
+    [
+        ({}, None),
+        ({"temperature_celsius": 84}, "it is 84 °C hot"),
+        ({"throttle_reasons": ("software power cap",)}, "its clocks are held down (software power cap)"),
+        ({"other_processes": ("pid 7, python, 1.0 GiB",)}, "other processes are on it (pid 7, python, 1.0 GiB)"),
+        ({"busy_share": 0.4}, "it was 40% busy"),
+    ],
+)
+def test_a_card_that_is_hot_or_held_down_or_shared_is_doubtful(card, doubt):
+    plain = {"temperature_celsius": 40, "throttle_reasons": (), "other_processes": (), "busy_share": 0.0}
+    state = files.unknown(GpuState, "not told", uuid="GPU-1", **(plain | card))
+    moment = dataclasses.replace(CONDITIONS, gpus=(state,), gpus_reason=None)
+    assert conditions.doubts(moment) == (() if doubt is None else (f"GPU-1: {doubt}",))
+
+
+def spin():
+    while True:
+        pass
+
+
+def test_what_runs_beside_this_process_is_counted():
+    others = [multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count())]
+    for each in others:
+        each.start()
+    try:
+        loaded = conditions.look(Path("/"))
+    finally:
+        for each in others:
+            each.kill()
+            each.join()
+    assert loaded.cpu_busy_share > 0.9
+    assert conditions.doubts(loaded)
+
+
+def test_what_this_process_takes_itself_is_not_counted(monkeypatch):
+    seconds = 0.25
+    ticks, clock = iter([(1000, 5000), (1060, 5100)]), iter([7.0, 7.0 + seconds])
+    monkeypatch.setattr(conditions, "_cpu_ticks", lambda root: next(ticks))
+    monkeypatch.setattr(time, "process_time", lambda: next(clock))
+    own = seconds * os.sysconf("SC_CLK_TCK")
+    assert conditions.look(Path("/")).cpu_busy_share == pytest.approx((60 - own) / 100)

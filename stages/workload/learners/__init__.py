@@ -7,7 +7,7 @@ import importlib
 import importlib.util
 import random
 from pathlib import Path
-from typing import List, NamedTuple, Optional, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import torch
@@ -108,6 +108,17 @@ class Learner:
 
     def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
         """Train all epochs of 'frozen' or 'unfrozen'."""
+        raise NotImplementedError
+
+    def fetch_batches(self) -> Iterator[int]:
+        """Fetch one epoch's training batches from the loader and use none: the number of photos of each as it comes."""
+        raise NotImplementedError
+
+    def repeat_steps(self, goes_on: Callable[[], bool]) -> None:
+        """Train on one and the same batch, on the device already, as long as `goes_on` says when asked before a step.
+
+        As the last phase trained: its precision, its frozen layers. Changes the network; save it first.
+        """
         raise NotImplementedError
 
     def predict(self, tta: bool) -> Prediction:

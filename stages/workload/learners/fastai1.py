@@ -3,7 +3,7 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Callable, Iterator, Optional, Tuple
 
 import torch
 
@@ -11,6 +11,7 @@ from stages.records import Epoch
 from stages.workload import learners, networks
 from stages.workload.clocks import EpochTimer, synchronised_clock
 from stages.workload.learners import Job, Learner, Prediction
+from stages.workload.split import Splitter, copies_marked
 
 
 class Fastai1(Learner):
@@ -44,7 +45,6 @@ class Fastai1(Learner):
             .normalize(tuple(torch.tensor(each) for each in body.stats))
         )
         self._job = job
-        self._precision = job.precision
         self._learner = vision.cnn_learner(
             data,
             lambda pretrained: body.layers,
@@ -69,6 +69,7 @@ class Fastai1(Learner):
         return learners.device_name()
 
     def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
+        from fastai import basic_data
         from fastai.basic_train import LearnerCallback
 
         class Timing(LearnerCallback):
@@ -89,16 +90,37 @@ class Fastai1(Learner):
 
         timer = EpochTimer(phase)
         self._learner.freeze() if phase == "frozen" else self._learner.unfreeze()
-        self._learner.fit_one_cycle(
-            self._job.epochs(phase),
-            self._job.learning_rates(phase),
-            moms=learners.MOMENTUMS,
-            div_factor=learners.DIV_FACTOR,
-            final_div=learners.FINAL_DIV,
-            pct_start=self._job.warm_up_share(phase),
-            callbacks=[Timing(self._learner)],
-        )
+        with copies_marked(basic_data, timer.splitter):
+            self._learner.fit_one_cycle(
+                self._job.epochs(phase),
+                self._job.learning_rates(phase),
+                moms=learners.MOMENTUMS,
+                div_factor=learners.DIV_FACTOR,
+                final_div=learners.FINAL_DIV,
+                pct_start=self._job.warm_up_share(phase),
+                callbacks=[Timing(self._learner), *_step_marks(self._learner, timer.splitter)],
+            )
         return tuple(timer.epochs)
+
+    def fetch_batches(self) -> Iterator[int]:
+        for images, _ in self._learner.data.train_dl.dl:
+            yield len(images)
+
+    def repeat_steps(self, goes_on: Callable[[], bool]) -> None:
+        from fastai.basic_train import loss_batch
+        from fastai.callback import CallbackHandler
+        from fastai.torch_core import to_device
+
+        learner = self._learner
+        loader = learner.data.train_dl
+        batch = to_device(next(iter(loader.dl)), loader.device)
+        handler = CallbackHandler(learner.callbacks, [])  # mixed precision among them, the recorder not
+        handler.on_train_begin(1, pbar=None, metrics=[])
+        handler.on_epoch_begin()
+        learner.model.train()
+        while goes_on():
+            images, labels = handler.on_batch_begin(*loader.proc_batch(batch))
+            handler.on_batch_end(loss_batch(learner.model, images, labels, learner.loss_func, learner.opt, handler))
 
     def predict(self, tta: bool) -> Prediction:
         began = synchronised_clock()
@@ -109,13 +131,32 @@ class Fastai1(Learner):
         return Prediction(probabilities.tolist(), labels.tolist(), synchronised_clock() - began)
 
     def save(self, path: Path) -> None:
-        if self._precision == "mixed":  # predicting in fp16 fails (torch.stack of TTA), so what is kept is fp32
-            self._learner.to_fp32()
-            self._precision = "fp32"
-        torch.save(self._learner.model.state_dict(), str(path))
+        # Predicting in fp16 fails (torch.stack of TTA), so what is kept is fp32; the learner stays as it trained.
+        weights = self._learner.model.state_dict().items()
+        torch.save({name: each.float() if each.dtype == torch.half else each for name, each in weights}, str(path))
 
     def load(self, path: Path) -> None:
         self._learner.model.load_state_dict(torch.load(str(path), map_location=self._learner.data.device))
+
+
+def _step_marks(learner, splitter: Splitter) -> list:
+    from fastai.basic_train import LearnerCallback
+
+    class First(LearnerCallback):
+        _order = -1000
+
+        def on_batch_end(self, train, **kwargs) -> None:
+            if train:
+                splitter.computed()
+
+    class Last(LearnerCallback):
+        _order = 1000
+
+        def on_batch_end(self, train, **kwargs) -> None:
+            if train:
+                splitter.asks()
+
+    return [First(learner), Last(learner)]
 
 
 def quiet_unless_terminal() -> None:

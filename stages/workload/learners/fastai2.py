@@ -5,7 +5,7 @@ import sys
 import warnings
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Callable, Iterator, Optional, Tuple
 
 import torch
 
@@ -13,6 +13,7 @@ from stages.records import Epoch
 from stages.workload import learners, networks
 from stages.workload.clocks import EpochTimer, synchronised_clock
 from stages.workload.learners import Job, Learner, Prediction
+from stages.workload.split import Splitter, copies_marked
 
 
 class Fastai2(Learner):
@@ -72,18 +73,38 @@ class Fastai2(Learner):
         return learners.device_name()
 
     def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
+        from fastai.data import load
+
         timer = EpochTimer(phase)
         self._learner.freeze() if phase == "frozen" else self._learner.unfreeze()
-        self._learner.fit_one_cycle(
-            self._job.epochs(phase),
-            self._job.learning_rates(phase),
-            div=learners.DIV_FACTOR,
-            div_final=learners.FINAL_DIV,
-            pct_start=self._job.warm_up_share(phase),
-            moms=(learners.MOMENTUMS[0], learners.MOMENTUMS[1], learners.MOMENTUMS[0]),
-            cbs=[_timing(timer), *self._precision_callbacks()],
-        )
+        with copies_marked(load, timer.splitter):
+            self._learner.fit_one_cycle(
+                self._job.epochs(phase),
+                self._job.learning_rates(phase),
+                div=learners.DIV_FACTOR,
+                div_final=learners.FINAL_DIV,
+                pct_start=self._job.warm_up_share(phase),
+                moms=(learners.MOMENTUMS[0], learners.MOMENTUMS[1], learners.MOMENTUMS[0]),
+                cbs=[_timing(timer), *_step_marks(timer.splitter), *self._precision_callbacks()],
+            )
         return tuple(timer.epochs)
+
+    def fetch_batches(self) -> Iterator[int]:
+        train = self._learner.dls.train
+        for images, _ in train.new(after_batch=[], device=None):
+            yield len(images)
+
+    def repeat_steps(self, goes_on: Callable[[], bool]) -> None:
+        from fastai.torch_core import to_device
+
+        learner, train = self._learner, self._learner.dls.train
+        batch = to_device(next(iter(train.new(after_batch=[], device=None))), train.device)
+        learner.dls.train = _Repeated(train, batch, goes_on)
+        try:
+            with learner.no_bar(), learner.no_logging():
+                learner.fit(1, cbs=[_no_validation(), *self._precision_callbacks()])
+        finally:
+            learner.dls.train = train
 
     def _precision_callbacks(self) -> list:
         if self._job.precision == "fp32":
@@ -109,6 +130,33 @@ class Fastai2(Learner):
         self._learner.model.load_state_dict(torch.load(str(path), map_location=self._learner.dls.device))
 
 
+class _Repeated:
+    """Stands in for a loader: gives the same batch, through the loader's own batch transforms, as long as asked."""
+
+    def __init__(self, loader, batch, goes_on: Callable[[], bool]) -> None:
+        self._loader, self._batch, self._goes_on = loader, batch, goes_on
+
+    def __getattr__(self, name: str):
+        return getattr(self._loader, name)
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self):
+        while self._goes_on():
+            yield self._loader.after_batch(self._batch)
+
+
+def _no_validation():
+    from fastai.callback.core import Callback, CancelValidException
+
+    class NoValidation(Callback):
+        def before_validate(self) -> None:
+            raise CancelValidException
+
+    return NoValidation()
+
+
 def _timing(timer: EpochTimer):
     from fastai.callback.core import Callback
 
@@ -129,6 +177,26 @@ def _timing(timer: EpochTimer):
             timer.end(images, float(train_loss), float(valid_loss), float(accuracy))
 
     return Timing()
+
+
+def _step_marks(splitter: Splitter) -> list:
+    from fastai.callback.core import Callback
+
+    class First(Callback):
+        order = -1000
+
+        def after_batch(self) -> None:
+            if self.training:
+                splitter.computed()
+
+    class Last(Callback):
+        order = 1000
+
+        def after_batch(self) -> None:
+            if self.training:
+                splitter.asks()
+
+    return [First(), Last()]
 
 
 def _cpu_mixed_precision():

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from tests import results
 
 results.write_dataset()
-records.write(records.MANIFEST_PATH, records.Manifest("synthetic", (), {}, results.DATASET_SHA256))
+codec.write(records.MANIFEST_PATH, records.Manifest("synthetic", (), {}, results.DATASET_SHA256))
 Path(records.WEIGHTS_DIR).mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,9 @@
 
 import sys
 
-from stages import records
+from stages import codec
 from tests import results
 
 cell = results.cell_of(sys.argv[1:])
-records.write(cell.evaluate_path, results.evaluated(cell))
-records.write_text(cell.predictions_path, "photo,label\n")
+codec.write(cell.evaluate_path, results.evaluated(cell))
+codec.write_text(cell.predictions_path, "photo,label\n")

@@ -2,8 +2,8 @@
 
 import sys
 
-from stages import records
+from stages import codec, records
 from tests import results
 
 name = sys.argv[1]
-records.write(records.image_path(name), records.Image(name, None, None, None, None, results.CONTENTS))
+codec.write(records.image_path(name), results.image(name))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from tests import results
 
-records.write(records.MACHINE_PATH, results.machine(Path("machine-name").read_text(encoding="utf-8")))
+codec.write(records.MACHINE_PATH, results.machine(Path("machine-name").read_text(encoding="utf-8")))

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from stages.harness import params
 from tests import results
 
@@ -14,7 +14,7 @@ cell.train_path.unlink(missing_ok=True)
 if Path("fail").exists() and Path("fail").read_text(encoding="utf-8") == cell.image:
     sys.exit(f"cell of {cell.image} fails, as the file `fail` asks")
 seconds = (11.0 if cell.image == "cuda-10.0" else 10.0) + time.time() % 1e5 / 1e7
-machine_sha256 = records.fingerprint(records.read(records.MACHINE_PATH, records.Machine))
+machine_sha256 = codec.fingerprint(codec.read(records.MACHINE_PATH, records.Machine))
 result = results.trained(cell, seconds, recipe=params.load().recipe, machine_sha256=machine_sha256)
-records.write(cell.train_path, result)
+codec.write(cell.train_path, result)
 cell.model_dir.mkdir(parents=True, exist_ok=True)

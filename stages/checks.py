@@ -1,0 +1,175 @@
+"""What preflight asks on the host and inside each image: facts in, a records.Check out.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import re
+import sys
+from typing import Iterable, List, Optional, Tuple
+
+from stages import needs
+from stages.records import Check, Gpu, Recipe
+
+# Oldest Linux driver that runs what was built with a CUDA release: before 11 each minor release had its own, since then
+# one holds for the major release. Tables 2 and 3 of https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/ and
+# https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+OLDEST_DRIVERS = {
+    "8.0": "367.48",
+    "9.0": "384.81",
+    "9.1": "390.46",
+    "9.2": "396.26",
+    "10.0": "410.48",
+    "10.1": "418.39",
+    "10.2": "440.33",
+    "11": "450.80.02",
+    "12": "525.60.13",
+    "13": "580.65.06",
+}
+SESSION_SHARE = 0.8  # of a session that a run may be predicted to take: the prediction is one
+SHM_STEP_BYTES = 64 * 2**20  # what is advised is a multiple of
+
+
+def capability(gpu: Gpu, architectures: Iterable[str]) -> Check:
+    """Whether torch's code runs on the card. `architectures`: what torch was compiled for, records.Contents.
+
+    A binary for sm_XY runs where the major version is X and the minor at least Y; one for sm_XYa on X.Y alone. PTX for
+    compute_XY is compiled by the driver for any card from X.Y up:
+    https://docs.nvidia.com/cuda/cuda-c-programming-guide/#binary-compatibility
+    """
+    name = "compute capability of {}".format(gpu.title)
+    card, listed = gpu.compute_capability, sorted(set(architectures))
+    needed = "one that torch was compiled for: {}".format(", ".join(listed) or "not known")
+    if card is None:
+        return not_checked(name, needed, gpu.absent["compute_capability"])
+    if not listed:
+        return not_checked(name, needed, "{}; torch does not say what it was compiled for".format(card))
+    binaries = [each for each in listed if _runs_natively(each, card)]
+    if binaries:
+        return passed(name, needed, "{}: runs natively ({})".format(card, max(binaries, key=_version)))
+    sources = [each for each in listed if _runs_by_ptx(each, card)]
+    if sources:
+        advice = (
+            "expect minutes at the first start, and libraries without code for this card may fail all the same: choose "
+            "an image whose torch was compiled for {}".format(card)
+        )
+        found = "{}: runs by PTX ({}), compiled by the driver".format(card, max(sources, key=_version))
+        return Check(name, "warning", needed, found, advice)
+    return Check(name, "failed", needed, "{}: will not run".format(card), _other_image(gpu))
+
+
+def capability_in_range(gpu: Gpu, lowest: str, highest: str) -> Check:
+    """As `capability`, where only the range is known that an image.yaml states: before the image is there.
+
+    Of the highest a binary is taken to be there, which runs on later minor versions too. Nothing is known of PTX.
+    """
+    name = "compute capability of {}".format(gpu.title)
+    needed = "{} to {}".format(lowest, highest)
+    if gpu.compute_capability is None:
+        return not_checked(name, needed, gpu.absent["compute_capability"])
+    found, least, most = (_version(each) for each in (gpu.compute_capability, lowest, highest))
+    if least <= found <= most or _runs_natively("sm_" + highest.replace(".", ""), gpu.compute_capability):
+        return passed(name, needed, "{}: runs natively".format(gpu.compute_capability))
+    return Check(name, "failed", needed, "{}: will not run".format(gpu.compute_capability), _other_image(gpu))
+
+
+def driver(gpu: Gpu, cuda: str) -> Check:
+    """Whether the card's driver runs what was built with this CUDA, as torch.version.cuda has it: '10.0.130'."""
+    release = ".".join(cuda.split(".")[:2])
+    name = "driver of {} for CUDA {}".format(gpu.title, release)
+    oldest = OLDEST_DRIVERS.get(release) or OLDEST_DRIVERS.get(release.split(".")[0])
+    if oldest is None:
+        return not_checked(name, "not known for CUDA {}".format(release), "driver {}".format(gpu.driver))
+    needed, found = "driver {} or newer".format(oldest), "driver {}".format(gpu.driver)
+    if _version(gpu.driver) >= _version(oldest):
+        return passed(name, needed, found)
+    advice = "update the driver, or choose an image with an older CUDA; the card is driven by CUDA {} at most".format(
+        gpu.driver_cuda or "(not known)"
+    )
+    return Check(name, "failed", needed, found, advice)
+
+
+def shared_memory(
+    learner: str, on_gpu: bool, batch_size: int, recipe: Recipe, shm_bytes: Optional[int], in_container: bool
+) -> Check:
+    """Whether /dev/shm holds what the loader's processes put there. `learner`: of needs.LEARNERS."""
+    name = "shared memory, batch size {}".format(batch_size)
+    need = needs.shared_memory_bytes(learner, on_gpu, batch_size, recipe)
+    needed = "{} in /dev/shm".format(amount(need))
+    if shm_bytes is None:
+        return not_checked(name, needed, "the size of /dev/shm is not known")
+    if shm_bytes >= need:
+        return passed(name, needed, amount(shm_bytes))
+    size = "{}m".format(-(-need // SHM_STEP_BYTES) * SHM_STEP_BYTES // 2**20)  # as Docker and mount write it
+    advice = "or lower batch_sizes, recipe.workers or recipe.size in params.yaml"
+    enlarge = "container.shm_size: {} in params.yaml" if in_container else "mount -o remount,size={} /dev/shm as root"
+    return Check(name, "failed", needed, amount(shm_bytes), "{}, {}".format(enlarge.format(size), advice))
+
+
+def idle(doubts: Iterable[str]) -> List[Check]:
+    """`doubts`: what of the machine's present state would spoil a timing; a check each, and one where there is none."""
+    name, needed = "idle machine", "CPUs and cards that are cool and do nothing else"
+    advice = "end what else runs, or let it cool down; else the results carry this warning"
+    found = [Check(name, "warning", needed, doubt, advice) for doubt in doubts]
+    return found or [passed(name, needed, "so they are")]
+
+
+def amount(size_bytes: float) -> str:
+    """'1.5 GiB': in binary units, which say so."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size_bytes) < 1023.95:  # what is rounded to 1024 is one of the next
+            return "{:g} {}".format(round(size_bytes, 1), unit)
+        size_bytes /= 1024.0
+    return "{:g} TiB".format(round(size_bytes, 1))
+
+
+def report(found: Iterable[Check], what: str) -> int:
+    """Print what did not pass, a line each: warnings, and on stderr failures. The exit code."""
+    found = tuple(found)
+    for each in found:
+        if each.status == "failed":
+            print("faceoff: {}".format(sentence(each)), file=sys.stderr)
+        elif each.status != "passed":
+            print("{}: {}".format(each.status, sentence(each)))
+    print("{}: {} of {} checks passed".format(what, sum(each.status == "passed" for each in found), len(found)))
+    return int(any(each.status == "failed" for each in found))
+
+
+def sentence(check: Check) -> str:
+    told = "{}: needs {}; found: {}".format(check.name, check.needed, check.found)
+    return told if check.advice is None else "{}; {}".format(told, check.advice)
+
+
+def passed(name: str, needed: str, found: str) -> Check:
+    return Check(name, "passed", needed, found, None)
+
+
+def not_checked(name: str, needed: str, why: str) -> Check:
+    return Check(name, "not checked", needed, why, "nothing, unless the run fails at this")
+
+
+def _other_image(gpu: Gpu) -> str:
+    return "choose an image whose torch was compiled for {}, or another card".format(gpu.compute_capability)
+
+
+def _runs_natively(architecture: str, capability: str) -> bool:
+    if not architecture.startswith("sm_"):
+        return False
+    compiled, card = _version(architecture), _version(capability)
+    if architecture.endswith("a"):  # with features of that one architecture
+        return compiled == card
+    return compiled[0] == card[0] and compiled[1] <= card[1]
+
+
+def _runs_by_ptx(architecture: str, capability: str) -> bool:
+    if not architecture.startswith("compute_"):
+        return False
+    compiled, card = _version(architecture), _version(capability)
+    return compiled == card if architecture.endswith("a") else compiled <= card
+
+
+def _version(text: str) -> Tuple[int, ...]:
+    """'396.26' and '7.5' as numbers that compare; 'sm_75' and 'compute_120' likewise: the last digit is the minor."""
+    compiled_for = re.match(r"(?:sm|compute)_(\d+)(\d)", text)
+    if compiled_for:
+        return tuple(int(each) for each in compiled_for.groups())
+    return tuple(int(each) for each in re.findall(r"\d+", text))

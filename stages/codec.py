@@ -1,0 +1,195 @@
+"""Records as strict JSON files of one schema version: written whole or not at all, and read with every key checked.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import os
+import re
+import tempfile
+import typing
+from pathlib import Path
+from typing import Any, Dict, Tuple, Type, TypeVar
+
+from stages.errors import FaceoffError
+
+SCHEMA_VERSION = 2
+
+Record = TypeVar("Record")
+
+
+class RecordError(FaceoffError):
+    """A value that is not what the schema says: names the file, the key, what was expected and what was found."""
+
+
+def check(key: str, value: object, holds: bool, expected: str) -> None:
+    """Raise a RecordError that names `key` unless `holds`. For `__post_init__`; `decode` puts the place in front."""
+    if not holds:
+        raise RecordError("{}: expected {}, found {}".format(key, expected, _shown(value)))
+
+
+def check_absent(record: Any, *but: str) -> None:
+    """For `__post_init__` of a record with a field `absent`: every null field, `but` left out, has a reason."""
+    names = [field.name for field in dataclasses.fields(record) if field.name not in but]
+    nulls = sorted(name for name in names if getattr(record, name) is None)
+    expected = "a reason for each null field and no other ({})".format(", ".join(nulls) or "none")
+    check("absent", record.absent, sorted(record.absent) == nulls, expected)
+
+
+def write(path: Path, record: Any) -> None:
+    """Write the record as JSON, whole or not at all: a temporary file beside it, synced, then renamed.
+
+    Raises ValueError for NaN and infinities, which JSON does not have.
+    """
+    document = {"schema_version": SCHEMA_VERSION}
+    document.update(dataclasses.asdict(record))
+    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix="." + path.name + ".")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)  # mkstemp gives 0600, which another user's rerun could not read
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink()
+        raise
+
+
+def fingerprint(record: Any) -> str:
+    """sha256 of the record's content, the same wherever and however it is written."""
+    return hashlib.sha256(json.dumps(dataclasses.asdict(record), sort_keys=True).encode()).hexdigest()
+
+
+def read(path: Path, kind: Type[Record]) -> Record:
+    """Read a record of this kind.
+
+    Raises RecordError, naming the file and the key, for a missing or unreadable file, another schema version, unknown
+    or missing keys and values of the wrong type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecordError("{}: missing; the stage that writes it has not run: run `make repro`".format(path)) from None
+    except (OSError, ValueError) as error:
+        raise RecordError("{}: not readable as JSON ({})".format(path, error)) from None
+    return parse(text, kind, str(path))
+
+
+def parse(text: str, kind: Type[Record], where: str) -> Record:
+    """The record that the text of a file holds; `where`, which ends as the file's name, names it in messages."""
+    try:
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RecordError("{}: not readable as JSON ({})".format(where, error)) from None
+    version = document.pop("schema_version", None) if isinstance(document, dict) else None
+    if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
+        raise RecordError(
+            "{}: not of schema version {}; made by another version of faceoff: measure again with "
+            "`dvc repro -f`".format(where, SCHEMA_VERSION)
+        )
+    record: Record = decode(kind, document, where)
+    return record
+
+
+def decode(kind: Any, value: Any, where: str) -> Any:
+    """The value as `kind`: a dataclass, str, int, float, bool, Optional, Tuple or Dict[str, …] of these.
+
+    `where` names the place in messages. Raises RecordError for anything that is not exactly of that kind; an int is
+    taken for a float, a bool is never taken for a number.
+    """
+    origin = getattr(kind, "__origin__", None)
+    if dataclasses.is_dataclass(kind):
+        return _decode_dataclass(kind, value, where)
+    if type(None) in getattr(kind, "__args__", ()):  # Optional is the only union in use
+        return None if value is None else decode(kind.__args__[0], value, where)
+    if origin in (tuple, Tuple):
+        return _decode_tuple(kind, value, where)
+    if origin in (dict, Dict):
+        _expect(isinstance(value, dict) and all(isinstance(key, str) for key in value), where, "a mapping", value)
+        return {key: decode(kind.__args__[1], item, "{}[{!r}]".format(where, key)) for key, item in value.items()}
+    if kind is float:
+        _expect(_is_finite_number(value), where, "a finite number" + _number_hint(value), value)
+        return float(value)
+    if kind is int:
+        _expect(isinstance(value, int) and not isinstance(value, bool), where, "a whole number", value)
+    elif kind is bool:
+        _expect(isinstance(value, bool), where, "true or false", value)
+    else:
+        _expect(isinstance(value, kind), where, "text" if kind is str else kind.__name__, value)
+    return value
+
+
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an int above what a float holds
+        return False
+
+
+def _number_hint(value: Any) -> str:
+    """YAML takes 1e-5 for text."""
+    is_exponent = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value)
+    return ", with a point before its exponent as in 1.0e-5" if is_exponent else ""
+
+
+def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
+    _expect(isinstance(value, dict), where, "a mapping", value)
+    hints = typing.get_type_hints(kind)
+    unknown = [str(key) for key in value if key not in hints]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], hints, n=1)
+        hint = " (did you mean {!r}?)".format(close[0]) if close else ""
+        raise RecordError("{}: unknown key {!r}{}; expected {}".format(where, unknown[0], hint, ", ".join(hints)))
+    required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+    missing = [name for name in required if name not in value]
+    if missing:
+        raise RecordError("{}: key '{}' is missing".format(where, missing[0]))
+    decoded = {name: decode(hints[name], item, join(where, name)) for name, item in value.items()}
+    try:
+        return kind(**decoded)
+    except RecordError as error:
+        raise RecordError(join(where, str(error))) from None
+
+
+def _decode_tuple(kind: Any, value: Any, where: str) -> Tuple[Any, ...]:
+    _expect(isinstance(value, list), where, "a list", value)
+    kinds = kind.__args__
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    _expect(len(kinds) == len(value), where, "a list of {}".format(len(kinds)), value)
+    return tuple(
+        decode(each, item, "{}[{}]".format(where, index)) for index, (each, item) in enumerate(zip(kinds, value))
+    )
+
+
+def join(where: str, key: str) -> str:
+    """'params.yaml: recipe' and 'size' make 'params.yaml: recipe.size'; a file's name is set off by a colon."""
+    if where.endswith((".json", ".yaml")):
+        return "{}: {}".format(where, key)
+    return "{}.{}".format(where, key)
+
+
+def _expect(holds: bool, where: str, expected: str, found: object) -> None:
+    if not holds:
+        raise RecordError("{}: expected {}, found {}".format(where, expected, _shown(found)))
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError("{} is not a JSON number".format(name))

@@ -1,0 +1,65 @@
+"""What differs between two environments, hardware and software apart, and whether a timing of them isolates one cause.
+
+    python -m stages.compare_profiles cuda-9.2 cuda-10.0
+    python -m stages.compare_profiles main:host host
+
+Each is an image, or REV:IMAGE: the image as a commit's results have it.
+"""
+
+import argparse
+import subprocess
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from stages import codec, records
+from stages.errors import FaceoffError, run_entry
+from stages.harness import profile_diff
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m stages.compare_profiles")
+    for name in ("A", "B"):
+        parser.add_argument(name, help="an image, or REV:IMAGE")
+    given = parser.parse_args()
+    found = profile_diff.differences(read(given.A), read(given.B))
+    console = Console()
+    for kind in ("hardware", "software"):
+        of_kind = [each for each in found if each.kind == kind]
+        console.print(f"{kind.capitalize()}{'' if of_kind else ': nothing differs'}", style="bold", highlight=False)
+        if of_kind:
+            show(of_kind, given.A, given.B, console)
+    unbroken = not console.is_terminal
+    console.print(profile_diff.isolation(found), style="bold", markup=False, highlight=False, soft_wrap=unbroken)
+    return 0
+
+
+def read(place: str) -> records.Facts:
+    """The facts of an image, as they are now or, for REV:IMAGE, in a commit."""
+    revision, _, image = place.rpartition(":")
+    path = records.facts_path(image)
+    if not revision:
+        return codec.read(path, records.Facts)
+    shown = subprocess.run(["git", "show", f"{revision}:./{path}"], capture_output=True, encoding="utf-8")
+    if shown.returncode:
+        said = " ".join(shown.stderr.split()).removeprefix("fatal: ")
+        raise FaceoffError(f"{place}: git has no {path} there ({said}); name a commit with results of this image")
+    return codec.parse(shown.stdout, records.Facts, f"{revision}:{path}")
+
+
+def show(found: list[profile_diff.Difference], a: str, b: str, console: Console) -> None:
+    """A table on a terminal; in a pipe a line each, which nothing breaks."""
+    if not console.is_terminal:
+        for each in found:
+            cause = f" ({each.cause})" if each.cause not in ("", each.what) else ""
+            print(f"  {each.what}{cause}: {each.a} | {each.b}")
+        return
+    table = Table("what", a, b, "cause", box=box.SIMPLE)
+    for each in found:
+        table.add_row(each.what, each.a, each.b, each.cause)
+    console.print(table, markup=False)
+
+
+if __name__ == "__main__":
+    run_entry(main)

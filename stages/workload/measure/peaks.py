@@ -1,0 +1,65 @@
+"""What the hardware reaches in theory, where what is known of it is enough to say so.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+from typing import NamedTuple, Optional
+
+from stages.records import Facts, Gpu
+
+# Bytes per second of one lane in one direction, after the line code (8b/10b up to generation 2, 128b/130b up to 5).
+PCIE_LANE_BYTES = {1: 250e6, 2: 500e6, 3: 984.6e6, 4: 1969.2e6, 5: 3938.5e6}
+
+
+class Peak(NamedTuple):
+    value: Optional[float]
+    reason: Optional[str]  # why there is no value
+
+
+NONE_FOR_A_DISK = Peak(None, "the kernel does not tell what the disk could do")
+NONE_FOR_JPEG = Peak(None, "there is no theory of it")
+
+
+def arithmetic(facts: Facts, precision: str) -> Peak:
+    """Operations per second. A multiply-add counts as two, and each CUDA core does one per clock."""
+    if facts.device == "cpu":
+        return Peak(None, "how many vector units a core has is not told by its name, clock and instruction sets")
+    gpu = _gpu(facts)
+    if gpu is None:
+        return Peak(None, "the driver does not list the card that torch uses")
+    if precision != "fp32":
+        return Peak(None, "the driver does not tell what the tensor cores do at {}".format(precision))
+    if gpu.cores is None or gpu.max_sm_hertz is None:
+        return Peak(None, gpu.absent.get("cores") or gpu.absent.get("max_sm_hertz"))
+    return Peak(2.0 * gpu.cores * gpu.max_sm_hertz, None)
+
+
+def memory(facts: Facts) -> Peak:
+    """Bytes per second, read and written together: the bus's width at two transfers per clock."""
+    if facts.device == "cpu":
+        return Peak(None, "the kernel does not tell the number and the clock of the memory's channels")
+    gpu = _gpu(facts)
+    if gpu is None:
+        return Peak(None, "the driver does not list the card that torch uses")
+    if gpu.memory_bus_bits is None or gpu.max_memory_hertz is None:
+        return Peak(None, gpu.absent.get("memory_bus_bits") or gpu.absent.get("max_memory_hertz"))
+    return Peak(2.0 * gpu.memory_bus_bits / 8 * gpu.max_memory_hertz, None)
+
+
+def link(facts: Facts) -> Peak:
+    """Bytes per second from the host to the card."""
+    if facts.device == "cpu":
+        return Peak(None, "without a GPU there is no way to it")
+    gpu = _gpu(facts)
+    if gpu is None:
+        return Peak(None, "the driver does not list the card that torch uses")
+    if gpu.pcie_max_generation is None or gpu.pcie_max_width is None:
+        return Peak(None, gpu.absent.get("pcie_max_generation") or gpu.absent.get("pcie_max_width"))
+    if gpu.pcie_max_generation not in PCIE_LANE_BYTES:
+        return Peak(None, "not known for PCIe generation {}".format(gpu.pcie_max_generation))
+    return Peak(PCIE_LANE_BYTES[gpu.pcie_max_generation] * gpu.pcie_max_width, None)
+
+
+def _gpu(facts: Facts) -> Optional[Gpu]:
+    """The card that the job trains on: torch tells its name. Of several with that name all are alike."""
+    return next((gpu for gpu in facts.hardware.gpus if gpu.name == facts.device), None)

@@ -1,0 +1,118 @@
+"""The process that measures, as its parent sees it; its own side is __main__.py.
+
+The parent asks for one part at a time, in a line of JSON, and reads details and samples as they come, a line each. The
+process is started, not forked: torch's threads and a CUDA context do not outlive a fork.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import contextlib
+import json
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, List, NamedTuple, Optional
+
+ENDING_SECONDS = 1.0  # that a killed process may take to go
+
+
+class Told(NamedTuple):
+    """What a part told, as far as it came."""
+
+    details: List[str]
+    samples: List[Any]  # numbers, or what the function tells otherwise
+    failure: Optional[str]
+
+
+class MeasuringProcess:
+    """Starts when it is first asked, and anew after a part that hung or crashed."""
+
+    def __init__(self) -> None:
+        self._process = None  # type: Optional[subprocess.Popen]
+        self._unread = b""
+
+    def __enter__(self) -> "MeasuringProcess":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self, module: str, limit_seconds: float) -> Optional[str]:
+        """Have it import a module, with all that takes long; why it could not."""
+        return self._ask({"module": module}, limit_seconds).failure
+
+    def run(self, module: str, function: str, arguments: dict, share_seconds: float, limit_seconds: float) -> Told:
+        """What the function tells; it knows of its share, and is stopped at its limit."""
+        request = {"module": module, "function": function, "arguments": dict(arguments, seconds=share_seconds)}
+        return self._ask(request, limit_seconds)
+
+    def _ask(self, request: dict, limit_seconds: float) -> Told:
+        deadline = time.monotonic() + limit_seconds
+        told = Told([], [], None)
+        if self._process is None:
+            self._start()
+        self._send(request)
+        while True:
+            line = self._line(deadline)
+            if line is None:
+                self._end()
+                return told._replace(failure="did not end within {:.1f} s".format(limit_seconds))
+            if not line:
+                return told._replace(failure="ended without an answer ({})".format(self._exit()))
+            answer = json.loads(line.decode())
+            if "detail" in answer:
+                told.details.append(answer["detail"])
+            elif "sample" in answer:
+                told.samples.append(answer["sample"])
+            else:
+                return told._replace(failure=answer["failure"])
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "stages.workload.measure"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        self._unread = b""
+
+    def _send(self, request: dict) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and reading tells so
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+
+    def _line(self, deadline: float) -> Optional[bytes]:
+        """The next line; empty where the process has ended, None where none came in time."""
+        stdout = self._process.stdout
+        while b"\n" not in self._unread:
+            ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = stdout.read(2**16) if ready else None
+            if not chunk:
+                return chunk
+            self._unread += chunk
+        line, self._unread = self._unread.split(b"\n", 1)
+        return line
+
+    def _exit(self) -> str:
+        """How it ended, its output being at its end."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(ENDING_SECONDS)
+        code = self._process.poll()
+        self._end()
+        return "its output closed" if code is None else _describe_exit(code)
+
+    def _end(self) -> None:
+        """Kill it. One that hangs in the kernel does not even take that: it is left behind."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.stdin.close()
+        process.stdout.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ENDING_SECONDS)
+
+
+def _describe_exit(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else "exit code {}".format(code)

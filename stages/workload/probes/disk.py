@@ -1,0 +1,75 @@
+"""The file system that the photos lie on. Runs inside images: Python 3.7 syntax, standard library only."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+from stages.records import Disk
+from stages.workload.probes import files
+
+IN_MEMORY = ("tmpfs", "ramfs")
+OVER_A_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "beegfs", "fuse.glusterfs", "fuse.sshfs")
+VIRTUAL_DISKS = ("vd", "xvd")  # how the kernel names those of virtio and Xen
+
+
+class Mount(NamedTuple):
+    device: str  # 'major:minor'
+    filesystem: str
+    source: str  # e.g. '/dev/sda1'; what it says is the file system's own affair
+
+
+def look(root: Path, folder: Path) -> Disk:
+    """Of the file system that `folder`, an absolute path, lies on."""
+    mount = _mount(root, folder)
+    status = os.statvfs(str(folder))
+    kind = _kind(root, mount) if mount else None
+    return Disk(
+        **files.known(
+            {
+                "filesystem": (mount.filesystem if mount else None, "/proc/self/mountinfo does not tell"),
+                "kind": (kind, "the kernel shows no disk behind this file system, or a virtual one"),
+                "total_bytes": (status.f_blocks * status.f_frsize or None, "the file system gives no size"),
+            }
+        )
+    )
+
+
+def free_bytes(folder: Path) -> int:
+    """To this user, what is reserved for root left out, as df's 'Available'."""
+    status = os.statvfs(str(folder))
+    return status.f_bavail * status.f_frsize
+
+
+def _mount(root: Path, folder: Path) -> Optional[Mount]:
+    """The deepest mount point above the folder; of several at one place the last, which hides the others (proc(5))."""
+    best, depth = None, -1
+    for line in (files.text(root / "proc/self/mountinfo") or "").splitlines():
+        left, _, right = line.partition(" - ")
+        values = left.split()
+        point = Path(values[4].encode("ascii", "backslashreplace").decode("unicode_escape"))  # a blank is '\040'
+        if len(point.parts) >= depth and (point == folder or point in folder.parents):
+            best, depth = Mount(values[2], *right.split()[:2]), len(point.parts)
+    return best
+
+
+def _kind(root: Path, mount: Mount) -> Optional[str]:
+    if mount.filesystem in IN_MEMORY:
+        return "memory"
+    if mount.filesystem in OVER_A_NETWORK:
+        return "network"
+    blocks = [root / "sys/dev/block" / mount.device]
+    if mount.source.startswith("/dev/"):  # Btrfs has a device number of its own making, and names its disk here
+        blocks.append(root / "sys/class/block" / Path(mount.source).name)
+    for block in blocks:
+        for folder in (block, block / ".."):  # a partition has no queue; the disk that it belongs to has
+            rotating = files.number(folder / "queue/rotational")
+            if rotating is not None:
+                return _kind_of_disk(folder.resolve().name, bool(rotating))
+    return None
+
+
+def _kind_of_disk(name: str, rotating: bool) -> Optional[str]:
+    """A virtual disk is called rotating by default, whatever its host keeps it on."""
+    if rotating and name.startswith(VIRTUAL_DISKS):
+        return None
+    return "rotating" if rotating else "solid state"

@@ -1,0 +1,255 @@
+"""The cards that the NVIDIA driver shows, whatever CUDA_VISIBLE_DEVICES leaves of them, through nvidia-ml-py (NVML).
+
+A driver may hang or crash: call `facts` and `states` through guard.guarded.
+
+Runs inside images: Python 3.7 syntax, standard library, and nvidia-ml-py where it is installed.
+"""
+
+import os
+from pathlib import Path
+from typing import Any, Callable, Optional, Set, Tuple, TypeVar
+
+from stages.checks import amount
+from stages.records import Gpu, GpuState
+
+Read = TypeVar("Read")
+MEGA = 10**6
+NOT_KNOWN = (2**32 - 1, 2**64 - 1)  # NVML_VALUE_NOT_AVAILABLE, as an int and as a long one, both without sign
+# nvml.h, nvmlClocksEventReasons. Left out: bit 0, that the card idles, which holds no work back.
+THROTTLE_REASONS = {
+    0x2: "application clocks setting",
+    0x4: "software power cap",
+    0x8: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "software thermal slowdown",
+    0x40: "hardware thermal slowdown",
+    0x80: "hardware power brake slowdown",
+    0x100: "display clock setting",
+    0x200: "board limit",
+    0x400: "reliability",
+}
+IDLE = 0x1
+FIRST_PID_NAMESPACE = "pid:[4026531836]"  # of the machine itself (the kernel's PROC_PID_INIT_INO)
+
+
+def facts() -> Tuple[Tuple[Gpu, ...], Optional[str]]:
+    """The cards and, where there are none, why."""
+    return _read_cards(_gpu)
+
+
+def states() -> Tuple[Tuple[GpuState, ...], Optional[str]]:
+    """What each card is doing now, in the order of `facts`; and, where there is none, why."""
+    return _read_cards(_state)
+
+
+def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Optional[str]]:
+    hidden = _is_ours_hidden()
+    try:
+        import pynvml as nvml
+    except ImportError:
+        return (), "nvidia-ml-py is not installed"
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError as error:
+        return (), "no NVIDIA driver answers: {}".format(error)
+    try:
+        driver = _text(nvml.nvmlSystemGetDriverVersion())
+        found = tuple(read(_Card(nvml, index, driver, hidden)) for index in range(nvml.nvmlDeviceGetCount()))
+    except nvml.NVMLError as error:
+        return (), "the NVIDIA driver refused: {}".format(error)
+    finally:
+        nvml.nvmlShutdown()
+    return found, None if found else "the NVIDIA driver shows no card"
+
+
+class _Card:
+    """Asks the driver about one card. What it does not answer is None, with the reason in `absent`."""
+
+    def __init__(self, nvml: Any, index: int, driver: str, ours_is_hidden: bool) -> None:
+        self.nvml = nvml
+        self.driver = driver
+        self.ours_is_hidden = ours_is_hidden
+        self.absent = {}  # type: dict
+        self._handle, self._lost = None, None
+        try:
+            self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
+        except nvml.NVMLError as error:  # a card that fell off its bus; the others go on
+            self._lost = _driver_says(error)
+
+    def ask(self, field: str, *functions: str, argument: Any = None, of: Any = None, least: float = 0) -> Any:
+        """What the first of NVML's functions answers that both binding and driver have; `of` makes the value of it.
+
+        Below `least` it is no value, as is NVML's own mark for that.
+        """
+        if self._lost is not None:
+            self.absent[field] = self._lost
+            return None
+        arguments = (self._handle,) if argument is None else (self._handle, argument)
+        for name in functions:
+            try:
+                answer = getattr(self.nvml, name)(*arguments)
+            except AttributeError:
+                self.absent[field] = "this version of nvidia-ml-py has no {}".format(name)
+            except Exception as error:  # NVMLError, and what the binding raises where it does not suit the driver
+                self.absent[field] = _driver_says(error)
+                if getattr(error, "value", None) != self.nvml.NVML_ERROR_FUNCTION_NOT_FOUND:
+                    return None
+            else:
+                return self._checked(field, answer, answer if of is None else of(answer), least)
+        return None
+
+    def _checked(self, field: str, answer: Any, value: Any, least: float) -> Any:
+        is_number = isinstance(value, (int, float))
+        if value is None or answer in NOT_KNOWN or (is_number and (value < least or value in NOT_KNOWN)):
+            self.absent[field] = "the driver answers {}, which is no value".format(answer)
+            return None
+        self.absent.pop(field, None)
+        return value
+
+
+def _gpu(card: _Card) -> Gpu:
+    nvml, ask = card.nvml, card.ask
+    capability = ask("compute_capability", "nvmlDeviceGetCudaComputeCapability", of=lambda pair: "{}.{}".format(*pair))
+    return Gpu(
+        name=ask("name", "nvmlDeviceGetName", of=_text),
+        uuid=ask("uuid", "nvmlDeviceGetUUID", of=_text),
+        driver=card.driver,
+        driver_cuda=_driver_cuda(card),
+        memory_bytes=ask("memory_bytes", "nvmlDeviceGetMemoryInfo", of=lambda memory: memory.total, least=1),
+        compute_capability=capability,
+        cores=ask("cores", "nvmlDeviceGetNumGpuCores", least=1),
+        max_sm_hertz=ask("max_sm_hertz", "nvmlDeviceGetMaxClockInfo", argument=nvml.NVML_CLOCK_SM, of=_hertz, least=1),
+        max_memory_hertz=ask(
+            "max_memory_hertz", "nvmlDeviceGetMaxClockInfo", argument=nvml.NVML_CLOCK_MEM, of=_hertz, least=1
+        ),
+        memory_bus_bits=ask("memory_bus_bits", "nvmlDeviceGetMemoryBusWidth", least=1),
+        # The limit that is set; the enforced one also has what the card lowers it to of itself.
+        power_limit_watts=ask("power_limit_watts", "nvmlDeviceGetPowerManagementLimit", of=_watts, least=1),
+        pcie_max_generation=ask("pcie_max_generation", "nvmlDeviceGetMaxPcieLinkGeneration", least=1),
+        pcie_max_width=ask("pcie_max_width", "nvmlDeviceGetMaxPcieLinkWidth", least=1),
+        ecc=ask("ecc", "nvmlDeviceGetEccMode", of=lambda modes: _enabled(modes[0])),  # now, and after a restart
+        mig=ask("mig", "nvmlDeviceGetMigMode", of=lambda modes: _enabled(modes[0])),
+        persistence=ask("persistence", "nvmlDeviceGetPersistenceMode", of=_enabled),
+        absent=card.absent,
+    )
+
+
+def _state(card: _Card) -> GpuState:
+    nvml, ask = card.nvml, card.ask
+    return GpuState(
+        uuid=ask("uuid", "nvmlDeviceGetUUID", of=_text),
+        memory_free_bytes=ask("memory_free_bytes", "nvmlDeviceGetMemoryInfo", of=lambda memory: memory.free),
+        memory_used_bytes=ask("memory_used_bytes", "nvmlDeviceGetMemoryInfo", of=lambda memory: memory.used),
+        sm_hertz=ask("sm_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_SM, of=_hertz),
+        memory_hertz=ask("memory_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_MEM, of=_hertz),
+        temperature_celsius=ask(
+            "temperature_celsius", "nvmlDeviceGetTemperature", argument=nvml.NVML_TEMPERATURE_GPU, least=1
+        ),
+        power_watts=ask("power_watts", "nvmlDeviceGetPowerUsage", of=_watts),
+        busy_share=ask("busy_share", "nvmlDeviceGetUtilizationRates", of=_busy_share),
+        throttle_reasons=ask(
+            "throttle_reasons",
+            "nvmlDeviceGetCurrentClocksEventReasons",
+            "nvmlDeviceGetCurrentClocksThrottleReasons",  # its name before driver 535
+            of=_throttle_reasons,
+        ),
+        pcie_generation=ask("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", least=1),
+        pcie_width=ask("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", least=1),
+        other_processes=_other_processes(card),
+        absent=card.absent,
+    )
+
+
+def _driver_cuda(card: _Card) -> Optional[str]:
+    """'12.2'. It is the driver's, not the card's: a lost card has one too."""
+    try:
+        found = card.nvml.nvmlSystemGetCudaDriverVersion()
+    except AttributeError:
+        card.absent["driver_cuda"] = "this version of nvidia-ml-py has no nvmlSystemGetCudaDriverVersion"
+    except card.nvml.NVMLError as error:
+        card.absent["driver_cuda"] = _driver_says(error)
+    else:
+        return "{}.{}".format(found // 1000, found % 1000 // 10)
+    return None
+
+
+def _other_processes(card: _Card) -> Optional[Tuple[str, ...]]:
+    """Those that compute and those that draw, this one left out."""
+    found = {}  # type: dict
+    for kind in ("Compute", "Graphics"):
+        function = "nvmlDeviceGet{}RunningProcesses".format(kind)
+        # A driver before 510 has the second version alone, nvidia-ml-py3 the first, whose name bears no number.
+        listed = card.ask("other_processes", function + "_v3", function + "_v2", function)
+        if listed is None:
+            return None
+        found.update((each.pid, each.usedGpuMemory) for each in listed)
+    ours = set(found) & _own_threads()
+    if found and not ours and card.ours_is_hidden:
+        card.absent["other_processes"] = (
+            "{} on the card, and this process may be one of them: the driver gives numbers of the machine, not of this "
+            "container".format(len(found))
+        )
+        return None
+    return tuple(_described(card.nvml, pid, used) for pid, used in sorted(found.items()) if pid not in ours)
+
+
+def _own_threads() -> Set[int]:
+    """Of this process and its parent: a guard's child asks in the place of the process that called the guard."""
+    folders = (Path("/proc/{}/task".format(pid)) for pid in (os.getpid(), os.getppid()))
+    return {int(each.name) for folder in folders if folder.exists() for each in folder.iterdir()}
+
+
+def _is_ours_hidden() -> bool:
+    """Whether this process computes on a card under a number that the driver may not tell: a container has its own.
+
+    To be asked before NVML is started: what CUDA opens and NVML does not is /dev/nvidia-uvm.
+    """
+    if _link(Path("/proc/self/ns/pid")) == FIRST_PID_NAMESPACE:
+        return False
+    return any(_link(each).startswith("/dev/nvidia-uvm") for each in Path("/proc/self/fd").iterdir())
+
+
+def _link(path: Path) -> str:
+    try:
+        return os.readlink(str(path))
+    except OSError:  # the file was closed since, or this kernel does not have it
+        return ""
+
+
+def _described(nvml: Any, pid: int, used: Optional[int]) -> str:
+    try:
+        name = _text(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2] or "without a name"
+    except nvml.NVMLError:  # it ended since, or belongs to somebody else
+        name = "name not known"
+    return "pid {}, {}, {}".format(pid, name, "memory not known" if used is None else amount(used))
+
+
+def _throttle_reasons(bits: int) -> Tuple[str, ...]:
+    known = [words for bit, words in THROTTLE_REASONS.items() if bits & bit]
+    others = bits & ~IDLE & ~sum(THROTTLE_REASONS)
+    return tuple(known + (["reason {:#x}".format(others)] if others else []))
+
+
+def _hertz(megahertz: int) -> int:
+    return megahertz * MEGA
+
+
+def _watts(milliwatts: int) -> float:
+    return milliwatts / 1000
+
+
+def _busy_share(rates: Any) -> Optional[float]:
+    return rates.gpu / 100 if rates.gpu <= 100 else None
+
+
+def _enabled(state: int) -> Optional[bool]:
+    return {0: False, 1: True}.get(state)
+
+
+def _driver_says(error: Exception) -> str:
+    return "the driver answers: {}".format(error)
+
+
+def _text(value: Any) -> str:
+    """nvidia-ml-py3 answers in bytes."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

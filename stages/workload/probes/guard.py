@@ -1,0 +1,82 @@
+"""A probe may hang (a driver, a mount that is gone) or crash (a C library): it runs in a child with a time limit.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import os
+import pickle
+import select
+import signal
+import time
+from typing import Callable, Optional, Tuple, TypeVar
+
+Value = TypeVar("Value")
+CHUNK_BYTES = 2**16
+REAP_SECONDS = 1.0
+
+
+def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Optional[Value], Optional[str]]:
+    """What the probe says, or None and the reason: it failed, crashed or took longer than `seconds`.
+
+    Forks, so it must be called before this process makes a CUDA context, which does not outlive a fork.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        _answer(writer, probe)
+    os.close(writer)
+    try:
+        answer = _read_until(reader, time.monotonic() + seconds)
+    finally:
+        os.close(reader)
+        status = _end(child)
+    if answer is None:
+        return None, "{} did not answer within {:g} s".format(what, seconds)
+    if not answer:
+        return None, "{} ended without an answer ({})".format(what, _describe(status))
+    value, failure = pickle.loads(answer)  # noqa: S301 - our own child wrote it
+    return value, None if failure is None else "{} failed: {}".format(what, failure)
+
+
+def _answer(writer: int, probe: Callable[[], Value]) -> None:
+    """In the child: never returns, and runs nothing of what the parent registered for its end."""
+    try:
+        try:
+            answer = pickle.dumps((probe(), None))
+        except Exception as error:  # whatever a probe raises is its answer
+            answer = pickle.dumps((None, "{}: {}".format(type(error).__name__, error)))
+        while answer:
+            answer = answer[os.write(writer, answer) :]
+    finally:
+        os._exit(0)
+
+
+def _read_until(reader: int, deadline: float) -> Optional[bytes]:
+    """All that comes before the other end closes; None where that does not happen in time."""
+    chunks = []
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return None
+        chunk = os.read(reader, CHUNK_BYTES)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+def _end(child: int) -> int:
+    """Its wait status. A child that hangs in the kernel does not take even SIGKILL: it is left behind."""
+    os.kill(child, signal.SIGKILL)  # it has answered, or is out of time; a zombie takes the signal without harm
+    deadline = time.monotonic() + REAP_SECONDS
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended or time.monotonic() > deadline:
+            return status
+        time.sleep(0.001)
+
+
+def _describe(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return signal.Signals(os.WTERMSIG(status)).name
+    return "exit code {}".format(os.WEXITSTATUS(status))

@@ -1,0 +1,114 @@
+"""What the process may use: cgroup version 1 or 2, affinity, /dev/shm; and the machine's memory beside it.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Iterator, Optional
+
+from stages.records import Limits
+from stages.workload.probes import files
+
+KIB = 1024
+
+
+def look(root: Path) -> Limits:
+    cpuset = _cpuset(root)
+    quota = min(_cpu_quotas(root), default=None)
+    allowed = len(files.listed(cpuset))
+    return Limits(
+        cpuset=cpuset,
+        usable_cpus=float(allowed) if quota is None else min(float(allowed), quota),
+        **files.known(
+            {
+                "cgroup_version": (_cgroup_version(root), "no cgroup file system in /proc/self/cgroup"),
+                "cpu_quota": (quota, "no limit is set"),
+                "memory_bytes": (_memory_limit_bytes(root), "no limit is set below what the machine has"),
+                "shm_bytes": (_shm_bytes(root), "there is no /dev/shm"),
+            }
+        ),
+    )
+
+
+def memory_bytes(root: Path) -> Optional[int]:
+    """Memory of the whole machine, whatever a container may use of it."""
+    return _meminfo_bytes(root, "MemTotal")
+
+
+def memory_available_bytes(root: Path) -> Optional[int]:
+    """What the machine's kernel could still give without swapping."""
+    return _meminfo_bytes(root, "MemAvailable")
+
+
+def _meminfo_bytes(root: Path, key: str) -> Optional[int]:
+    match = re.search(r"^{}:\s+(\d+) kB".format(key), files.text(root / "proc/meminfo") or "", re.MULTILINE)
+    return int(match.group(1)) * KIB if match else None
+
+
+def _shm_bytes(root: Path) -> Optional[int]:
+    folder = root / "dev/shm"
+    if not folder.is_dir():
+        return None
+    status = os.statvfs(str(folder))
+    return status.f_blocks * status.f_frsize
+
+
+def _cpuset(root: Path) -> str:
+    """CPUs that the process may run on, by cgroup and affinity, as the kernel lists them."""
+    listed = dict(files.fields(root / "proc/self/status")).get("Cpus_allowed_list")
+    return listed or ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
+
+
+def _cgroup_version(root: Path) -> Optional[int]:
+    """The version that holds the CPU controller; in a hybrid layout that is 1."""
+    lines = [line.split(":", 2)[1] for line in (files.text(root / "proc/self/cgroup") or "").splitlines()]
+    if any("cpu" in each.split(",") for each in lines):
+        return 1
+    return 2 if "" in lines else None
+
+
+def _cpu_quotas(root: Path) -> Iterator[float]:
+    """CPUs' worth of time that each cgroup above the process allows."""
+    for folder in _cgroup_folders(root, "cpu"):
+        quota, period = files.text(folder / "cpu.cfs_quota_us"), files.text(folder / "cpu.cfs_period_us")
+        if quota is None or period is None:
+            quota, _, period = (files.text(folder / "cpu.max") or "").partition(" ")
+        if quota.isdigit() and period.isdigit():  # no limit is 'max' in version 2 and '-1' in version 1
+            yield int(quota) / int(period)
+
+
+def _memory_limit_bytes(root: Path) -> Optional[int]:
+    """The least memory limit of the process's cgroups; None where none is below what the machine has."""
+    found = [
+        files.number(folder / name)
+        for folder in _cgroup_folders(root, "memory")
+        for name in ("memory.max", "memory.limit_in_bytes")
+    ]
+    total = memory_bytes(root)
+    # Version 1 writes 'no limit' as a number near 2**63.
+    ceiling = 2**60 if total is None else total
+    return min((limit for limit in found if limit is not None and limit < ceiling), default=None)
+
+
+def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
+    """Folders whose limits bind this process: its own cgroup and all above it, of version 2 and of version 1.
+
+    A container without a cgroup namespace sees the host's path in /proc/self/cgroup and its own cgroup mounted as the
+    top folder: folders that do not exist are left out, the top one stays.
+    """
+    mounts = root / "sys/fs/cgroup"
+    for line in (files.text(root / "proc/self/cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            tops = [mounts, mounts / "unified"]
+        elif controller in controllers.split(","):
+            tops = [mounts / controllers, mounts / controller]
+        else:
+            continue
+        inner = Path(path.lstrip("/"))
+        for top in tops:
+            for folder in [inner, *inner.parents]:
+                if (top / folder).is_dir():
+                    yield top / folder

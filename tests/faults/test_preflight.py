@@ -1,0 +1,118 @@
+"""Preflight against what is really short: a full disk, a small /dev/shm, no Docker engine, one that never answers."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from docker.constants import DEFAULT_TIMEOUT_SECONDS
+
+from tests.project import make_project, run_stage
+from tests.real_engine import REQUIRED
+
+PREFLIGHT = f"{sys.executable} -m stages.machine && {sys.executable} -m stages.preflight"
+
+
+def mounting(script, folder, **environment):
+    """Run a shell script that may mount, in a mount namespace of its own."""
+    unshare = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("no mount namespace can be had here")
+    command = [*unshare, "sh", "-ec", script]
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def checks(folder):
+    document = json.loads((folder / "metrics/preflight.json").read_text())
+    return {check["name"]: check for check in document["checks"]}
+
+
+def test_a_small_dev_shm_is_refused_with_what_is_needed_and_there(tmp_path):
+    folder = make_project(tmp_path, ["host"], batch_sizes=[16, 64])
+    done = mounting(f"mount -t tmpfs -o size=8m tmpfs /dev/shm\n{PREFLIGHT}", folder)
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("faceoff: ")]
+    assert line.startswith("faceoff: host: shared memory, batch size 64: needs ")
+    assert "found: 8 MiB; mount -o remount,size=" in line
+    assert checks(folder)["host: shared memory, batch size 16"]["status"] == "passed"
+
+
+def test_a_full_disk_is_refused(tmp_path):
+    script = f"""
+    mkdir small
+    mount -t tmpfs -o size=200m tmpfs small
+    cp -r stages docker params.yaml small
+    cd small
+    {PREFLIGHT}
+    """
+    done = mounting(script, make_project(tmp_path, ["host"]))
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("faceoff: ")]
+    assert line.startswith("faceoff: disk of the checkout: needs ") and f"free at {tmp_path}/small" in line
+    assert "make room for " in line
+
+
+@pytest.fixture
+def deaf():
+    """The address of a server that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_an_engine_that_is_not_there_or_never_answers_is_refused_without_waiting_for_it(tmp_path, deaf):
+    folder = make_project(tmp_path, ["host", "cuda-10.0"])
+    assert run_stage(folder, "machine").returncode == 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+    for address, words in ((closed, "no Docker engine answers"), (deaf, "the Docker engine does not answer in time")):
+        began = time.monotonic()
+        done = run_stage(folder, "preflight", DOCKER_HOST=address)
+        assert done.returncode == 1 and time.monotonic() - began < DEFAULT_TIMEOUT_SECONDS  # what docker would wait
+        [line] = done.stderr.splitlines()
+        assert line.startswith("faceoff: Docker engine: needs one, for cuda-10.0; found: none; " + words)
+        assert "Traceback" not in done.stderr
+
+
+def test_host_alone_needs_no_engine(tmp_path, deaf):
+    folder = make_project(tmp_path, ["host"])
+    assert run_stage(folder, "machine").returncode == 0
+    done = run_stage(folder, "preflight", DOCKER_HOST=deaf)
+    assert done.returncode == 0, done.stderr
+    assert "Docker engine" not in checks(folder)
+
+
+def test_gpus_that_are_asked_for_and_absent_are_refused(tmp_path):
+    folder = make_project(tmp_path, ["host"], container={"gpus": "all"})
+    assert run_stage(folder, "machine").returncode == 0
+    if json.loads((folder / "metrics/machine.json").read_text())["hardware"]["gpus"]:
+        pytest.skip("this machine has a GPU")
+    done = run_stage(folder, "preflight")
+    assert done.returncode == 1
+    assert "faceoff: GPUs: needs at least one: container.gpus is 'all'; found: " in done.stderr
+
+
+def test_without_the_machines_record_it_says_what_to_run(tmp_path):
+    done = run_stage(make_project(tmp_path, ["host"]), "preflight")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "faceoff: metrics/machine.json: missing; the stage that writes it has not run: run `make repro`\n"
+    )
+
+
+def test_a_busy_machine_is_a_warning_and_no_refusal(tmp_path):
+    folder = make_project(tmp_path, ["host"])
+    assert run_stage(folder, "machine").returncode == 0
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        done = run_stage(folder, "preflight")
+    finally:
+        for each in busy:
+            each.kill()
+            each.wait()
+    assert done.returncode == 0, done.stderr
+    assert "warning: idle machine: " in done.stdout
+    assert checks(folder)["idle machine"]["status"] == "warning"

@@ -1,0 +1,117 @@
+"""Checks that the host and images share: which cards, which drivers, how much of /dev/shm."""
+
+import dataclasses
+
+import pytest
+
+from stages import checks, needs
+from stages.records import Gpu, Recipe
+from tests import results
+
+TORCH_1_2_FOR_10_0 = ("sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_50")
+TODAY_FOR_13_0 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
+
+
+def make_gpu(capability: str | None, driver: str = "580.65.06") -> Gpu:
+    known = {
+        "name": "Card",
+        "uuid": "GPU-1",
+        "driver": driver,
+        "driver_cuda": "13.0",
+        "compute_capability": capability,
+    }
+    names = [field.name for field in dataclasses.fields(Gpu) if field.name not in ("absent", *known)]
+    nulls = names if capability else [*names, "compute_capability"]
+    return Gpu(**known, **dict.fromkeys(names), absent=dict.fromkeys(nulls, "not supported"))
+
+
+def make_recipe(**changes: object) -> Recipe:
+    return dataclasses.replace(results.RECIPE, **changes)
+
+
+@pytest.mark.parametrize(
+    ("capability", "architectures", "status", "words"),
+    [
+        ("7.5", TORCH_1_2_FOR_10_0, "passed", "runs natively (sm_75)"),
+        ("6.1", TORCH_1_2_FOR_10_0, "passed", "runs natively (sm_60)"),  # a binary runs on later minor versions
+        ("7.5", ("sm_70",), "passed", "runs natively (sm_70)"),  # T4 in cuda-9.2
+        ("8.0", TORCH_1_2_FOR_10_0, "warning", "runs by PTX (compute_50)"),
+        ("8.0", ("sm_35", "sm_70", "sm_75"), "failed", "will not run"),
+        ("7.0", TODAY_FOR_13_0, "failed", "will not run"),  # a binary runs on no earlier version
+        ("8.9", TODAY_FOR_13_0, "passed", "runs natively (sm_86)"),
+        ("10.3", TODAY_FOR_13_0, "passed", "runs natively (sm_100)"),
+        ("12.0", TODAY_FOR_13_0, "passed", "runs natively (sm_120)"),
+        ("9.0", ("sm_90a",), "passed", "runs natively (sm_90a)"),
+        ("10.3", ("sm_100a",), "failed", "will not run"),  # for the features of one architecture alone
+        ("8.0", (), "not checked", "torch does not say"),
+        (None, TODAY_FOR_13_0, "not checked", "not supported"),
+    ],
+)
+def test_whether_torch_runs_on_a_card(
+    capability: str | None, architectures: tuple[str, ...], status: str, words: str
+) -> None:
+    check = checks.capability(make_gpu(capability), architectures)
+    assert (check.status, words in check.found) == (status, True), check
+
+
+@pytest.mark.parametrize(
+    ("capability", "stated", "status"),
+    [
+        ("6.1", ("3.5", "7.0"), "passed"),
+        ("7.5", ("3.5", "7.0"), "passed"),
+        ("8.0", ("3.5", "7.5"), "failed"),
+        ("3.0", ("3.5", "7.5"), "failed"),
+        ("10.0", ("5.0", "9.0"), "failed"),  # numbers, not text
+    ],
+)
+def test_whether_an_image_that_is_not_there_yet_runs_on_a_card(
+    capability: str, stated: tuple[str, str], status: str
+) -> None:
+    assert checks.capability_in_range(make_gpu(capability), *stated).status == status
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "status"),
+    [
+        ("396.26", "9.2.148", "passed"),
+        ("396.24", "9.2", "failed"),
+        ("410.48", "10.0.130", "passed"),
+        ("410.104", "10.0", "passed"),  # 104 comes after 48
+        ("384.81", "10.0", "failed"),
+        ("535.183.01", "12.6", "passed"),  # any driver of the major release
+        ("525.60.13", "12.9", "passed"),
+        ("470.82.01", "12.1", "failed"),
+        ("570.86.10", "13.0", "failed"),
+        ("580.65.06", "13.0", "passed"),
+        ("580.65.06", "99.0", "not checked"),
+    ],
+)
+def test_whether_a_driver_is_new_enough(driver: str, cuda: str, status: str) -> None:
+    assert checks.driver(make_gpu("7.5", driver), cuda).status == status
+
+
+def test_too_small_a_shared_memory_says_what_to_set() -> None:
+    recipe = make_recipe(size=224, workers=2)
+    check = checks.shared_memory("fastai1", False, 64, recipe, 64 * 2**20, True)
+    assert (check.status, check.needed, check.found) == ("failed", "183.9 MiB in /dev/shm", "64 MiB")
+    assert check.advice is not None and check.advice.startswith("container.shm_size: 192m in params.yaml")
+    assert checks.shared_memory("fastai1", False, 64, recipe, 192 * 2**20, True).status == "passed"
+
+
+def test_the_articles_crashes_are_foretold() -> None:
+    """Its containers had Docker's 64 MB: batch 16 ran, 64 and 256 ended with a bus error."""
+    recipe = make_recipe(size=224, workers=2)
+    found = [checks.shared_memory("fastai1", False, size, recipe, 64 * 2**20, True).status for size in (16, 64, 256)]
+    assert found == ["passed", "failed", "failed"]
+
+
+def test_without_workers_nothing_is_shared() -> None:
+    assert needs.shared_memory_bytes("fastai2", False, 256, make_recipe(workers=0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [(0, "0 B"), (4096, "4 KiB"), (50_541_363, "48.2 MiB"), (1023.99 * 2**20, "1 GiB"), (1.5 * 2**30, "1.5 GiB")],
+)
+def test_an_amount_has_its_unit(size_bytes: float, text: str) -> None:
+    assert checks.amount(size_bytes) == text

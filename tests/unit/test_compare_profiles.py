@@ -1,0 +1,84 @@
+"""Two profiles side by side, by the real command: images as they are, and as a commit holds them."""
+
+import dataclasses
+import subprocess
+
+import pytest
+
+from stages import codec, records
+from tests.environments import facts, gpu, hardware
+from tests.project import make_project, run_stage
+
+OLD = facts("cuda-9.2", cuda="9.2.148", torch="1.2.0+cu92", torchvision="0.4.0+cu92")
+NEW = facts("cuda-10.0")
+
+
+def git(folder, *arguments):
+    user = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    subprocess.run(["git", *user, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A commit with the facts of two images."""
+    make_project(tmp_path, ["cuda-9.2", "cuda-10.0"])
+    for each in (OLD, NEW):
+        codec.write(tmp_path / records.facts_path(each.image), each)
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", "metrics")
+    git(tmp_path, "commit", "-q", "-m", "Results")
+    return tmp_path
+
+
+def test_two_images_and_one_cause(folder):
+    done = run_stage(folder, "compare_profiles", "cuda-9.2", "cuda-10.0")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["Hardware: nothing differs", "Software", "  CUDA: 9.2.148 | 10.0.130"]
+    assert "  torch's build (CUDA): cu92 | without a tag" in lines
+    assert lines[-1] == "One cause: a timing of the two shows what CUDA does."
+
+
+def test_an_image_and_itself_as_a_commit_has_it(folder):
+    assert "Nothing differs" in run_stage(folder, "compare_profiles", "HEAD:cuda-10.0", "cuda-10.0").stdout
+    card = gpu("Tesla T4")
+    codec.write(folder / records.facts_path("cuda-10.0"), facts("cuda-10.0", hardware(card), device=card.name))
+    lines = run_stage(folder, "compare_profiles", "HEAD:cuda-10.0", "cuda-10.0").stdout.splitlines()
+    assert lines == [
+        "Hardware",
+        "  GPUs (GPU): none | Tesla T4",
+        "  trains on (GPU): cpu | Tesla T4",
+        "Software: nothing differs",
+        "One cause: a timing of the two shows what GPU does.",
+    ]
+
+
+def test_the_articles_columns_are_several_causes(folder):
+    codec.write(folder / records.facts_path("cuda-9.2"), dataclasses.replace(OLD, hardware=hardware(gpu("Tesla K80"))))
+    codec.write(folder / records.facts_path("cuda-10.0"), facts(on=hardware(gpu("Tesla P100")), cudnn=7501))
+    done = run_stage(folder, "compare_profiles", "cuda-9.2", "cuda-10.0")
+    assert done.stdout.splitlines()[-1].startswith("Several causes: GPU, CUDA, cuDNN. ")
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("nowhere", "faceoff: metrics/nowhere/facts.json: missing; the stage that writes it has not run"),
+        ("HEAD:nowhere", "faceoff: HEAD:nowhere: git has no metrics/nowhere/facts.json there ("),
+        ("v9:cuda-10.0", "faceoff: v9:cuda-10.0: git has no metrics/cuda-10.0/facts.json there (invalid object name"),
+    ],
+)
+def test_what_is_not_there_is_one_line(folder, place, expected):
+    done = run_stage(folder, "compare_profiles", place, "cuda-10.0")
+    assert done.returncode == 1 and done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith(expected)
+
+
+def test_facts_of_another_schema_in_a_commit_are_refused(folder):
+    path = folder / records.facts_path("cuda-9.2")
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    git(folder, "commit", "-q", "-a", "-m", "Old results")
+    done = run_stage(folder, "compare_profiles", "HEAD:cuda-9.2", "cuda-10.0")
+    assert done.returncode == 1
+    assert done.stderr.startswith("faceoff: HEAD:metrics/cuda-9.2/facts.json: not of schema version 2")

@@ -1,0 +1,71 @@
+"""A probe that hangs, crashes or fails costs its own answer, and nothing else. Every one of these happens for real."""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.workload.probes.guard import guarded
+
+PATIENT_SECONDS = 60.0
+
+
+def test_an_answer_of_any_size_comes_through():
+    assert guarded("it", lambda: ("x" * 3_000_000, 7), PATIENT_SECONDS) == (("x" * 3_000_000, 7), None)
+
+
+def test_none_is_an_answer_too():
+    assert guarded("it", lambda: None, PATIENT_SECONDS) == (None, None)
+
+
+def hang():
+    while True:
+        time.sleep(1)
+
+
+def hang_and_take_no_notice():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    hang()
+
+
+@pytest.mark.parametrize("probe", [hang, hang_and_take_no_notice])
+def test_a_probe_that_hangs_is_given_up(probe):
+    assert guarded("the driver", probe, 0.3) == (None, "the driver did not answer within 0.3 s")
+
+
+def crash():
+    faulthandler.disable()  # pytest's, which would fill the log with this test's stack
+    ctypes.string_at(0)
+
+
+def test_a_probe_that_crashes_is_told():
+    assert guarded("it", crash, PATIENT_SECONDS) == (None, "it ended without an answer (SIGSEGV)")
+
+
+def test_a_probe_that_exits_is_told():
+    assert guarded("it", lambda: os._exit(3), PATIENT_SECONDS) == (None, "it ended without an answer (exit code 3)")
+
+
+def test_a_probe_that_fails_says_why():
+    value, reason = guarded("it", lambda: Path("/nowhere").read_text(), PATIENT_SECONDS)
+    assert value is None and reason.startswith("it failed: FileNotFoundError: [Errno 2]")
+
+
+def test_no_child_is_left():
+    children = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = children.read_text()
+    for probe in (hang, lambda: 1, crash):
+        guarded("it", probe, 0.3)
+    assert children.read_text() == before
+
+
+def test_what_was_not_flushed_is_not_written_twice(capfd):
+    print("once", end="")
+    guarded("it", lambda: 1, PATIENT_SECONDS)
+    print()
+    assert capfd.readouterr().out == "once\n"
