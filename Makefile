@@ -1,5 +1,6 @@
 # make repro                 set up .venv and run the face-off that params.yaml describes
 # make repro PRESET=article  lay presets/article.yaml over params.yaml first
+# make preflight             look whether this machine can run it, outside and inside each image that is here
 # make test                  set up .venv and run the checks and the tests
 # make lint                  the checks alone
 #
@@ -12,10 +13,11 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inpu
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # What runs inside images of Python 3.7.
-OLD_PYTHON := stages/workload stages/records.py stages/errors.py stages/train.py stages/evaluate.py stages/profile.py \
-              benchmarks/plain_fastai.py benchmarks/recorded_cell.py
+OLD_PYTHON := stages/workload stages/records.py stages/codec.py stages/errors.py stages/needs.py stages/checks.py \
+              stages/train.py stages/evaluate.py stages/profile.py stages/preflight_inside.py \
+              benchmarks/plain_fastai.py benchmarks/recorded_cell.py benchmarks/split_epochs.py
 
-.PHONY: help repro test lint
+.PHONY: help repro preflight test lint
 .DELETE_ON_ERROR:
 
 help:
@@ -25,6 +27,11 @@ repro: $(VENV)/host.stamp
 	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
 	@dvc repro
 	@python -m stages.publish
+
+preflight: $(VENV)/host.stamp
+	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
+	@python -m stages.machine
+	@python -m stages.preflight --all
 
 test: lint
 	@python -m pytest

@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from stages.codec import read
 from stages.errors import run_entry
-from stages.records import Cell, TrainResult, read
+from stages.records import Cell, TrainResult
 from tests.project import ROOT, make_project, stage
 
 SIZE, BATCH_SIZE, FROZEN_EPOCHS, UNFROZEN_EPOCHS = 96, 16, 1, 2

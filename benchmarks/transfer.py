@@ -10,8 +10,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
+from stages.codec import read
 from stages.errors import run_entry
-from stages.records import Cell, EvaluateResult, read
+from stages.records import Cell, EvaluateResult
 from tests.project import cell_stage, make_project, stage
 
 

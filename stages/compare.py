@@ -1,20 +1,35 @@
-"""Which setting was faster, by how much: metrics/comparison.json and reports/faceoff.md, from the results of every
-cell of params.yaml. A cell without a result is a status with its reason, never a number.
+"""Which setting was faster, by how much: metrics/comparison.json, and for people reports/faceoff.html and .md, from
+the results of every cell of params.yaml. A cell without a result is a status with its reason, never a number.
 
     python -m stages.compare
+    python -m stages.compare --against REV
+
+The second form writes nothing. It says what became faster or slower since the results in that commit, and ends with 1
+where a setting became slower by more than the margin, with 2 where that can't be said.
 """
 
+import argparse
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import cells, comparison, params, table
+from stages.harness import cells, comparison, page, params, regression, revisions, steadiness, table, verdicts
 
 
 def main() -> int:
-    for path in (records.COMPARISON_PATH, records.REPORT_PATH):
+    parser = argparse.ArgumentParser(prog="python -m stages.compare", description="Which setting was faster.")
+    parser.add_argument("--against", metavar="REV", help="a commit of results, to compare those of today with")
+    revision = parser.parse_args().against
+    return compare() if revision is None else compare_against(revision)
+
+
+def compare() -> int:
+    for path in (records.COMPARISON_PATH, records.REPORT_PATH, records.PAGE_PATH):
         path.unlink(missing_ok=True)
     wanted = params.load()
+    profiles = read_profiles(wanted.images)
     results = cells.read_all(wanted)
     for result in results:
         if result.status == "refused":
@@ -22,14 +37,58 @@ def main() -> int:
     compared = records.Comparison(
         baseline=wanted.compare.baseline,
         recipe=wanted.recipe,
-        dataset_sha256=records.read(records.DATASET_PATH, records.Dataset).sha256,
-        cpu=records.read(records.MACHINE_PATH, records.Machine).cpu,
-        settings=comparison.compare(results, wanted.compare.baseline),
+        dataset_sha256=codec.read(records.DATASET_PATH, records.Dataset).sha256,
+        margin=wanted.compare.margin,
+        confidence=verdicts.CONFIDENCE,
+        machine=codec.read(records.MACHINE_PATH, records.Machine),
+        warnings=steadiness.of_run(results),
+        settings=comparison.compare(results, wanted.compare, profiles),
     )
-    records.write(records.COMPARISON_PATH, compared)
-    records.write_text(records.REPORT_PATH, table.markdown(compared))
+    codec.write(records.COMPARISON_PATH, compared)
+    codec.write_text(records.REPORT_PATH, table.markdown(compared))
+    codec.write_text(records.PAGE_PATH, page.html(compared, results, wanted, profiles))
     print(table.conclusion(compared))
     return 0
+
+
+def compare_against(revision: str) -> int:
+    wanted = params.load()
+    now = read_run("now", Path())
+    with revisions.laid_out(revision) as folder:
+        then = read_run(revision, folder)
+        regression.check_same(now, then)
+        changes = regression.changes(now, then, wanted.compare.margin)
+    for change in changes:
+        print(f"{change.setting}: {change.words}")
+    slower = [change.setting for change in changes if change.is_regression(wanted.compare.margin)]
+    untold = [change.setting for change in changes if change.verdict == "cannot say"]
+    if slower:
+        print(f"Slower than in {revision} by more than {100 * wanted.compare.margin:g}%: {', '.join(slower)}.")
+        return 1
+    if untold:
+        print(f"Not to be told: {', '.join(untold)}.")
+        return 2
+    print(f"Nothing is shown to be slower than in {revision} by more than {100 * wanted.compare.margin:g}%.")
+    return 0
+
+
+def read_run(name: str, root: Path) -> regression.Run:
+    """The results under `root`, and what they are results of."""
+    wanted = params.load(root)
+    return regression.Run(
+        name=name,
+        machine=codec.read(root / records.MACHINE_PATH, records.Machine),
+        dataset_sha256=codec.read(root / records.DATASET_PATH, records.Dataset).sha256,
+        recipe=wanted.recipe,
+        profiles=read_profiles(wanted.images, root),
+        results=cells.read_all(wanted, root),
+    )
+
+
+def read_profiles(images: Iterable[str], root: Path = Path()) -> dict[str, records.Profile]:
+    """Those that there are: without one, a timing stands, and only what explains it is missing."""
+    paths = {image: root / records.profile_path(image) for image in images}
+    return {image: codec.read(path, records.Profile) for image, path in paths.items() if path.exists()}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import errno
 import time
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness import params, sources
 from stages.harness.sources import photos, weights
@@ -35,8 +35,8 @@ def download(chosen: params.Params) -> None:
     weights_sha256 = weights.place(recipe.arch if recipe.pretrained else None, records.WEIGHTS_DIR, DOWNLOADS_DIR)
     manifest = photos.place(sources.pick(chosen.dataset, DOWNLOADS_DIR), records.PHOTOS_DIR)
     dataset = photos.dataset_of(manifest, weights_sha256)
-    records.write(records.DATASET_PATH, dataset)
-    records.write(records.MANIFEST_PATH, manifest)
+    codec.write(records.DATASET_PATH, dataset)
+    codec.write(records.MANIFEST_PATH, manifest)
     report(dataset, time.monotonic() - began)
 
 

@@ -5,8 +5,8 @@ python -m stages.evaluate --image host --precision fp32 --batch-size 16 --repeat
 
 import time
 
+from stages.codec import write
 from stages.errors import run_entry
-from stages.records import write
 
 
 def main() -> int:

@@ -4,10 +4,9 @@ python -m stages.image cuda-10.0
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from stages.errors import run_entry
 from stages.harness import images, jobs, params
 
@@ -28,11 +27,7 @@ def main() -> int:
             from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
             image = images.make(name, definition, root, container, DockerEngine(), _show)
-    records.write(output, image)
-    machine = root / records.MACHINE_PATH
-    if machine.exists() and container.gpus != "none":
-        for line in images.undriven_gpus(definition, records.read(machine, records.Machine).gpus):
-            print(f"faceoff: image {name}: {line}", file=sys.stderr)
+    codec.write(output, image)
     return 0
 
 

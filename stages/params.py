@@ -6,7 +6,7 @@ python -m stages.params [--preset NAME]
 import argparse
 from pathlib import Path
 
-from stages import records
+from stages import codec
 from stages.errors import run_entry
 from stages.harness import images, params
 
@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--preset", metavar="NAME", help="a file of presets/, without .yaml")
     preset = parser.parse_args().preset
     if preset is not None:
-        records.write_text(params.PARAMS_PATH, params.with_preset(preset))
+        codec.write_text(params.PARAMS_PATH, params.with_preset(preset))
     for name in params.load().images:
         images.load(name, Path())
     return 0

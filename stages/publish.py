@@ -8,7 +8,7 @@ import sys
 
 from rich.console import Console
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness import cells, experiments, params, scorecard, table
 from stages.harness.presets import merged
@@ -18,11 +18,11 @@ TRACKED = ("metrics", "dvc.lock", "params.yaml")
 
 def main() -> int:
     wanted = params.load()
-    compared = records.read(records.COMPARISON_PATH, records.Comparison)
+    compared = codec.read(records.COMPARISON_PATH, records.Comparison)
     results = cells.read_all(wanted)
     console = Console()
     table.show(compared, console)
-    lines = [f"Results: metrics/, and as a page {records.REPORT_PATH}."]
+    lines = ["", f"Results: metrics/, and as a page {records.PAGE_PATH}."]
     try:
         for image in wanted.images:
             publish(image, results)

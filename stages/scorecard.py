@@ -4,7 +4,7 @@ and its loss curves, metrics/curves.csv, for `dvc plots diff`. Which image: `ima
     python -m stages.scorecard
 """
 
-from stages import records
+from stages import codec, records
 from stages.errors import run_entry
 from stages.harness import cells, params, scorecard
 
@@ -14,8 +14,8 @@ def main() -> int:
         path.unlink(missing_ok=True)
     wanted = params.load()
     card, curves = scorecard.of_image(cells.read_all(wanted), wanted.image)
-    records.write_text(records.SCORECARD_PATH, card)
-    records.write_text(records.CURVES_PATH, curves)
+    codec.write_text(records.SCORECARD_PATH, card)
+    codec.write_text(records.CURVES_PATH, curves)
     return 0
 
 

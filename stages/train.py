@@ -6,8 +6,8 @@ python -m stages.train --image host --precision fp32 --batch-size 16 --repeat 1
 import shutil
 import time
 
+from stages.codec import write
 from stages.errors import run_entry
-from stages.records import write
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.errors import FaceoffError
-from stages.harness.jobs import BuildFailed, Found, Job, Outcome, Show
+from stages.harness.jobs import About, BuildFailed, Found, Job, Outcome, Show
 
 
 class FakeEngine:
@@ -14,14 +14,17 @@ class FakeEngine:
 
     def __init__(self, *references: str, registry: tuple[str, ...] = ()) -> None:
         self.images = {reference: self._new(reference) for reference in references}
-        self.registry = registry
+        self.registry = {reference: f"sha256:digest of {reference}" for reference in registry}
         self.pulls: list[str] = []
         self.builds: list[tuple[str, Mapping[str, bytes], Mapping[str, str], str | None]] = []
         self.jobs: list[Job] = []
 
     @staticmethod
-    def _new(reference: str) -> Found:
-        return Found(f"sha256:id of {reference}", 1000)
+    def _new(reference: str, digest: str | None = None) -> Found:
+        return Found(f"sha256:id of {reference}", 1000, digest)
+
+    def about(self) -> About:
+        return About("1.0", "processes")
 
     def find(self, reference: str) -> Found | None:
         return self.images.get(reference)
@@ -30,7 +33,7 @@ class FakeEngine:
         self.pulls.append(reference)
         if reference not in self.registry:
             raise FaceoffError(f"{reference} cannot be pulled: no such image")
-        self.images[reference] = self._new(reference)
+        self.images[reference] = self._new(reference, self.registry[reference])
 
     def build(
         self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show

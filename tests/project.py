@@ -18,6 +18,7 @@ def make_project(folder: Path, images: list[str], **overrides: Any) -> Path:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params |= {"image": images[0], "images": images}
+    params["profile"]["measure_seconds"] = 0
     params["compare"]["baseline"] = f"{images[0]}/fp32-bs16"
     for key, value in overrides.items():
         params[key] = params[key] | value if isinstance(value, dict) else value

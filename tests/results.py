@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from stages import records
+from stages import codec, records
 from stages.records import Cell, Environment, Epoch, EvaluateResult, Recipe, TrainResult
 
 MIB = 2**20
@@ -23,7 +23,21 @@ RECIPE = Recipe(
     seed=42,
 )
 DATASET_SHA256 = "d" * 64
-CONTENTS = records.Contents("3.11.9", "2.14.1", "0.29.1", "2.8.12", "13.0", 92400, {"torch": "2.14.1"}, "c" * 64)
+CONTENTS = records.Contents(
+    python="3.11.9",
+    torch="2.14.1",
+    torchvision="0.29.1",
+    fastai="2.8.12",
+    cuda="13.0",
+    cudnn=92400,
+    nccl="2.30.7",
+    cuda_architectures=("sm_75", "sm_120"),
+    pillow="12.0.0",
+    pillow_simd=False,
+    packages={"torch": "2.14.1"},
+    packages_sha256="c" * 64,
+    absent={},
+)
 
 
 def epoch(phase: str, index: int, seconds: float, **changes: Any) -> Epoch:
@@ -41,6 +55,7 @@ def epoch(phase: str, index: int, seconds: float, **changes: Any) -> Epoch:
         accuracy=0.9 + 0.01 * index,
         peak_process_memory_bytes=900 * MIB,
         peak_gpu_memory_bytes=None,
+        split=records.Split(20, 0.3 * seconds, 0.0, 0.55 * seconds, 0.05 * seconds),
     )
     return dataclasses.replace(plain, **changes)
 
@@ -55,11 +70,14 @@ def trained(cell: Cell, seconds: float = 10.0, recipe: Recipe = RECIPE, **change
         reason=None,
         recipe=recipe,
         dataset_sha256=DATASET_SHA256,
-        machine_sha256=records.fingerprint(machine()),
+        machine_sha256=codec.fingerprint(machine()),
         environment=Environment("cpu", "3.11.9", "2.14.1+cu130", "13.0", 92400, "2.8.12", 2),
         algorithm="fp32" if cell.precision == "fp32" else "autocast to bfloat16",
         memory_format="channels_last",
         epochs=tuple(epoch(phase, index, seconds) for phase, index in planned),
+        ceilings=records.Ceilings(80.0, 55.0),
+        conditions=(CONDITIONS, CONDITIONS),
+        warnings=(),
         started_at="2026-01-02T03:04:05+00:00",
         import_seconds=6.1,
         wall_seconds=seconds * len(planned) + 9,
@@ -89,7 +107,7 @@ def evaluated(cell: Cell, predict_tta_seconds: float = 3.0, **changes: Any) -> E
 def not_run(result: Any, status: str, reason: str) -> Any:
     """The record of a cell that did not run: no times, no figures."""
     empty: Mapping[str, Any] = (
-        {"epochs": (), "algorithm": None}
+        {"epochs": (), "algorithm": None, "ceilings": None}
         if isinstance(result, TrainResult)
         else dict.fromkeys(("accuracy", "accuracy_tta", "predict_seconds", "predict_tta_seconds"))
     )
@@ -98,8 +116,8 @@ def not_run(result: Any, status: str, reason: str) -> Any:
 
 def write_cell(train: TrainResult, evaluate: EvaluateResult) -> None:
     """Write both records where the pipeline keeps them, under the present folder."""
-    records.write(train.cell.train_path, train)
-    records.write(evaluate.cell.evaluate_path, evaluate)
+    codec.write(train.cell.train_path, train)
+    codec.write(evaluate.cell.evaluate_path, evaluate)
 
 
 def cell_of(arguments: list[str]) -> Cell:
@@ -108,32 +126,53 @@ def cell_of(arguments: list[str]) -> Cell:
     return Cell(given["--image"], given["--precision"], int(given["--batch-size"]), int(given["--repeat"]))
 
 
-def machine(name: str = "one") -> records.Machine:
+NO_GPU = "no NVIDIA driver answers"
+HARDWARE = records.Hardware(
+    kernel="6.1.0",
+    cpu=records.Cpu(
+        model="AMD EPYC 7B12",
+        architecture="x86_64",
+        sockets=1,
+        physical_cores=1,
+        logical_cpus=2,
+        numa_nodes=1,
+        base_hertz=None,
+        max_hertz=None,
+        caches=(records.Cache(1, "data", 32 * 2**10, 1), records.Cache(3, "unified", 16 * MIB, 1)),
+        isa=("avx2",),
+        absent={"base_hertz": "no cpufreq", "max_hertz": "no cpufreq"},
+    ),
+    memory_bytes=8 * 2**30,
+    limits=records.Limits(2, "0-1", None, 2.0, None, 2**30, {"cpu_quota": "no limit", "memory_bytes": "no limit"}),
+    disk=records.Disk("ext4", "solid state", 2**37, {}),
+    gpus=(),
+    gpus_reason=NO_GPU,
+    absent={},
+)
+CONDITIONS = records.Conditions("2026-01-02T03:04:04+00:00", 7 * 2**30, 2**36, 2_250_000_000, 0.01, (), NO_GPU, {})
+
+
+def machine(name: str = "one", hardware: records.Hardware = HARDWARE) -> records.Machine:
     """A machine without a GPU."""
-    return records.Machine(name, "AMD EPYC 7B12", 1, 2, 8 * 2**30, "6.1.0", (), "no NVIDIA driver answers")
+    return records.Machine(name, hardware, {})
+
+
+def facts(image: str, hardware: records.Hardware = HARDWARE) -> records.Facts:
+    return records.Facts(image, "cpu", "Debian GNU/Linux 12 (bookworm)", "2.36", 2, hardware, CONTENTS, {})
 
 
 def profile(image: str) -> records.Profile:
-    return records.Profile(
-        image=image,
-        contents=CONTENTS,
-        gpus=(),
-        gpus_reason="no NVIDIA driver answers",
-        device="cpu",
-        cpu="AMD EPYC 7B12",
-        usable_cpus=2.0,
-        memory_bytes=8 * 2**30,
-        memory_limit_bytes=None,
-        shm_bytes=2**30,
-        disk_total_bytes=2**37,
-        disk_free_bytes=2**36,
-        os="Debian GNU/Linux 12 (bookworm)",
-        kernel="6.1.0",
-        torch_threads=2,
-    )
+    return records.Profile(facts(image), CONDITIONS, (), 1.5)
+
+
+def image(name: str) -> records.Image:
+    """What the image stage says of `host`."""
+    fields = ("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime")
+    absent = dict.fromkeys(fields, "image host runs without a container")
+    return records.Image(name, contents=CONTENTS, absent=absent, **dict.fromkeys(fields))
 
 
 def write_dataset() -> None:
     counts = {"train": {"cats": 160, "dogs": 160}, "valid": {"cats": 48, "dogs": 48}}
     dataset = records.Dataset("synthetic", DATASET_SHA256, counts, 416, 9_000_000, {}, "e" * 64)
-    records.write(records.DATASET_PATH, dataset)
+    codec.write(records.DATASET_PATH, dataset)

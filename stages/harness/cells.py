@@ -1,12 +1,15 @@
 """Reads the results of the matrix: what of params.yaml ran whole, and why the rest did not."""
 
+import csv
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
+from stages.codec import RecordError
 from stages.harness.params import Params
-from stages.records import Cell, EvaluateResult, Recipe, RecordError, TrainResult
+from stages.records import Cell, EvaluateResult, Recipe, TrainResult
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,35 +21,52 @@ class Result:
     reason: str | None
     train: TrainResult | None = None
     evaluate: EvaluateResult | None = None
+    right: Mapping[str, bool] | None = None  # photo: told right, with TTA; None where there are no predictions
 
 
-def read_all(params: Params) -> list[Result]:
+def read_all(params: Params, root: Path = Path()) -> list[Result]:
     """Every cell of params.yaml, and no other result in metrics/. Raises RecordError without a data set or machine."""
-    dataset = records.read(records.DATASET_PATH, records.Dataset)
-    machine_sha256 = records.fingerprint(records.read(records.MACHINE_PATH, records.Machine))
-    return [read(cell, params.recipe, dataset.sha256, machine_sha256) for cell in params.cells()]
+    dataset = codec.read(root / records.DATASET_PATH, records.Dataset)
+    machine_sha256 = codec.fingerprint(codec.read(root / records.MACHINE_PATH, records.Machine))
+    return [read(cell, params.recipe, dataset.sha256, machine_sha256, root) for cell in params.cells()]
 
 
-def read(cell: Cell, recipe: Recipe, dataset_sha256: str, machine_sha256: str) -> Result:
+def read(cell: Cell, recipe: Recipe, dataset_sha256: str, machine_sha256: str, root: Path = Path()) -> Result:
     """One cell; a result that isn't of this cell, recipe, data set and machine is refused with the reason."""
     try:
-        if not cell.train_path.exists():
+        if not (root / cell.train_path).exists():
             return Result(cell, "missing", f"{cell.train_path} was not written")
-        train = records.read(cell.train_path, TrainResult)
+        train = codec.read(root / cell.train_path, TrainResult)
         _check_train(train, cell, recipe)
         _check(cell.train_path, train.dataset_sha256 == dataset_sha256, "measured on another data set")
         _check(cell.train_path, train.machine_sha256 == machine_sha256, "measured on another machine")
         if train.status != "ok":
             return Result(cell, train.status, train.reason)
-        if not cell.evaluate_path.exists():
+        if not (root / cell.evaluate_path).exists():
             return Result(cell, "missing", f"{cell.evaluate_path} was not written")
-        evaluate = records.read(cell.evaluate_path, EvaluateResult)
+        evaluate = codec.read(root / cell.evaluate_path, EvaluateResult)
         _check_evaluate(evaluate, cell, train)
+        right = _told_right(root / cell.predictions_path)
     except RecordError as error:
         return Result(cell, "refused", str(error))
     if evaluate.status != "ok":
         return Result(cell, evaluate.status, evaluate.reason)
-    return Result(cell, "ok", None, train, evaluate)
+    return Result(cell, "ok", None, train, evaluate, right)
+
+
+def _told_right(path: Path) -> dict[str, bool] | None:
+    """Photo: whether the class with the highest probability, with TTA, is its own."""
+    if not path.exists():
+        return None
+    found = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                told = max((float(value), name) for name, value in row.items() if name.endswith("_tta"))[1]
+                found[row["photo"]] = told == f"{row['label']}_tta"
+            except (KeyError, ValueError, TypeError, AttributeError):
+                raise RecordError(f"{path}, line {number}: not a prediction; measure again with `dvc repro`") from None
+    return found or None
 
 
 def _check_train(train: TrainResult, cell: Cell, recipe: Recipe) -> None:

@@ -8,11 +8,14 @@ import signal
 import sys
 import tarfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import docker
+import docker.constants
 import docker.errors
+import docker.utils
 import requests.exceptions
 import urllib3.exceptions
 from docker.models.containers import Container
@@ -20,7 +23,7 @@ from docker.types import CancellableStream, DeviceRequest
 from docker.types import Mount as DockerMount
 
 from stages.errors import FaceoffError
-from stages.harness.jobs import STOP_SECONDS, BuildFailed, Found, Job, Outcome, Show, masked_signals
+from stages.harness.jobs import STOP_SECONDS, About, BuildFailed, Found, Job, Outcome, Show, masked_signals
 
 FAILURES = (
     docker.errors.DockerException,
@@ -34,6 +37,7 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
     "filenotfounderror": "no Docker engine answers: install or start it (sudo systemctl start docker), or face off "
     "image host alone",
     "connection refused": "no Docker engine answers: start it, or correct DOCKER_HOST",
+    "timed out": "the Docker engine does not answer in time: restart it, or correct DOCKER_HOST",
     "failed to resolve": "no Docker engine answers: correct DOCKER_HOST",
     "no space left on device": "the disk that holds Docker's images is full: make room, e.g. with docker system prune",
     "range of cpus": "container.cpus in params.yaml is more than this machine has",
@@ -50,10 +54,20 @@ PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far belo
 class DockerEngine:
     """jobs.Engine over the Docker SDK."""
 
-    def __init__(self) -> None:
-        """Connect to the engine that DOCKER_HOST names, or the local one."""
+    def __init__(self, patience_seconds: int = docker.constants.DEFAULT_TIMEOUT_SECONDS) -> None:
+        """Connect to the engine that DOCKER_HOST names, or the local one; give up on an answer after a while."""
         with _explained():
-            self._client = docker.from_env()
+            self._client = docker.from_env(timeout=patience_seconds)
+
+    def folder(self) -> Path:
+        """Where the engine keeps its images, on the machine that it runs on."""
+        with _explained():
+            return Path(self._client.info()["DockerRootDir"])
+
+    def about(self) -> About:
+        with _explained():
+            info = self._client.info()
+        return About(str(info["ServerVersion"]), str(info["DefaultRuntime"]))
 
     def find(self, reference: str) -> Found | None:
         with _explained():
@@ -61,7 +75,7 @@ class DockerEngine:
                 image = self._client.images.get(reference)
             except docker.errors.ImageNotFound:
                 return None
-        return Found(str(image.id), int(image.attrs["Size"]))
+        return Found(str(image.id), int(image.attrs["Size"]), _digest(reference, image.attrs["RepoDigests"] or []))
 
     def pull(self, reference: str, show: Show) -> None:
         try:
@@ -152,6 +166,13 @@ def _create_arguments(job: Job) -> dict[str, Any]:
         "security_opt": ["no-new-privileges", "label=disable"],
         "pids_limit": PIDS_LIMIT,
     }
+
+
+def _digest(reference: str, digests: Sequence[str]) -> str | None:
+    """Of 'python@sha256:...', one for each repository that it was pulled from, the one that the reference names."""
+    repository, _ = docker.utils.parse_repository_tag(reference)
+    named = [each for each in digests if each.startswith(f"{repository}@")] or sorted(digests)
+    return named[0].rpartition("@")[2] if named else None
 
 
 def _attach(container: Container, tty: bool) -> "CancellableStream[Any]":

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.jobs import BuildFailed, Engine, Mount, Show, checkout_mounts, container_job, run_on_host
-from stages.harness.params import DOCKER_DIR, IMAGE_NAME, ContainerParams, document
+from stages.harness.params import DOCKER_DIR, IMAGE_NAME, ContainerParams, amount_bytes, document
 
 DOCKERFILE = DOCKER_DIR / "Dockerfile"
 BASE_VARIABLE = "FACEOFF_BASE_IMAGE"
@@ -23,6 +23,8 @@ DOWNLOAD_ADVICE = (
     "see that a build can reach it: HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are passed on to it, "
     f"{NETWORK_VARIABLE}=host gives it the host's network; or name another source in the image's torch.txt"
 )
+NOT_BUILT = "pulled as it is, not built here"
+NO_CONTAINER = "image host runs without a container"
 CHECK_CONTAINER = ContainerParams(gpus="none", shm_size="64m", memory=None, cpus=None, base_images={})
 
 
@@ -55,14 +57,17 @@ class Definition:
     run: str | None = None  # 'host': no container
     expects: Expects = Expects()
     compute_capabilities: tuple[str, str] | None = None  # lowest and highest that its torch was compiled for
+    size: str | None = None  # on Docker's disk, e.g. '2.3 GB'; preflight looks whether there is room for it
 
     def __post_init__(self) -> None:
+        good = self.size is None or amount_bytes(self.size) is not None
+        codec.check("size", self.size, good, "an amount with its unit, e.g. 2.3 GB")
         ways = [name for name in ("build", "pull", "run") if getattr(self, name) is not None]
-        records.check("build, pull, run", ways, len(ways) == 1, "exactly one of them")
-        records.check("run", self.run, self.run in (None, "host"), "'host'")
+        codec.check("build, pull, run", ways, len(ways) == 1, "exactly one of them")
+        codec.check("run", self.run, self.run in (None, "host"), "'host'")
         for each in self.compute_capabilities or ():
             good = re.fullmatch(r"\d+\.\d+", each) is not None
-            records.check("compute_capabilities", each, good, "as NVIDIA writes it, e.g. '7.5'")
+            codec.check("compute_capabilities", each, good, "as NVIDIA writes it, e.g. '7.5'")
 
     @property
     def on_host(self) -> bool:
@@ -76,7 +81,7 @@ def load(name: str, root: Path) -> Definition:
         known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
         raise FaceoffError(f"no image '{name}': expected a folder of docker/ ({', '.join(known)})")
     text = _read(root / path).decode("utf-8", errors="replace")
-    definition: Definition = records.decode(Definition, document(text, str(path)), str(path))
+    definition: Definition = codec.decode(Definition, document(text, str(path)), str(path))
     return definition
 
 
@@ -86,8 +91,9 @@ def make(
     """Build or pull the image unless the engine has it, check it, and say what it is."""
     if definition.build is not None:
         reference, base = _build(name, definition.build, root, container, engine, show)
+        no_digest = f"{base} came from no registry: it was built or imported here"
     else:
-        reference, base = str(definition.pull), None
+        reference, base, no_digest = str(definition.pull), None, NOT_BUILT
         if engine.find(reference) is None:
             engine.pull(reference, show)
     found = engine.find(reference)
@@ -96,7 +102,22 @@ def make(
     contents = read_contents(reference, root, engine)
     check(name, definition.expects, contents)
     show(f"{reference} holds Python {contents.python}, torch {contents.torch}, fastai {contents.fastai}")
-    return records.Image(name, reference, found.image_id, found.size_bytes, base, contents)
+    found_base = engine.find(base) if base else None
+    digest = found_base.digest if found_base else None
+    about = engine.about()
+    absent = ({} if base else {"base": NOT_BUILT}) | ({} if digest else {"base_digest": no_digest})
+    return records.Image(
+        name=name,
+        reference=reference,
+        image_id=found.image_id,
+        size_bytes=found.size_bytes,
+        base=base,
+        base_digest=digest,
+        engine=about.version,
+        runtime=about.runtime,
+        contents=contents,
+        absent=absent,
+    )
 
 
 def find_host(name: str, definition: Definition, root: Path) -> records.Image:
@@ -106,7 +127,8 @@ def find_host(name: str, definition: Definition, root: Path) -> records.Image:
         outcome = run_on_host(_contents_command(output), gpus=False)
         contents = _contents(outcome.exit_code, output)
     check(name, definition.expects, contents)
-    return records.Image(name, None, None, None, None, contents)
+    fields = ("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime")
+    return records.Image(name, contents=contents, absent=dict.fromkeys(fields, NO_CONTAINER), **dict.fromkeys(fields))
 
 
 def _build(
@@ -172,7 +194,7 @@ def why_pip_failed(lines: Sequence[str]) -> str | None:
 def run(name: str, command: tuple[str, ...], root: Path, container: ContainerParams, engine: Engine) -> int:
     """Run the command in the image that the image stage made; its exit code."""
     path = records.image_path(name)
-    reference = records.read(root / path, records.Image).reference if (root / path).exists() else None
+    reference = codec.read(root / path, records.Image).reference if (root / path).exists() else None
     if reference is None:
         raise FaceoffError(f"image {name} has not been made ({path} does not say which): python -m stages.image {name}")
     if engine.find(reference) is None:
@@ -188,23 +210,6 @@ def run(name: str, command: tuple[str, ...], root: Path, container: ContainerPar
             outcome.exit_code,
         )
     return outcome.exit_code
-
-
-def undriven_gpus(definition: Definition, gpus: Sequence[records.Gpu]) -> list[str]:
-    """A line per GPU that the image's torch was not compiled for."""
-    if definition.compute_capabilities is None:
-        return []
-    lowest, highest = definition.compute_capabilities
-    return [
-        f"{gpu.name} has compute capability {gpu.compute_capability}; this image's torch was compiled for {lowest} to "
-        f"{highest}: it will be slow to start there, or fail"
-        for gpu in gpus
-        if gpu.compute_capability and not _numbers(lowest) <= _numbers(gpu.compute_capability) <= _numbers(highest)
-    ]
-
-
-def _numbers(capability: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in capability.split("."))
 
 
 def read_contents(reference: str, root: Path, engine: Engine) -> records.Contents:
@@ -230,7 +235,7 @@ def _contents_command(output: Path) -> tuple[str, ...]:
 def _contents(exit_code: int, output: Path) -> records.Contents:
     if exit_code != 0:
         raise FaceoffError(f"the check inside the image ended with exit code {exit_code}; its own words are above")
-    return records.read(output, records.Contents)
+    return codec.read(output, records.Contents)
 
 
 def check(name: str, expects: Expects, contents: records.Contents) -> None:

@@ -68,6 +68,15 @@ class Found:
 
     image_id: str
     size_bytes: int
+    digest: str | None  # that it was pulled by, the same at every site; None: built or imported here
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """The engine itself."""
+
+    version: str
+    runtime: str  # that runs its containers
 
 
 class BuildFailed(FaceoffError):
@@ -80,6 +89,9 @@ class BuildFailed(FaceoffError):
 
 class Engine(Protocol):
     """What faceoff needs of a container engine. Every method raises FaceoffError in one line."""
+
+    def about(self) -> About:
+        """What the engine is."""
 
     def find(self, reference: str) -> Found | None:
         """The image of that name, if the engine has it."""

@@ -8,9 +8,10 @@ from typing import Any
 import yaml
 from ruamel.yaml.error import YAMLError
 
+from stages.codec import check, decode
 from stages.errors import FaceoffError
 from stages.harness.presets import merged, round_trip
-from stages.records import PRECISIONS, Cell, Recipe, check, decode
+from stages.records import PRECISIONS, Cell, Recipe
 
 PARAMS_PATH = Path("params.yaml")
 DOCKER_DIR = Path("docker")
@@ -22,6 +23,8 @@ GPU_CHOICES = ("auto", "all", "none")
 IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 DOCKER_SIZE = re.compile(r"(\d+)([bkmg]?)")
 _UNIT_BYTES = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ([MGT]i?B)")
+_AMOUNT_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,60 @@ class CompareParams:
     """The `compare` section."""
 
     baseline: str
+    margin: float  # a ratio within 1 / (1 + margin) and 1 + margin is as good as equal
+    looks: int  # how many times these repeats were judged, this time included, to see whether more are needed
+
+    def __post_init__(self) -> None:
+        check("looks", self.looks, self.looks >= 1, "1 or more")
+        check("margin", self.margin, 0 < self.margin < 1, "between 0 and 1, e.g. 0.02 for 2 %")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileParams:
+    """The `profile` section."""
+
+    measure_seconds: float  # that the measured part of an image's profile may take; 0: leave it out
+
+    def __post_init__(self) -> None:
+        good = 0 <= self.measure_seconds <= 60
+        check("measure_seconds", self.measure_seconds, good, "from 0 (leave it out) to 60")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProviderParams:
+    """The `provider` section: what whoever rents out the machine says that it has. None: not stated."""
+
+    name: str | None  # None: nobody states anything
+    source: str | None  # address of the page that says it
+    cpus: float | None
+    memory: str | None  # amounts with their unit: '30 GB' is 30e9 bytes, '12.7 GiB' is 12.7 * 2**30
+    gpu: str | None  # e.g. 'Tesla T4'
+    gpus: int | None  # how many
+    gpu_memory: str | None  # of one
+    disk: str | None
+
+    def __post_init__(self) -> None:
+        for key in ("memory", "gpu_memory", "disk"):
+            value = getattr(self, key)
+            good = value is None or amount_bytes(value) is not None
+            check(key, value, good, "an amount with its unit, '16 GB' (16e9 bytes) or '16 GiB' (16 * 2**30)")
+        for key in ("cpus", "gpus"):
+            value = getattr(self, key)
+            check(key, value, value is None or value > 0, "above 0, or null: not stated")
+        claims = {key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "source")}
+        stated = [key for key, value in claims.items() if value is not None]
+        check("name", self.name, self.name is not None or not stated, f"a name, where {', '.join(stated)} is stated")
+        check("source", self.source, self.source is not None or not self.name, "the address of the page that says so")
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionParams:
+    """The `session` section."""
+
+    max_hours: float | None  # after which the provider ends the session; None: it does not end
+
+    def __post_init__(self) -> None:
+        check("max_hours", self.max_hours, self.max_hours is None or self.max_hours > 0, "above 0, or null")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +136,9 @@ class Params:
     dataset: DatasetParams
     recipe: Recipe
     container: ContainerParams
+    profile: ProfileParams
+    provider: ProviderParams
+    session: SessionParams
     compare: CompareParams
 
     def __post_init__(self) -> None:
@@ -113,6 +173,12 @@ def size_bytes(text: str) -> int:
     """'512m' in bytes, with Docker's binary units; 0 for what Docker would not take."""
     match = DOCKER_SIZE.fullmatch(text)
     return int(match[1]) * _UNIT_BYTES[match[2]] if match else 0
+
+
+def amount_bytes(text: str) -> int | None:
+    """'29 GB' and '29 GiB' in bytes, which are not the same; None without a number and such a unit."""
+    match = AMOUNT.fullmatch(text)
+    return round(float(match[1]) * _AMOUNT_BYTES[match[2]]) if match else None
 
 
 def load(root: Path = Path()) -> Params:

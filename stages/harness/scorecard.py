@@ -1,15 +1,26 @@
 """One image's results under names that do not hold the image: what `dvc metrics diff` and `dvc plots diff` compare."""
 
 import csv
+import dataclasses
 import io
 import json
 import statistics
 from collections.abc import Sequence
 
 from stages.harness.cells import Result
-from stages.harness.comparison import summaries
+from stages.harness.figures import summaries
 
-CURVE_COLUMNS = ("epoch", "phase", "setting", "train_loss", "valid_loss", "accuracy")
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One epoch of a setting, counted from 1 over both phases: means over the repeats that ran whole."""
+
+    epoch: int
+    phase: str
+    setting: str
+    train_loss: float
+    valid_loss: float
+    accuracy: float
 
 
 def of_image(results: Sequence[Result], image: str) -> tuple[str, str]:
@@ -21,15 +32,16 @@ def of_image(results: Sequence[Result], image: str) -> tuple[str, str]:
     card = {
         setting: {name: figure.mean for name, figure in summaries(group).items()} for setting, group in groups.items()
     }
-    rows = [row for setting, group in groups.items() for row in _curve(setting, group)]
-    return json.dumps(card, indent=2, allow_nan=False) + "\n", _csv(rows)
+    return json.dumps(card, indent=2, allow_nan=False) + "\n", _csv(
+        [point for setting, group in groups.items() for point in curve(setting, group)]
+    )
 
 
-def _curve(setting: str, group: Sequence[Result]) -> list[tuple[object, ...]]:
-    """A row per epoch, counted from 1 over both phases."""
+def curve(setting: str, group: Sequence[Result]) -> list[Point]:
+    """The epochs of a setting, called by that name."""
     runs = [result.train.epochs for result in group if result.train is not None]
     return [
-        (
+        Point(
             number,
             same_epoch[0].phase,
             setting,
@@ -41,9 +53,9 @@ def _curve(setting: str, group: Sequence[Result]) -> list[tuple[object, ...]]:
     ]
 
 
-def _csv(rows: Sequence[tuple[object, ...]]) -> str:
+def _csv(points: Sequence[Point]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CURVE_COLUMNS)
-    writer.writerows(rows)
+    writer.writerow([field.name for field in dataclasses.fields(Point)])
+    writer.writerows(dataclasses.astuple(point) for point in points)
     return text.getvalue()

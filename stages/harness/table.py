@@ -1,152 +1,109 @@
-"""What people read of a comparison: a table and a sentence, on a terminal, in a pipe and in Markdown."""
+"""The verdicts as a table, what belongs to them, and a sentence: on a terminal, in a pipe and in Markdown."""
+
+from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 
-from stages.harness.comparison import TOTAL
-from stages.records import Comparison, Ratio, SettingFigures, Summary
+from stages.harness import wording
+from stages.harness.figures import TOTAL
+from stages.records import VERDICTS, Comparison, SettingFigures
 
-HEADER = ("setting", "status", "total time", "against baseline", "images/s", "TTA acc.", "on")
+STYLES = {"faster": "green", "slower": "red", "inconclusive": "yellow", "cannot say": "yellow"}
+GAP = "  "
+DROPPED_FIRST = (4, 6, 5)  # columns that a narrow terminal can do without: images/s, on, accuracy
+
+
+def header(compared: Comparison) -> tuple[str, ...]:
+    ratio = f"ratio [{wording.confidence(compared.confidence)}]"
+    return ("setting", "verdict", ratio, "total time", "images/s", "TTA acc.", "on")
 
 
 def rows(compared: Comparison) -> list[tuple[str, ...]]:
-    """The table's cells as text, a row per setting; '-' where there is no figure."""
+    """The table's cells as text, a row per setting."""
     return [_row(setting) for setting in compared.settings]
 
 
 def _row(setting: SettingFigures) -> tuple[str, ...]:
-    total = setting.figures.get(TOTAL)
+    total, images, accuracy = (setting.figures.get(name) for name in (TOTAL, "train_images_per_second", "accuracy_tta"))
     return (
         setting.setting,
-        setting.status,
-        time(total) if total else "-",
-        against(setting),
-        _mean(setting.figures.get("train_images_per_second"), "{:.1f}"),
-        _mean(setting.figures.get("accuracy_tta"), "{:.1%}"),
-        ", ".join(map(device, setting.devices)) or "-",
+        verdict(setting),
+        wording.ratio(setting.ratios[TOTAL]) if TOTAL in setting.ratios else wording.NONE,
+        wording.time(total) if total else wording.NONE,
+        wording.rate(images.mean) if images else wording.NONE,
+        wording.share(accuracy.mean) if accuracy else wording.NONE,
+        ", ".join(map(wording.device, setting.devices)) or wording.NONE,
     )
 
 
-def _mean(figure: Summary | None, form: str) -> str:
-    return form.format(figure.mean) if figure else "-"
+def verdict(setting: SettingFigures) -> str:
+    """'slower', 'faster, but worse', 'cannot say (failed)'."""
+    worse = setting.accuracy is not None and setting.accuracy.verdict == "worse"
+    status = "" if setting.status == "ok" else f" ({setting.status})"
+    return setting.verdict + (", but worse" if worse else "") + status
 
 
-def time(total: Summary) -> str:
-    """Mean and sample standard deviation; one sample has no spread."""
-    return seconds(total.mean) + ("" if total.spread is None else f" ± {seconds(total.spread)}")
-
-
-def seconds(value: float) -> str:
-    """'8.31 s' below a minute, else minutes and seconds, '11:17'."""
-    if value < 59.95:
-        return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
-    minutes, rest = divmod(round(value), 60)
-    return f"{minutes}:{rest:02d}"
-
-
-def device(name: str, cpu: str | None = None) -> str:
-    """What 'cpu' or the name of a GPU is called: a CPU is always called one."""
-    if name != "cpu":
-        return f"GPU {name}"
-    return f"CPU ({cpu})" if cpu else "CPU"
-
-
-def against(setting: SettingFigures) -> str:
-    """The total time against the baseline's, in words: '1.08x slower (3/3)', the repeats that say so."""
-    if TOTAL not in setting.ratios:
-        return setting.outcome
-    ratio = setting.ratios[TOTAL]
-    size = max(ratio.mean, 1 / ratio.mean)
-    return f"{size:.2f}x {'slower' if ratio.mean > 1 else 'faster'} ({_agreement(ratio, '/')})"
+# ------------------------------------------------------------------------------------------------------- sentences
 
 
 def conclusion(compared: Comparison) -> str:
-    """One sentence: which setting was faster and by how much, on what; or why there is no telling."""
+    """One or two sentences: how the settings fared, and what is said of the one that matters most."""
     baseline = next(each for each in compared.settings if each.setting == compared.baseline)
     if TOTAL not in baseline.figures:
         return f"Nothing to compare with: the baseline {compared.baseline} has no complete run ({baseline.status})."
-    rivals = [each for each in compared.settings if TOTAL in each.ratios]
-    if not rivals:
-        alone = time(baseline.figures[TOTAL])
+    lead = leading(compared)
+    if lead is None:
+        alone = wording.time(baseline.figures[TOTAL])
         return f"Nothing to compare: only the baseline {compared.baseline} has complete runs ({alone})."
-    return _versus(min(rivals, key=lambda each: each.ratios[TOTAL].mean), baseline, compared.cpu)
+    ran = " and ".join(wording.device(name, compared.machine.hardware.cpu.model) for name in lead.devices)
+    said = f"On {ran}, {_said_of(lead)}."
+    rivals = [each for each in compared.settings if each is not baseline]
+    return said if len(rivals) == 1 else f"{_tally(rivals, compared.baseline)} {said}"
 
 
-def _versus(rival: SettingFigures, baseline: SettingFigures, cpu: str | None) -> str:
-    """The fastest rival and the baseline, the faster one first, by the repeats that both ran whole."""
-    ratio = rival.ratios[TOTAL]
-    ahead, behind = (rival, baseline) if ratio.mean < 1 else (baseline, rival)
-    size = max(ratio.mean, 1 / ratio.mean)
-    times = " against ".join(seconds(_mean_of_pairs(each, ratio)) for each in (ahead, behind))
-    lead = f"{ahead.setting} was {size:.2f} times faster than {behind.setting} ({times})"
-    ran, other = (" and ".join(device(name, cpu) for name in each.devices) for each in (ahead, behind))
-    where = f"on {ran}" if ran == other else f"but not on the same device: {ran} against {other}"
-    if rival.outcome in ("faster", "slower"):
-        return f"{lead}, in every one of {len(ratio.pairs)} repeats, {where}."
-    doubt = (
-        "one repeat is too few to tell"
-        if len(ratio.pairs) == 1
-        else f"the repeats disagree ({_agreement(ratio, ' of ')})"
-    )
-    return f"No verdict: {lead} on average, but {doubt}, {where}."
+def leading(compared: Comparison) -> SettingFigures | None:
+    """The setting to speak of: of those that are faster and no worse the fastest, else the fastest of all.
+
+    None where no setting has a ratio to the baseline.
+    """
+    rivals = [each for each in compared.settings if TOTAL in each.ratios]
+    wins = [each for each in rivals if verdict(each).startswith("faster") and "worse" not in verdict(each)]
+    return min(wins or rivals, key=lambda each: each.ratios[TOTAL].mean, default=None)
 
 
-def _mean_of_pairs(setting: SettingFigures, ratio: Ratio) -> float:
-    samples = setting.figures[TOTAL].samples
-    return sum(samples[repeat] for repeat in ratio.pairs) / len(ratio.pairs)
+def _said_of(setting: SettingFigures) -> str:
+    if setting.verdict == "cannot say":
+        return f"nothing can be said of {setting.setting}: {setting.words.removeprefix('cannot say: ')}"
+    return f"{setting.setting} is {setting.words}"
 
 
-def _agreement(ratio: Ratio, of: str) -> str:
-    """How many of the repeats go the way of their mean, '2 of 3'."""
-    agreeing = sum((value > 1) == (ratio.mean > 1) for value in ratio.pairs.values())
-    return f"{agreeing}{of}{len(ratio.pairs)}"
+def _tally(rivals: Sequence[SettingFigures], baseline: str) -> str:
+    """'Against host/fp32-bs16: 2 faster, 1 slower, 1 without a verdict.'"""
+    found = Counter(each.verdict for each in rivals)
+    told = [f"{found[each]} {each.replace('cannot say', 'without a verdict')}" for each in VERDICTS if found[each]]
+    return f"Against {baseline}: {', '.join(told)}."
 
 
 def notes(compared: Comparison) -> list[str]:
-    """What mixed precision was, and why repeats have no figures: a line per setting and fact."""
+    """What mixed precision was, why repeats have no figures, what casts doubt: a line per setting and fact."""
     lines = []
     for setting in compared.settings:
         lines += [f"{setting.setting}: {algorithm}" for algorithm in setting.algorithms if algorithm != "fp32"]
-        for reason in dict.fromkeys(setting.reasons.values()):
-            repeats = [repeat for repeat, each in setting.reasons.items() if each == reason]
-            noun = "repeat" if len(repeats) == 1 else "repeats"
-            lines.append(f"{setting.setting}, {noun} {', '.join(repeats)}: {' '.join(reason.split())}")
-    return lines
+        lines += [f"{setting.setting}, {place}: {reason}" for place, reason in reasons(setting)]
+        lines += [f"{setting.setting}, warning: {warning}" for warning in setting.warnings]
+    return lines + [f"warning: {warning}" for warning in compared.warnings]
 
 
-def markdown(compared: Comparison) -> str:
-    """For a job summary or a pull request."""
-    lines = ["# Face-off", "", conclusion(compared), "", _markdown_row(HEADER), _markdown_row(["---"] * len(HEADER))]
-    lines += [_markdown_row(row) for row in rows(compared)]
-    lines += ["", *(f"- {_escape(note)}" for note in notes(compared))]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def _markdown_row(cells: tuple[str, ...] | list[str]) -> str:
-    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
-
-
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def show(compared: Comparison, console: Console) -> None:
-    """The table, the notes and the sentence. Colours on a terminal alone; no line is broken or cut anywhere."""
-    body = rows(compared)
-    widths = [max(len(row[column]) for row in (HEADER, *body)) for column in range(len(HEADER))]
-    _print(console, _aligned(HEADER, widths), "bold")
-    for row, setting in zip(body, compared.settings, strict=True):
-        _print(console, _aligned(row, widths), None if setting.status == "ok" else "yellow")
-    for note in notes(compared):
-        _print(console, note, "dim")
-    _print(console, conclusion(compared), "bold")
-
-
-def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _print(console: Console, line: str, style: str | None) -> None:
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+def reasons(setting: SettingFigures) -> list[tuple[str, str]]:
+    """('repeats 1, 3', 'failed: why'): the repeats without figures, gathered by their reason."""
+    gathered: dict[str, list[str]] = {}
+    for repeat, reason in setting.reasons.items():
+        gathered.setdefault(" ".join(reason.split()), []).append(repeat)
+    return [
+        (f"{'repeat' if len(repeats) == 1 else 'repeats'} {', '.join(repeats)}", reason)
+        for reason, repeats in gathered.items()
+    ]
 
 
 def how_to_diff(images: tuple[str, ...]) -> str:
@@ -154,3 +111,85 @@ def how_to_diff(images: tuple[str, ...]) -> str:
     if len(images) > 1:
         return f"Figure by figure: dvc metrics diff {images[0]} {images[1]}"
     return "Against another commit, figure by figure: dvc metrics diff COMMIT"
+
+
+# -------------------------------------------------------------------------------------------------------- Markdown
+
+
+def markdown(compared: Comparison) -> str:
+    """For a job summary or a pull request: the table of the page, and what it says of each setting."""
+    head = header(compared)
+    lines = [
+        "# Face-off",
+        "",
+        _escape(conclusion(compared)),
+        "",
+        _markdown_row(head),
+        _markdown_row(["---"] * len(head)),
+    ]
+    lines += [_markdown_row(row) for row in rows(compared)]
+    lines += ["", *(f"- {_escape(note)}" for note in notes(compared)), ""]
+    for setting in compared.settings:
+        told = [*setting.explanation]
+        if setting.differences:
+            told.append(f"Differs from the baseline: {'; '.join(setting.differences)}.")
+        if told:
+            lines += [f"**{_escape(setting.setting)}**: {_escape(' '.join(told))}", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+# -------------------------------------------------------------------------------------------------------- terminal
+
+
+def show(compared: Comparison, console: Console) -> None:
+    """The table, the notes and the verdict. A terminal gets colours, and lines that end between words."""
+    body = [header(compared), *rows(compared)]
+    columns = _columns(body, console.width if console.is_terminal else None)
+    if columns is None:
+        _show_blocks(compared, console)
+    else:
+        widths = [max(len(row[column]) for row in body) for column in columns]
+        styles = ["bold", *(STYLES.get(setting.verdict) for setting in compared.settings)]
+        for row, style in zip(body, styles, strict=True):
+            cells = zip((row[column] for column in columns), widths, strict=True)
+            _print(console, GAP.join(cell.ljust(width) for cell, width in cells).rstrip(), style)
+    console.print()
+    for note in notes(compared):
+        _print(console, note, "dim")
+    lead = leading(compared)
+    _print(console, conclusion(compared), "bold")
+    for sentence in lead.explanation if lead else ():
+        _print(console, sentence, None)
+
+
+def _columns(body: Sequence[tuple[str, ...]], width: int | None) -> list[int] | None:
+    """The columns that there is room for; None where not even the necessary ones fit."""
+    columns = list(range(len(body[0])))
+    for dropped in (None, *DROPPED_FIRST):
+        columns = [column for column in columns if column != dropped]
+        needed = sum(max(len(row[column]) for row in body) for column in columns) + len(GAP) * (len(columns) - 1)
+        if width is None or needed <= width:
+            return columns
+    return None
+
+
+def _show_blocks(compared: Comparison, console: Console) -> None:
+    """A few lines for each setting, where a table is too wide."""
+    head = header(compared)
+    for row, setting in zip(rows(compared), compared.settings, strict=True):
+        _print(console, row[0], "bold")
+        for name, cell in zip(head[1:], row[1:], strict=True):
+            if cell != wording.NONE:
+                _print(console, f"{GAP}{name}: {cell}", STYLES.get(setting.verdict) if name == "verdict" else None)
+
+
+def _print(console: Console, line: str, style: str | None) -> None:
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)

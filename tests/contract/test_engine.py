@@ -8,7 +8,7 @@ import pytest
 
 from stages.errors import FaceoffError
 from stages.harness.jobs import BuildFailed, Engine
-from tests import real_engine
+from tests import real_engine, registry
 from tests.fake_engine import FakeEngine
 from tests.real_engine import make_job
 
@@ -38,6 +38,30 @@ def test_an_image_that_is_there_has_an_id_that_stays(engine: Engine, base: str) 
     found = engine.find(base)
     assert found is not None and found.image_id.startswith("sha256:") and found.size_bytes > 0
     assert engine.find(base) == found
+
+
+def test_the_engine_says_its_version_and_what_runs_its_containers(engine: Engine) -> None:
+    about = engine.about()
+    assert about.version and about.version[0].isdigit()
+    assert about.runtime and about == engine.about()
+
+
+def test_what_was_built_here_has_no_registrys_digest(engine: Engine, base: str, tag: str) -> None:
+    engine.build({"Dockerfile": b"ARG BASE\nFROM ${BASE}\nLABEL test=1\n"}, tag, {"BASE": base}, "none", print)
+    found = engine.find(tag)
+    assert found is not None and found.digest is None
+
+
+def test_what_was_pulled_has_its_registrys_digest(engine: Engine) -> None:
+    with registry.serving(uuid.uuid4().bytes) as (reference, digest):
+        if isinstance(engine, FakeEngine):
+            engine.registry = {reference: digest}
+        try:
+            engine.pull(reference, print)
+            found = engine.find(reference)
+        finally:
+            real_engine.remove_image(engine, reference)
+    assert found is not None and found.digest == digest
 
 
 def test_a_build_shows_its_output_and_is_found_by_its_tag(engine: Engine, base: str, tag: str) -> None:

@@ -4,7 +4,8 @@ import csv
 
 import pytest
 
-from stages.records import Cell, EvaluateResult, TrainResult, read
+from stages.codec import read
+from stages.records import Cell, EvaluateResult, TrainResult
 from tests import real_engine
 from tests.project import cell_stage, make_project, stage
 

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from stages import records
+from stages import codec
 from stages.harness import cells
 from stages.records import Cell
 from tests import results
@@ -19,7 +19,7 @@ def _empty_folder(tmp_path, monkeypatch):
 
 
 def read():
-    return cells.read(CELL, results.RECIPE, results.DATASET_SHA256, records.fingerprint(results.machine()))
+    return cells.read(CELL, results.RECIPE, results.DATASET_SHA256, codec.fingerprint(results.machine()))
 
 
 def test_a_whole_cell_is_ok_and_has_both_records():
@@ -46,7 +46,7 @@ def test_status_and_reason_of_the_cell_are_kept():
 
 
 def test_why_a_training_gave_nothing_outweighs_its_missing_evaluation():
-    records.write(CELL.train_path, results.not_run(TRAIN, "failed", "killed"))
+    codec.write(CELL.train_path, results.not_run(TRAIN, "failed", "killed"))
     assert read() == cells.Result(CELL, "failed", "killed")
 
 
@@ -94,3 +94,33 @@ def test_half_a_file_is_refused():
     results.write_cell(TRAIN, EVALUATE)
     CELL.train_path.write_text(CELL.train_path.read_text()[:100])
     assert read().status == "refused"
+
+
+HEADER = "photo,label,cats,dogs,cats_tta,dogs_tta"
+
+
+def predict(*lines):
+    results.write_cell(TRAIN, EVALUATE)
+    CELL.predictions_path.write_text("\n".join((HEADER, *lines)) + "\n")
+
+
+def test_which_photos_were_told_right_is_what_the_prediction_with_tta_says():
+    predict(
+        "valid/cats/cat.1.jpg,cats,0.1,0.9,0.8,0.2",
+        "valid/dogs/dog.1.jpg,dogs,0.1,0.9,0.6,0.4",
+    )
+    assert read().right == {"valid/cats/cat.1.jpg": True, "valid/dogs/dog.1.jpg": False}
+
+
+def test_predictions_without_a_photo_are_none():
+    predict()
+    assert (read().status, read().right) == ("ok", None)
+
+
+@pytest.mark.parametrize("line", ["valid/cats/cat.1.jpg,cats,0.1", "valid/cats/cat.1.jpg,cats,0.1,0.9,high,0.2"])
+def test_half_a_prediction_is_refused_by_its_line(line):
+    predict(line)
+    assert (read().status, read().reason) == (
+        "refused",
+        f"{CELL.predictions_path}, line 2: not a prediction; measure again with `dvc repro`",
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages import records
+from stages import codec, records
 from stages.harness.sources import photos
 from stages.harness.sources.synthetic import Synthetic
 from tests.unit.helper_photos import photo_set, tree, write_tree
@@ -47,8 +47,8 @@ def test_it_writes_photos_weights_and_records_of_them(project: Path) -> None:
     set_params(project, recipe={"pretrained": True})
     done = run(project)
     assert (done.returncode, done.stderr) == (0, "")
-    manifest = records.read(project / records.MANIFEST_PATH, records.Manifest)
-    dataset = records.read(project / records.DATASET_PATH, records.Dataset)
+    manifest = codec.read(project / records.MANIFEST_PATH, records.Manifest)
+    dataset = codec.read(project / records.DATASET_PATH, records.Dataset)
     assert [photo.path for photo in manifest.photos] == sorted(tree(project / records.PHOTOS_DIR))
     assert dataset == photos.dataset_of(manifest, dataset.weights_sha256)
     assert [path.name for path in (project / records.WEIGHTS_DIR).iterdir()] == ["tf_efficientnet_lite0.pth"]
@@ -132,7 +132,7 @@ def test_killed_in_the_middle_the_next_run_gives_a_right_result(project: Path, t
     assert not (project / records.PHOTOS_DIR).exists()
     assert run(project).returncode == 0
     expected = photos.place(Synthetic({"train": 80, "valid": 20}, 42), tmp_path / "expected")
-    assert records.read(project / records.MANIFEST_PATH, records.Manifest) == expected
+    assert codec.read(project / records.MANIFEST_PATH, records.Manifest) == expected
     assert tree(project / records.PHOTOS_DIR) == tree(tmp_path / "expected")
     assert not partial.exists()
 

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness import images
 from stages.harness.params import ContainerParams
+from tests import results
 from tests.fake_engine import FakeEngine
 from tests.project import ROOT
 
 SHIPPED = ("host", "cpu", "cuda-9.2", "cuda-10.0", "cuda-12.6", "cuda-13.0")
 BUILT = SHIPPED[1:]
 CONTAINER = ContainerParams(gpus="none", shm_size="64m", memory=None, cpus=None, base_images={})
-CONTENTS = records.Contents("3.7.16", "1.2.0", "0.4.0", "1.0.48", "10.0.130", 7602, {"torch": "1.2.0"}, "0" * 64)
+CONTENTS = dataclasses.replace(
+    results.CONTENTS, python="3.7.16", torch="1.2.0", torchvision="0.4.0", fastai="1.0.48", cuda="10.0.130", cudnn=7602
+)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +42,7 @@ def root(tmp_path: Path) -> Path:
     module.mkdir(parents=True)
     for each in (module.parent, module):
         (each / "__init__.py").touch()
-    document = {"schema_version": records.SCHEMA_VERSION, **dataclasses.asdict(CONTENTS)}
+    document = {"schema_version": codec.SCHEMA_VERSION, **dataclasses.asdict(CONTENTS)}
     (folder / "contents.json").write_text(json.dumps(document))
     script = "import shutil, sys\nshutil.copy('docker/mine/contents.json', sys.argv[2])\n"
     (module / "contents.py").write_text(script)
@@ -248,8 +251,18 @@ def test_a_ready_made_image_is_pulled_once_and_nothing_is_built(root: Path) -> N
         image, _ = make(root, engine)
         assert image.reference == "registry.example/team/train:1.4"
         assert image.base is None
+        assert set(image.absent) == {"base", "base_digest"}
     assert engine.pulls == ["registry.example/team/train:1.4"]
     assert engine.builds == []
+
+
+def test_a_base_of_a_registry_is_told_by_its_digest_and_another_by_the_reason_that_it_has_none(root: Path) -> None:
+    pulled, _ = make(root, FakeEngine(registry=("python:3.7",)))
+    assert (pulled.base_digest, pulled.absent) == ("sha256:digest of python:3.7", {})
+    imported, _ = make(root, FakeEngine("python:3.7"))
+    assert imported.base_digest is None
+    assert imported.absent == {"base_digest": "python:3.7 came from no registry: it was built or imported here"}
+    assert (imported.engine, imported.runtime) == ("1.0", "processes")
 
 
 def test_a_lock_that_is_not_there_is_named(root: Path) -> None:
@@ -295,7 +308,8 @@ def test_an_image_that_holds_something_else_is_refused_with_all_that_differs(roo
 )
 def test_what_meets_an_expectation(key: str, expected: object, found: object, good: bool) -> None:
     expects = dataclasses.replace(images.Expects(), **{key: expected})
-    contents = dataclasses.replace(CONTENTS, **{key: found})
+    absent = {} if found else {key: "not there"}
+    contents = dataclasses.replace(CONTENTS, **{key: found, "absent": absent})
     if good:
         images.check("mine", expects, contents)
     else:
@@ -308,16 +322,6 @@ def test_a_check_that_crashes_is_no_result(root: Path) -> None:
     with pytest.raises(FaceoffError, match="ended with exit code 3"):
         make(root, FakeEngine("python:3.7"))
     assert list((root / "models").iterdir()) == []
-
-
-def test_a_gpu_that_an_image_was_not_compiled_for_is_told() -> None:
-    def gpu(capability: str | None) -> records.Gpu:
-        return records.Gpu("Some GPU", "GPU-1", "580.1", 16 * 2**30, capability)
-
-    definition = images.load("cuda-10.0", ROOT)
-    assert images.undriven_gpus(definition, [gpu("3.5"), gpu("7.5"), gpu(None)]) == []
-    [line] = images.undriven_gpus(definition, [gpu("12.0"), gpu("7.0")])
-    assert "Some GPU has compute capability 12.0; this image's torch was compiled for 3.5 to 7.5" in line
 
 
 # -------------------------------------------------------------------------------------------- what pip's failures mean
@@ -394,7 +398,7 @@ def run(root: Path, engine: FakeEngine, *command: str) -> int:
 def test_a_command_runs_in_the_image_that_was_recorded(root: Path) -> None:
     engine = FakeEngine("python:3.7")
     image, _ = make(root, engine)
-    records.write(root / records.image_path("mine"), image)
+    codec.write(root / records.image_path("mine"), image)
     assert run(root, engine, "sh", "-c", "exit 5") == 5
     assert engine.jobs[-1].reference == image.reference
     assert engine.jobs[-1].labels["faceoff.image"] == "mine"
@@ -405,7 +409,7 @@ def test_an_image_that_was_never_made_or_is_gone_says_how_to_make_it(root: Path)
     with pytest.raises(FaceoffError, match=r"has not been made .*: python -m stages\.image mine"):
         run(root, engine, "true")
     image, _ = make(root, engine)
-    records.write(root / records.image_path("mine"), image)
+    codec.write(root / records.image_path("mine"), image)
     engine.images.clear()
     with pytest.raises(FaceoffError, match=r"is not here any more; make it: dvc repro -s -f image@mine"):
         run(root, engine, "true")

@@ -6,8 +6,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import torch
 
-from stages import records
+from stages import codec, records
 from tests.project import ROOT
 
 LEGACY_PYTHON = [str(path) for path in Path.home().glob(".pyenv/versions/3.7.*/bin/python")]  # where there is any
@@ -32,6 +33,8 @@ def packages(tmp_path: Path) -> Path:
     (folder / "torch.py").write_text(
         "from types import SimpleNamespace as N\n__version__ = '1.2.0+cu92'\nversion = N(cuda='9.2.148')\n"
         "backends = N(cudnn=N(version=lambda: 7602))\n"
+        "cuda = N(nccl=N(version=lambda: 2408))\n"
+        "_C = N()\n"
     )
     return folder
 
@@ -40,19 +43,24 @@ def test_this_environment(tmp_path: Path) -> None:
     output = tmp_path / "contents.json"
     command = [sys.executable, "-m", "stages.workload.contents", "--output", str(output)]
     subprocess.run(command, cwd=ROOT, check=True)
-    contents = records.read(output, records.Contents)
+    contents = codec.read(output, records.Contents)
     assert contents.python == ".".join(map(str, sys.version_info[:3]))
     assert contents.torch is not None and contents.torch.startswith(version("torch"))
     assert contents.fastai == version("fastai")
     assert contents.packages["dvc"] == version("dvc")
+    assert contents.cuda_architectures == tuple(torch.cuda.get_arch_list()) or torch.version.cuda is None
+    assert contents.pillow == version("pillow")
+    assert contents.pillow_simd is False
 
 
 def test_what_is_not_installed_is_none(tmp_path: Path) -> None:
     output = tmp_path / "contents.json"
     done = read(sys.executable, output)
     assert done.returncode == 0, done.stderr
-    contents = records.read(output, records.Contents)
-    assert (contents.torch, contents.torchvision, contents.fastai, contents.cuda, contents.cudnn) == (None,) * 5
+    contents = codec.read(output, records.Contents)
+    assert (contents.torch, contents.torchvision, contents.fastai, contents.pillow) == (None,) * 4
+    assert (contents.cuda, contents.cudnn, contents.nccl, contents.pillow_simd) == (None,) * 4
+    assert contents.absent["cuda"] == "torch is not installed"
 
 
 @pytest.mark.parametrize("python", [sys.executable, *LEGACY_PYTHON])
@@ -62,10 +70,23 @@ def test_versions_and_packages(python: str, packages: Path, tmp_path: Path) -> N
     output = tmp_path / "contents.json"
     done = read(python, output, packages, other)
     assert done.returncode == 0, done.stderr
-    contents = records.read(output, records.Contents)
+    contents = codec.read(output, records.Contents)
     assert (contents.torch, contents.cuda, contents.cudnn) == ("1.2.0+cu92", "9.2.148", 7602)
+    assert (contents.nccl, contents.cuda_architectures) == ("2.4.8", ())
     assert contents.packages == {"ruamel-yaml-clib": "0.2", "six": "1.0", "torch": "1.2.0+cu92"}
     assert contents.python.startswith("3.7.") == (python in LEGACY_PYTHON)
+
+
+@pytest.mark.parametrize(("installed", "simd"), [("9.0.0", False), ("9.0.0.post1", True)])
+def test_pillow_simd_is_told_by_the_module_that_is_imported(
+    packages: Path, tmp_path: Path, installed: str, simd: bool
+) -> None:
+    (packages / "PIL.py").write_text(f"__version__ = {installed!r}\n")
+    for name in ("Pillow-9.0.0", "Pillow_SIMD-9.0.0.post1"):  # fastai asks for the one, a user for the other
+        (packages / f"{name}.dist-info").mkdir()
+    read(sys.executable, tmp_path / "contents.json", packages)
+    contents = codec.read(tmp_path / "contents.json", records.Contents)
+    assert (contents.pillow, contents.pillow_simd) == (installed, simd)
 
 
 def test_the_hash_tells_two_sets_of_packages_apart(packages: Path, tmp_path: Path) -> None:
@@ -75,7 +96,7 @@ def test_the_hash_tells_two_sets_of_packages_apart(packages: Path, tmp_path: Pat
         (folder / extra).mkdir(parents=True)
         for _ in range(2):
             read(sys.executable, tmp_path / "contents.json", packages, folder)
-            hashes.append(records.read(tmp_path / "contents.json", records.Contents).packages_sha256)
+            hashes.append(codec.read(tmp_path / "contents.json", records.Contents).packages_sha256)
     assert hashes[0] == hashes[1] != hashes[2] == hashes[3]
 
 

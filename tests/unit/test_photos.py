@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.codec import decode, write
 from stages.errors import FaceoffError
-from stages.records import MANIFEST_PATH, PHOTOS_DIR, Cell, Manifest, Photo, Recipe, decode, write
+from stages.records import MANIFEST_PATH, PHOTOS_DIR, Cell, Manifest, Photo, Recipe
 from stages.workload.photos import job_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from stages import records
+from stages import codec, records
 from stages.harness import params
 from tests import project, results
 
@@ -20,7 +20,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.chdir(made)
     results.write_dataset()
-    records.write(records.MACHINE_PATH, results.machine())
+    codec.write(records.MACHINE_PATH, results.machine())
     wanted = params.load()
     for cell in wanted.cells():
         results.write_cell(results.trained(cell, 10.0, wanted.recipe), results.evaluated(cell))

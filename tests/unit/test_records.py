@@ -14,16 +14,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import records
+from stages import codec, records
+from stages.codec import RecordError
 from stages.harness import comparison
 from stages.harness.cells import Result
-from stages.records import Cell, RecordError
-from tests import results
+from stages.harness.params import CompareParams
+from stages.records import Cell
+from tests import environments, results
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = Cell("host", "fp32", 16, 1)
 PHOTO = records.Photo("train/cats/cat.0.jpg", 12, "a" * 64)
-GPU = records.Gpu("Tesla T4", "GPU-1", "580.1", 2**34, "7.5")
 
 
 def comparison_record():
@@ -32,8 +33,10 @@ def comparison_record():
         Result(CELL, "ok", None, results.trained(CELL), results.evaluated(CELL)),
         Result(other, "ok", None, results.trained(other, 11.0), results.evaluated(other)),
     ]
-    compared = comparison.compare(given, CELL.setting)
-    return records.Comparison(CELL.setting, results.RECIPE, results.DATASET_SHA256, None, compared)
+    compared = comparison.compare(given, CompareParams(CELL.setting, 0.02, 1), {})
+    return records.Comparison(
+        CELL.setting, results.RECIPE, results.DATASET_SHA256, 0.02, 0.95, results.machine(), (), compared
+    )
 
 
 EXAMPLES = [
@@ -41,8 +44,8 @@ EXAMPLES = [
     records.Manifest("synthetic", (PHOTO,), {"bad.jpg": "does not decode"}, "b" * 64),
     records.Dataset("synthetic", "b" * 64, {"train": {"cats": 1}}, 1, 12, {}, None),
     results.CONTENTS,
-    records.Image("host", None, None, None, None, results.CONTENTS),
-    dataclasses.replace(results.machine(), gpus=(GPU,), gpus_reason=None),
+    results.image("host"),
+    results.machine(hardware=environments.hardware(environments.gpu(), environments.gpu("A100", mig=True))),
     results.profile("host"),
     results.trained(CELL),
     results.not_run(results.trained(CELL), "unsupported", "why"),
@@ -62,7 +65,9 @@ def values(kind):
     """Values of a type of a record's field."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
-        return st.builds(kind, **{name: values(hint) for name, hint in typing.get_type_hints(kind).items()})
+        return st.fixed_dictionaries(
+            {name: values(hint) for name, hint in typing.get_type_hints(kind).items() if name != "absent"}
+        ).flatmap(lambda fields: st.just(with_reasons(kind, fields)))
     if origin in (typing.Union, types.UnionType):
         return st.one_of([values(each) for each in arguments])
     if origin is tuple and arguments[1:] == (Ellipsis,):
@@ -78,6 +83,13 @@ def values(kind):
         bool: st.booleans(),
         type(None): st.none(),
     }[kind]
+
+
+def with_reasons(kind, fields):
+    """The record of these fields; where it has a field `absent`, a reason for each that is null."""
+    if "absent" in kind.__dataclass_fields__:
+        fields = {**fields, "absent": {name: "why" for name, value in fields.items() if value is None}}
+    return kind(**fields)
 
 
 def document_of(record):
@@ -107,7 +119,7 @@ def with_value(document, place, value):
 def message_of(kind, document):
     """The refusal of a document; None where it is taken. Anything but a RecordError fails the test."""
     try:
-        records.decode(kind, document, "x.json")
+        codec.decode(kind, document, "x.json")
     except RecordError as error:
         return str(error)
     return None
@@ -116,8 +128,8 @@ def message_of(kind, document):
 @pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
 def test_what_is_written_is_read(record, tmp_path):
     path = tmp_path / "folder" / "record.json"
-    records.write(path, record)
-    assert records.read(path, type(record)) == record
+    codec.write(path, record)
+    assert codec.read(path, type(record)) == record
     assert path.read_text().endswith("}\n") and path.stat().st_mode & 0o777 == 0o644
     assert list(path.parent.iterdir()) == [path]
 
@@ -127,8 +139,10 @@ UNCHECKED = [
     records.Manifest,
     records.Dataset,
     records.Image,
-    records.Machine,
-    records.Profile,
+    records.Cpu,
+    records.Gpu,
+    records.GpuState,
+    records.Measurement,
     records.Epoch,
 ]
 
@@ -136,7 +150,7 @@ UNCHECKED = [
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(UNCHECKED).flatmap(values))
 def test_any_record_comes_back_as_it_was(record):
-    assert records.decode(type(record), document_of(record), "x.json") == record
+    assert codec.decode(type(record), document_of(record), "x.json") == record
 
 
 @settings(max_examples=300, deadline=None)
@@ -197,7 +211,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(place, value, expected):
 
 def test_a_number_without_a_point_is_taken_for_a_float():
     document = with_value(document_of(results.evaluated(CELL)), ("wall_seconds",), 3)
-    assert isinstance(records.decode(records.EvaluateResult, document, "x").wall_seconds, float)
+    assert isinstance(codec.decode(records.EvaluateResult, document, "x").wall_seconds, float)
 
 
 @pytest.mark.parametrize(("status", "reason"), [("ok", "but"), ("failed", None), ("done", None)])
@@ -226,7 +240,7 @@ def test_a_file_that_is_no_record_is_refused_by_its_name(text, tmp_path):
     path = tmp_path / "photo.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RecordError) as caught:
-        records.read(path, records.Photo)
+        codec.read(path, records.Photo)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
@@ -234,16 +248,16 @@ def test_bytes_that_are_no_text_and_a_folder_are_refused(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     for path in (tmp_path / "bytes.json", tmp_path):
         with pytest.raises(RecordError, match="not readable as JSON"):
-            records.read(path, records.Photo)
+            codec.read(path, records.Photo)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_json_does_not_have_is_not_written_and_the_old_file_stays(value, tmp_path):
     path = tmp_path / "evaluate-1.json"
-    records.write(path, results.evaluated(CELL))
+    codec.write(path, results.evaluated(CELL))
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON compliant"):
-        records.write(path, results.evaluated(CELL, wall_seconds=value))
+        codec.write(path, results.evaluated(CELL, wall_seconds=value))
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
@@ -255,12 +269,12 @@ def python37():
 
 UNDER_37 = """
 import json, sys
-from stages import records
+from stages import codec, records
 for kind, document in json.load(open(sys.argv[1])):
     try:
-        record = records.decode(getattr(records, kind), document, "x.json")
+        record = codec.decode(getattr(records, kind), document, "x.json")
         print(json.dumps("ok"))
-    except records.RecordError as error:
+    except codec.RecordError as error:
         print(json.dumps(str(error)))
 """
 

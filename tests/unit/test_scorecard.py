@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from stages import records
+from stages import codec, records
 from stages.harness import cells, params, scorecard
 from stages.records import Cell
 from tests import project, results
@@ -49,7 +49,7 @@ def folder(tmp_path, monkeypatch):
     made = project.make_project(tmp_path / "project", ["host"])
     monkeypatch.chdir(made)
     results.write_dataset()
-    records.write(records.MACHINE_PATH, results.machine())
+    codec.write(records.MACHINE_PATH, results.machine())
     for cell in params.load().cells():
         seconds = 10.0 if cell.precision == "fp32" else 8.0
         results.write_cell(results.trained(cell, seconds, params.load().recipe), results.evaluated(cell))
@@ -58,19 +58,19 @@ def folder(tmp_path, monkeypatch):
 
 def test_compare_writes_record_and_report(folder):
     printed = project.stage(folder, "compare")
-    compared = records.read(records.COMPARISON_PATH, records.Comparison)
-    assert [(each.setting, each.outcome) for each in compared.settings] == [
+    compared = codec.read(records.COMPARISON_PATH, records.Comparison)
+    assert [(each.setting, each.verdict) for each in compared.settings] == [
         ("host/fp32-bs16", "baseline"),
         ("host/mixed-bs16", "faster"),
     ]
-    assert "host/mixed-bs16 was" in printed and printed.strip() in records.REPORT_PATH.read_text()
+    assert "host/mixed-bs16 is faster" in printed and printed.strip() in records.REPORT_PATH.read_text()
 
 
 def test_results_of_settings_that_params_does_not_name_do_not_count(folder):
     stray = Cell("host", "fp32", 64, 1)
     results.write_cell(results.trained(stray), results.evaluated(stray))
     project.stage(folder, "compare")
-    compared = records.read(records.COMPARISON_PATH, records.Comparison)
+    compared = codec.read(records.COMPARISON_PATH, records.Comparison)
     assert "host/fp32-bs64" not in [each.setting for each in compared.settings]
 
 
@@ -95,7 +95,7 @@ def test_a_failing_compare_leaves_no_old_comparison(folder):
     done = project.run_stage(folder, "compare")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "metrics/dataset.json: missing" in done.stderr
-    assert not records.COMPARISON_PATH.exists() and not records.REPORT_PATH.exists()
+    assert not any(path.exists() for path in (records.COMPARISON_PATH, records.REPORT_PATH, records.PAGE_PATH))
 
 
 def test_scorecard_shows_the_image_that_params_names(folder):

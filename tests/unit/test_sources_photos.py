@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.sources import photos
 from stages.harness.sources.folder import Folder
@@ -34,8 +34,8 @@ def test_the_manifest_is_that_of_the_files(tmp_path: Path) -> None:
     assert [(photo.path, photo.size_bytes, photo.sha256) for photo in manifest.photos] == expected
     lines = "".join(f"{name} {sha256}\n" for name, _, sha256 in expected)
     assert manifest.sha256 == hashlib.sha256(lines.encode()).hexdigest()
-    records.write(tmp_path / "manifest.json", manifest)
-    assert records.read(tmp_path / "manifest.json", records.Manifest) == manifest
+    codec.write(tmp_path / "manifest.json", manifest)
+    assert codec.read(tmp_path / "manifest.json", records.Manifest) == manifest
 
 
 def test_the_manifest_changes_with_one_byte(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
     Path(os.fsdecode(bytes(source.folder) + b"/train/cats/caf\xe9.jpg")).write_bytes(jpeg(60))
     manifest = photos.place(source, tmp_path / "photos")
     assert manifest.left_out == {"train/cats/caf\\udce9.jpg": "the file's name is not UTF-8"}
-    records.write(tmp_path / "manifest.json", manifest)
+    codec.write(tmp_path / "manifest.json", manifest)
 
 
 def test_a_class_without_photos_is_an_error(tmp_path: Path) -> None:

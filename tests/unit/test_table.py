@@ -1,4 +1,4 @@
-"""What people read: honest words for the repeats, the device by its right name, no wrapping in a pipe."""
+"""What people read: verdicts as a table and in words, on a wide terminal, a narrow one, in a pipe and in Markdown."""
 
 import dataclasses
 import io
@@ -6,153 +6,168 @@ import io
 import pytest
 from rich.console import Console
 
-from stages.harness import comparison, table
-from stages.harness.cells import Result
-from stages.records import Cell, Comparison
-from tests import results
+from stages.harness import table
+from stages.records import PairedAccuracy
+from tests import comparisons
+from tests.comparisons import BASELINE, comparison, setting
 
-BASELINE = "host/fp32-bs16"
-
-
-def runs(image, *seconds, device="cpu", precision="fp32"):
-    """A setting whose epochs took these seconds, one number per repeat; a text is a status with a reason."""
-    found = []
-    for repeat, each in enumerate(seconds, start=1):
-        cell = Cell(image, precision, 16, repeat)
-        if isinstance(each, str):
-            found.append(Result(cell, each, "the reason"))
-            continue
-        train = results.trained(cell, each)
-        train = dataclasses.replace(train, environment=dataclasses.replace(train.environment, device=device))
-        found.append(Result(cell, "ok", None, train, results.evaluated(cell)))
-    return found
+WORSE = PairedAccuracy(288, 2, 30, 0.00001, "worse")
+BASE = setting(BASELINE, 12.0, 12.2, 12.1)
 
 
-def compared(*groups, cpu="AMD EPYC 7B12"):
-    given = [result for group in groups for result in group]
-    settings = comparison.compare(given, BASELINE)
-    return Comparison(BASELINE, results.RECIPE, results.DATASET_SHA256, cpu, settings)
+def rival(name="b/fp32-bs16", *seconds, verdict="slower", **changes):
+    return setting(name, *(seconds or (13.0, 13.2, 13.3)), baseline=BASE, verdict=verdict, **changes)
 
 
-def shown(comparison_record, **options):
+def shown(compared, **options):
     out = io.StringIO()
-    table.show(comparison_record, Console(file=out, **options))
+    table.show(compared, Console(file=out, **options))
     return out.getvalue()
 
 
-def test_the_faster_one_is_named_first_with_both_times_and_the_device():
-    given = compared(runs("host", 20.0, 20.0, 20.0), runs("cuda-10.0", 22.0, 22.0, 22.0))
+def lines_at(width, compared):
+    """What a terminal of that width gets, without its colours."""
+    return shown(compared, width=width, force_terminal=True, color_system=None).splitlines()
+
+
+def test_one_rival_is_named_with_its_words_and_its_device():
+    given = comparison(BASE, rival(words="slower: 1.09 times the baseline's total time"))
     assert table.conclusion(given) == (
-        "host/fp32-bs16 was 1.10 times faster than cuda-10.0/fp32-bs16 (1:03 against 1:09), "
-        "in every one of 3 repeats, on CPU (AMD EPYC 7B12)."
+        "On CPU (AMD EPYC 7B12), b/fp32-bs16 is slower: 1.09 times the baseline's total time."
     )
 
 
-def test_a_faster_rival_is_named_first_too():
-    given = compared(runs("host", 20.0, 20.0), runs("b", 19.0, 19.0), runs("c", 10.0, 10.0))
-    assert table.conclusion(given).startswith(
-        "c/fp32-bs16 was 1.91 times faster than host/fp32-bs16 (33.0 s against 1:03)"
+def test_a_verdict_that_cannot_be_given_is_said_as_such():
+    few = rival("b/fp32-bs16", 13.0, 13.1, verdict="cannot say", words="cannot say: 2 pairs are too few")
+    assert table.conclusion(comparison(BASE, few)).endswith("nothing can be said of b/fp32-bs16: 2 pairs are too few.")
+
+
+def test_several_rivals_are_counted_and_the_fastest_winner_is_spoken_of():
+    lucky = rival("c/fp32-bs16", 8.0, 9.0, verdict="cannot say")
+    good, better = (
+        rival("d/fp32-bs16", 11.0, 11.0, 11.0, verdict="faster"),
+        rival("e/x", 10.0, 10, 10, verdict="faster"),
+    )
+    said = table.conclusion(comparison(BASE, rival(), lucky, good, better))
+    assert said.startswith(
+        f"Against {BASELINE}: 2 faster, 1 slower, 1 without a verdict. On CPU (AMD EPYC 7B12), e/x is "
     )
 
 
-def test_repeats_that_disagree_are_no_verdict():
-    given = compared(runs("host", 20.0, 20.0, 20.0), runs("b", 19.0, 19.0, 21.0))
-    assert table.conclusion(given).startswith("No verdict: b/fp32-bs16 was 1.02 times faster")
-    assert "the repeats disagree (2 of 3)" in table.conclusion(given)
-
-
-def test_one_repeat_is_no_verdict():
-    given = compared(runs("host", 20.0), runs("b", 10.0))
-    assert table.conclusion(given).startswith("No verdict: ")
-    assert "one repeat is too few to tell" in table.conclusion(given)
-
-
-def test_only_the_repeats_that_both_have_are_put_against_each_other():
-    given = compared(runs("host", 20.0, 20.0, 90.0), runs("b", 10.0, 10.0, "failed"))
-    assert "(33.0 s against 1:03), in every one of 2 repeats" in table.conclusion(given)
+def test_faster_but_worse_is_said_and_is_not_the_winner():
+    worse = rival("c/fp32-bs16", 8.0, 8.0, 8.1, verdict="faster", accuracy=WORSE)
+    good = rival("d/fp32-bs16", 11.0, 11.0, 11.1, verdict="faster")
+    assert table.verdict(worse) == "faster, but worse"
+    assert table.leading(comparison(BASE, worse, good)) is good
+    assert table.leading(comparison(BASE, worse, rival())) is worse  # without a winner, the fastest of all
 
 
 def test_a_baseline_that_did_not_run_is_said_in_plain_words():
-    given = compared(runs("host", "failed", "failed"), runs("b", 10.0, 10.0))
+    given = comparison(setting(BASELINE, None, None), rival())
     assert table.conclusion(given) == (
         "Nothing to compare with: the baseline host/fp32-bs16 has no complete run (failed)."
     )
 
 
 def test_a_lone_baseline_is_compared_with_nothing():
-    given = compared(runs("host", 20.0), runs("b", "unsupported"))
-    assert table.conclusion(given) == ("Nothing to compare: only the baseline host/fp32-bs16 has complete runs (1:03).")
+    given = comparison(BASE, rival("b/fp32-bs16", None, verdict="cannot say"))
+    assert table.conclusion(given) == (
+        "Nothing to compare: only the baseline host/fp32-bs16 has complete runs (12.1 s ± 0.10 s)."
+    )
 
 
 def test_a_cpu_is_never_called_a_gpu_and_the_other_way_round():
-    given = compared(runs("host", 20.0, 20.0), runs("b", 10.0, 10.0, device="Tesla T4"))
-    assert "not on the same device: GPU Tesla T4 against CPU (AMD EPYC 7B12)" in table.conclusion(given)
+    given = comparison(BASE, rival(devices=("Tesla T4",)))
+    assert "On GPU Tesla T4, " in table.conclusion(given)
     assert [row[-1] for row in table.rows(given)] == ["CPU", "GPU Tesla T4"]
 
 
+def test_a_row_holds_verdict_ratio_with_interval_times_speed_and_accuracy():
+    given = rival()
+    given.ratios["total_seconds"] = dataclasses.replace(given.ratios["total_seconds"], mean=1.09, low=1.0805, high=1.1)
+    assert table.rows(comparison(BASE, given))[1] == (
+        "b/fp32-bs16", "slower", "1.090 [1.081, 1.100]", "13.2 s ± 0.15 s", "97.2", "92.7%", "CPU",
+    )  # fmt: skip
+
+
 def test_a_setting_without_figures_has_none_in_the_table():
-    row = table.rows(compared(runs("host", 20.0), runs("b", "unsupported")))[1]
-    assert row == ("b/fp32-bs16", "unsupported", "-", "not compared", "-", "-", "-")
+    row = table.rows(comparison(BASE, rival("b/fp32-bs16", None, verdict="cannot say")))[1]
+    assert row == ("b/fp32-bs16", "cannot say (failed)", "-", "-", "-", "-", "-")
 
 
-def test_spread_is_left_out_for_one_sample():
-    rows = table.rows(compared(runs("host", 20.0), runs("b", 20.0, 22.0)))
-    assert [row[2] for row in rows] == ["1:03", "1:06 ± 4.24 s"]
+def test_spread_and_interval_are_left_out_where_there_are_none():
+    row = table.rows(comparison(BASE, rival("b/fp32-bs16", 12.0, verdict="cannot say")))[1]
+    assert row[2:4] == ("1.000", "12.0 s")
 
 
-def test_reasons_are_gathered_by_setting_and_mixed_precision_is_spelled_out():
-    given = compared(runs("host", 20.0), runs("b", "failed", 10.0, "failed"), runs("b", 9.0, precision="mixed"))
-    assert table.notes(given) == [
-        "b/fp32-bs16, repeats 1, 3: failed: the reason",
+def test_notes_gather_reasons_spell_mixed_precision_out_and_tell_warnings():
+    mixed = rival("b/mixed-bs16", warnings=("repeat 1 is unlike the others",))
+    failed = rival("b/fp32-bs16", None, 12.0, None, verdict="cannot say")
+    assert table.notes(comparison(BASE, failed, mixed, warnings=("the CPU was busy",))) == [
+        "b/fp32-bs16, repeats 1, 3: failed: out of memory",
         "b/mixed-bs16: autocast to bfloat16",
+        "b/mixed-bs16, warning: repeat 1 is unlike the others",
+        "warning: the CPU was busy",
     ]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.5, "0.50 s"),
-        (9.99, "9.99 s"),
-        (12.34, "12.3 s"),
-        (59.94, "59.9 s"),
-        (59.96, "1:00"),
-        (677.0, "11:17"),
-        (4205, "70:05"),
-    ],
-)
-def test_seconds(value, text):
-    assert table.seconds(value) == text
+def test_the_table_is_followed_by_the_verdict_and_its_reasons():
+    text = shown(comparison(BASE, rival(explanation=("Compute takes longer.", "That is all of it."))))
+    assert text.splitlines()[-2:] == ["Compute takes longer.", "That is all of it."]
 
 
 def test_in_a_pipe_a_row_is_a_line_without_escape_codes():
-    long = "i" * 120
-    lines = shown(compared(runs("host", 20.0), runs(long, 10.0))).splitlines()
+    long = "i" * 120 + "/fp32-bs16"
+    lines = shown(comparison(BASE, rival(long))).splitlines()
     assert lines[0].split()[0] == "setting"
     assert lines[2].startswith(long) and lines[2].endswith("CPU")
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_narrow_terminal_gets_whole_lines_in_colour():
-    lines = shown(compared(runs("host", 20.0), runs("cuda-10.0", 21.0)), force_terminal=True, width=40).splitlines()
+def test_a_terminal_gets_colours_by_verdict():
+    lines = shown(comparison(BASE, rival()), force_terminal=True, width=140, color_system="standard").splitlines()
     assert lines[0].startswith("\x1b[1msetting")
-    assert "cuda-10.0/fp32-bs16" in lines[2] and "1.05x slower (1/1)" in lines[2]
+    assert lines[2].startswith("\x1b[31mb/fp32-bs16")
+
+
+def test_eighty_columns_leave_out_what_is_least_needed():
+    names = ("host/mixed-bs16", "cuda-10.0/fp32-bs16", "cuda-10.0/mixed-bs16")
+    lines = lines_at(80, comparison(BASE, *map(rival, names)))
+    assert lines[0].split(None, 2)[:2] == ["setting", "verdict"] and "TTA acc." in lines[0]
+    assert "images/s" not in lines[0] and max(map(len, lines)) <= 80
+    assert "images/s" in lines_at(120, comparison(BASE, *map(rival, names)))[0]
+
+
+@pytest.mark.parametrize("width", [32, 40, 60, 80, 100, 200])
+def test_no_word_is_cut_on_any_terminal(width):
+    given = comparison(BASE, rival("cuda-10.0/fp32-bs16"), rival("b/fp32-bs16", None, verdict="cannot say"))
+    lines = lines_at(width, given)
+    assert max(map(len, lines)) <= width
+    words = {word for line in lines for word in line.split()}
+    assert {"cuda-10.0/fp32-bs16", "slower", "memory"} <= words
+    assert all(word in shown(given) for word in words if not word.endswith(":"))
 
 
 def test_brackets_in_a_reason_are_no_markup():
-    cell = Cell("b", "fp32", 16, 1)
-    given = compared(runs("host", 20.0), [Result(cell, "failed", "killed [red]")])
+    given = comparison(BASE, rival("b/fp32-bs16", None, verdict="cannot say", reasons={"1": "failed: killed [red]"}))
     assert "[red]" in shown(given)
 
 
-def test_markdown_has_a_row_per_setting():
-    text = table.markdown(compared(runs("host", 20.0), runs("b", "failed")))
-    assert "| b/fp32-bs16 | failed | - |" in text and "- b/fp32-bs16, repeat 1: failed: the reason" in text
+def test_markdown_has_a_row_per_setting_and_says_why():
+    given = comparison(
+        BASE, rival(differences=("torch 1.2.0, not 2.14.1",)), rival("c/fp32-bs16", None, verdict="cannot say")
+    )
+    text = table.markdown(given)
+    assert (
+        "| c/fp32-bs16 | cannot say (failed) | - |" in text and "- c/fp32-bs16, repeat 1: failed: out of memory" in text
+    )
+    assert "**b/fp32-bs16**: The training is input-bound" in text
+    assert "Differs from the baseline: torch 1.2.0, not 2.14.1." in text
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
 
 
 def test_a_bar_in_a_name_does_not_break_the_markdown_table():
-    given = compared(runs("host", 20.0, device="GPU|X"))
-    assert "GPU\\|X" in table.markdown(given)
+    assert "GPU\\|X" in table.markdown(comparison(BASE, rival(devices=("GPU|X",))))
 
 
 @pytest.mark.parametrize(
@@ -160,3 +175,8 @@ def test_a_bar_in_a_name_does_not_break_the_markdown_table():
 )
 def test_the_command_that_compares(images, command):
     assert command in table.how_to_diff(images)
+
+
+def test_the_samples_of_the_tests_are_what_they_say():
+    slower = comparisons.pair("slower", 1.1).settings[1].ratios["total_seconds"]
+    assert slower.mean == pytest.approx(1.1, abs=0.01) and slower.low > 1.05

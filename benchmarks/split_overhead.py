@@ -1,0 +1,71 @@
+"""What it costs to split the steps of training: epochs with the split beside epochs without it.
+
+python -m benchmarks.split_overhead [IMAGE] [--pairs N]
+
+Epochs with and without alternate in one process. Printed are the ratio of their times pair by pair, and, since noise
+hides so small a thing, how much more of the processor's time a step of next to no compute takes with the split, as a
+share of the step of a real network on this machine. Takes minutes; wants an idle machine, the former more than the
+latter.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy
+from scipy import stats
+
+from benchmarks.overhead import inside, source
+from stages.errors import run_entry
+from tests.project import make_project, stage
+
+TRAIN_PHOTOS = 96
+BATCH_SIZES = {"recipe": 8, "tiny": 2}
+TINY_TIMES = 5  # as many pairs, of epochs that are short
+RECIPE = {"arch": "resnet18", "pretrained": False, "size": 64, "channels_last": False, "workers": 0}
+
+Pairs = list[tuple[float, float]]  # seconds of a step, with the split and without
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Epochs with the split of their steps beside epochs without it.")
+    parser.add_argument("image", nargs="?", default="host")
+    parser.add_argument("--pairs", type=int, default=30)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="faceoff-split-") as name:
+        folder = make_project(
+            Path(name),
+            [arguments.image],
+            dataset={"source": "synthetic", "train_photos": TRAIN_PHOTOS, "valid_photos": 8},
+            recipe={**RECIPE, "frozen_epochs": 1, "unfrozen_epochs": 0},
+        )
+        for command in (["download"], ["machine"], ["image", arguments.image]):
+            stage(folder, *command)
+        real = measure(folder, arguments.image, arguments.pairs, "recipe")
+        tiny = measure(folder, arguments.image, TINY_TIMES * arguments.pairs, "tiny")
+    step_seconds = statistics.median(without for _, without in real)
+    extra = [split - without for split, without in tiny]
+    print(f"image {arguments.image}, {arguments.pairs} pairs of epochs of {TRAIN_PHOTOS} photos")
+    print(f"time with the split / without: {interval([split / without for split, without in real], '.4f')}")
+    print(f"processor's time that the split takes in a step, µs: {interval([1e6 * each for each in extra], '.0f')}")
+    print(f"as a share of a step of {1e3 * step_seconds:.1f} ms: {statistics.median(extra) / step_seconds:.3%}")
+    return 0
+
+
+def measure(folder: Path, image: str, pairs: int, network: str) -> Pairs:
+    output, batch_size = folder / f"models/{network}.json", BATCH_SIZES[network]
+    arguments = [str(output), image, str(batch_size), str(pairs), network]
+    inside(folder, image, ["python", "-c", source("split_epochs.py"), *arguments])
+    steps = TRAIN_PHOTOS // batch_size
+    return [(split / steps, without / steps) for split, without in json.loads(output.read_text(encoding="utf-8"))]
+
+
+def interval(values: list[float], form: str) -> str:
+    found = stats.bootstrap((values,), numpy.median, method="percentile", rng=0).confidence_interval
+    return f"median {statistics.median(values):{form}} (95 % interval {found.low:{form}} to {found.high:{form}})"
+
+
+if __name__ == "__main__":
+    run_entry(main)

@@ -1,0 +1,218 @@
+"""reports/faceoff.html: one file that needs no network and no script. Its figures are comparison.json's."""
+
+import dataclasses
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from stages.harness import profile_diff, provider, scorecard, table, wording
+from stages.harness.cells import Result
+from stages.harness.figures import TIMED, TOTAL
+from stages.harness.page import drawings, svg
+from stages.harness.params import PARAMS_PATH, Params
+from stages.records import Comparison, Profile
+
+FIGURE_NAMES = {
+    TOTAL: "total time",
+    **drawings.PHASES,
+    "train_images_per_second": "images/s in training",
+}
+ICONS = {  # each verdict by its shape too
+    "baseline": "★",
+    "faster": "◀",
+    "slower": "▶",
+    "equivalent": "■",
+    "inconclusive": "◇",
+    "cannot say": "○",
+}
+CODE = ("stages", "docker", "dvc.yaml", str(PARAMS_PATH))  # that decide what is run
+
+
+def html(compared: Comparison, results: Sequence[Result], wanted: Params, profiles: Mapping[str, Profile]) -> str:
+    """The page. `profiles`: by image, those that there are."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"device": wording.device, "repeat_name": wording.repeat, "capitalize_first": _sentence}
+    groups = _groups(results)
+    return environment.get_template("page.html.jinja").render(
+        compared=compared,
+        conclusion=table.conclusion(compared),
+        header=table.header(compared),
+        verdict=table.verdict,
+        reasons=table.reasons,
+        figure=_cited(compared),
+        wording=wording,
+        icons=ICONS,
+        css=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        names=FIGURE_NAMES,
+        timed=TIMED,
+        total=TOTAL,
+        phases=drawings.PHASES,
+        split=drawings.SPLIT,
+        pictures=_pictures(compared, groups),
+        forest_rows=drawings.forest_rows(compared),
+        curves=_curves(groups),
+        repeats=wanted.repeats,
+        statuses={(each.cell.setting, each.cell.repeat): each for each in results},
+        measured=_measured(results),
+        wanted=wanted,
+        environments=[profiles[image].facts for image in wanted.images if image in profiles],
+        differences=_differences(wanted, profiles),
+        machine_rows=_machine_rows(wanted, profiles),
+        measurements=_measurements(wanted, profiles),
+        params_text=PARAMS_PATH.read_text(encoding="utf-8") if PARAMS_PATH.exists() else None,
+        commit=_commit(),
+    )
+
+
+def _cited(compared: Comparison) -> Callable[..., Markup]:
+    """A figure of comparison.json by its place there, as text and, for who wants to compute with it, as it is."""
+    document = dataclasses.asdict(compared)
+
+    def cite(place: str, words: Callable[[Any], str]) -> Markup:
+        value = document
+        for key in place.split("/"):
+            value = value[int(key)] if isinstance(value, tuple) else value[key]
+        return Markup('<data value="{}" data-figure="{}">{}</data>').format(repr(value), place, words(value))
+
+    return cite
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _groups(results: Sequence[Result]) -> dict[str, list[Result]]:
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.cell.setting, []).append(result)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- pictures
+
+
+def _pictures(compared: Comparison, groups: Mapping[str, Sequence[Result]]) -> dict[str, Markup]:
+    """Each that there are figures for, for a wide page and for a narrow one."""
+    found = {}
+    if drawings.forest_rows(compared):
+        found["forest"] = _picture(
+            "forest",
+            lambda width: drawings.forest(compared, width),
+            "Ratios to the baseline with their intervals",
+            "; ".join(_ratio_words(compared, *row) for row in drawings.forest_rows(compared)),
+        )
+    timed = [each for each in compared.settings if TOTAL in each.figures]
+    if timed:
+        found["phases"] = _picture(
+            "phases",
+            lambda width: drawings.phases(compared, width),
+            "Time of each phase",
+            "; ".join(f"{each.setting}: {wording.time(each.figures[TOTAL])}" for each in timed),
+        )
+    split = [each for each in compared.settings if each.bottleneck]
+    if split:
+        found["split"] = _picture(
+            "split",
+            lambda width: drawings.split(compared, width),
+            "Where the time of the training steps went",
+            "; ".join(f"{each.setting}: {each.bottleneck.kind}" for each in split if each.bottleneck),
+        )
+    points = _curves(groups)
+    if points:
+        found["curves"] = _picture(
+            "curves",
+            lambda width: drawings.curves(points, width),
+            "Validation loss and accuracy by epoch",
+            "; ".join(
+                f"{each.setting}: accuracy {wording.share(each.accuracy)} after epoch {each.epoch}"
+                for each in {point.setting: point for point in points}.values()
+            ),
+        )
+    return found
+
+
+def _picture(name: str, draw: Callable[[int], Figure], title: str, description: str) -> Markup:
+    drawn = []
+    for kind, width in (("wide", drawings.WIDE), ("narrow", drawings.NARROW)):
+        with svg.style():
+            drawn.append(f'<div class="{kind}">{svg.inline(draw(width), f"{name}-{kind}", title, description)}</div>')
+    return Markup("".join(drawn))  # noqa: S704 - matplotlib escapes what it writes
+
+
+def _ratio_words(compared: Comparison, index: int, label: str, figure: str) -> str:
+    ratio = compared.settings[index].ratios[figure]
+    return f"{label}: {wording.ratio(ratio)}, {ratio.verdict}"
+
+
+def _curves(groups: Mapping[str, Sequence[Result]]) -> list[scorecard.Point]:
+    return [point for setting, group in groups.items() for point in scorecard.curve(setting, group)]
+
+
+# --------------------------------------------------------------------------------------------- machine and images
+
+
+def _differences(
+    wanted: Params, profiles: Mapping[str, Profile]
+) -> list[tuple[str, tuple[profile_diff.Difference, ...], str]]:
+    """(image, what is not as in the baseline's image, whether that is one cause) for every other image."""
+    reference = profiles.get(_baseline_image(wanted))
+    if reference is None:
+        return []
+    found = []
+    for image in wanted.images:
+        if image in profiles and profiles[image] is not reference:
+            differing = profile_diff.differences(reference.facts, profiles[image].facts)
+            found.append((image, differing, profile_diff.isolation(differing)))
+    return found
+
+
+def _machine_rows(wanted: Params, profiles: Mapping[str, Profile]) -> list[provider.Row]:
+    """As the baseline's image sees it."""
+    profile = profiles.get(_baseline_image(wanted))
+    rows = provider.rows(wanted, profile.facts) if profile else []
+    return [row for row in rows if row.machine or row.limit or row.claim]
+
+
+def _measurements(wanted: Params, profiles: Mapping[str, Profile]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(name, detail, image: measurement) of the measured parts."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for image in wanted.images:
+        for each in profiles[image].measurements if image in profiles else ():
+            found.setdefault((each.name, each.detail), {})[image] = each
+    return [(name, detail, by_image) for (name, detail), by_image in found.items()]
+
+
+def _baseline_image(wanted: Params) -> str:
+    return next(cell.image for cell in wanted.cells() if cell.setting == wanted.compare.baseline)
+
+
+# --------------------------------------------------------------------------------------------------- how to repeat
+
+
+def _measured(results: Sequence[Result]) -> tuple[str, str] | None:
+    """When the first and the last of the cells began."""
+    began = sorted(result.train.started_at for result in results if result.train)
+    return (began[0], began[-1]) if began else None
+
+
+def _commit() -> str | None:
+    """The commit that is checked out, and whether what decides the run was changed since; None outside of git."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+        if head.returncode:
+            return None
+        changes = subprocess.run(["git", "status", "--porcelain", "--", *CODE], capture_output=True, text=True)
+    except FileNotFoundError:
+        return None
+    return head.stdout.strip() + (" with changes" if changes.stdout.strip() else "")

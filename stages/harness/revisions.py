@@ -1,0 +1,29 @@
+"""The results that a commit holds, laid out in a folder, so that they are read as those of today are."""
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.errors import FaceoffError
+
+PARTS = ("metrics", "params.yaml", "docker")  # the images too: params are checked against them
+
+
+@contextmanager
+def laid_out(revision: str) -> Iterator[Path]:
+    """A folder with the results of `revision`. Errors that are raised meanwhile name REVISION:FILE, not that folder."""
+    archive = subprocess.run(["git", "archive", revision, "--", *PARTS], capture_output=True)
+    if archive.returncode:
+        said = " ".join(archive.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
+        raise FaceoffError(f"git has no results in {revision} ({said}); name a commit of results", exit_code=2)
+    with tempfile.TemporaryDirectory(prefix="faceoff-revision-") as name:
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+            files.extractall(name, filter="data")
+        try:
+            yield Path(name)
+        except FaceoffError as error:
+            raise FaceoffError(str(error).replace(f"{name}/", f"{revision}:"), exit_code=2) from None

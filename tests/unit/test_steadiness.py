@@ -1,0 +1,60 @@
+"""What casts doubt on times is named: a drift, a first repeat unlike the others, outliers, a loaded machine."""
+
+import dataclasses
+
+from stages.harness import steadiness
+from tests.faceoffs import compared, face_off, noisy
+
+EVEN = {"host": noisy(10.0, 6, 0.002, 1), "other": noisy(12.0, 6, 0.002, 2)}
+
+
+def test_even_times_leave_no_doubt():
+    found = face_off(**EVEN)
+    assert steadiness.of_run(found) == ()
+    assert [said.warnings for said in compared(found).values()] == [(), ()]
+
+
+def test_a_drift_is_named_with_its_size_and_way():
+    (doubt,) = steadiness.of_run(face_off(drift=0.01, **EVEN))
+    assert doubt.startswith("drift: from the first repeat to the last, runs took 10.") and "longer" in doubt
+    (doubt,) = steadiness.of_run(face_off(drift=-0.01, **EVEN))
+    assert "shorter" in doubt
+
+
+def test_a_drift_too_small_to_matter_is_not_named():
+    assert steadiness.of_run(face_off(drift=0.0005, host=[10.0] * 6, other=[10.0] * 6)) == ()
+
+
+def test_a_first_repeat_unlike_the_others_is_named():
+    doubts = steadiness.of_run(face_off(**{image: [1.1 * times[0], *times[1:]] for image, times in EVEN.items()}))
+    assert [doubt for doubt in doubts if doubt.startswith("warm-up: the first repeat took ")]
+
+
+def test_the_first_repeat_is_the_one_that_ran_first():
+    """Repeat 1 measured again at the end, slow: the first that ran is repeat 2 by then."""
+    host, *others = face_off(host=[11.0, *noisy(10.0, 5, 0.002)])
+    again = dataclasses.replace(host, train=dataclasses.replace(host.train, started_at="2026-01-03T00:00:00+00:00"))
+    assert not [doubt for doubt in steadiness.of_run([again, *others]) if doubt.startswith("warm-up")]
+
+
+def test_an_outlier_is_named_and_counts():
+    times = [*EVEN["other"][:3], 15.0, *EVEN["other"][4:]]
+    said = compared(face_off(host=EVEN["host"], other=times))["other"]
+    assert said.warnings == ("outlier: repeat 4 took 24.8% longer than its median; it counts all the same",)
+    assert "4" in said.ratios["total_seconds"].pairs
+
+
+def test_two_repeats_that_are_close_by_chance_make_no_outlier_of_the_third():
+    said = compared(face_off(host=[10.0, 10.0, 10.0], other=[10.0, 10.001, 10.3]))["other"]
+    assert said.warnings == ()
+
+
+def test_what_cells_say_of_the_machine_is_told_once_with_their_repeats():
+    found = [
+        dataclasses.replace(each, train=dataclasses.replace(each.train, warnings=("CPU busy",)))
+        if each.cell.image == "other" and each.cell.repeat in (2, 5)
+        else each
+        for each in face_off(**EVEN)
+    ]
+    assert compared(found)["other"].warnings == ("repeats 2, 5: CPU busy",)
+    assert compared(found)["host"].warnings == ()
