@@ -1,9 +1,9 @@
 """The same settings now and then: what became slower since a commit.
 
-Two sessions, apart in time. Repeat 1 of today and repeat 1 of then have nothing in common, so nothing is paired: Welch's
-test on the logarithms of the total times, by SciPy, with Holm's correction over the settings. What one session differs
-in from the next as a whole (the heat of the day, what else the machine held in memory) is in the spread of neither; the
-margin is there for it. Only the same machine, recipe and data are compared at all.
+Two sessions, apart in time. Repeat 1 of today and repeat 1 of then have nothing in common, so nothing is paired:
+Welch's test on the logarithms of the total times, by SciPy, with Holm's correction over the settings. What one session
+differs in from the next as a whole (the heat of the day, what else the machine held in memory) is in the spread of
+neither; the margin is there for it. Only the same machine, recipe and data are compared at all.
 """
 
 import dataclasses

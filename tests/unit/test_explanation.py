@@ -66,9 +66,8 @@ class TestBottleneck:
         found = explanation.bottleneck(setting(loader_rate=loader_rate, repeats=(0.0,), **parts))
         assert (found.kind, found.possible_speedup) == (kind, pytest.approx(speedup))
         assert found.images_per_second == pytest.approx(320 / 9)
-        assert (
-            f"The training is {kind}" in explanation.explain(setting(loader_rate=loader_rate, **parts), setting(), None, {})[0]
-        )
+        sentences = explanation.explain(setting(loader_rate=loader_rate, **parts), setting(), None, {})
+        assert f"The training is {kind}" in sentences[0]
 
     def test_sums_the_split_over_epochs_and_repeats_and_takes_the_ceilings_medians(self):
         cells = setting(repeats=(0.0, 0.1, 0.0))
