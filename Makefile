@@ -1,5 +1,6 @@
 # make repro                 set up .venv and run the face-off that params.yaml describes
 # make repro PRESET=article  lay presets/article.yaml over params.yaml first
+# make until HOURS=2         the same, then add repeats until every verdict is settled or the time is spent
 # make preflight             look whether this machine can run it, outside and inside each image that is here
 # make test                  set up .venv and run the checks and the tests
 # make lint                  the checks alone
@@ -7,6 +8,7 @@
 # PYTHON=python3.12 names another Python to set up with (3.11 or newer).
 
 PYTHON ?= python3
+HOURS  ?= 1
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --no-deps
@@ -17,7 +19,7 @@ OLD_PYTHON := stages/workload stages/records.py stages/codec.py stages/errors.py
               stages/train.py stages/evaluate.py stages/profile.py stages/preflight_inside.py \
               benchmarks/plain_fastai.py benchmarks/recorded_cell.py benchmarks/split_epochs.py
 
-.PHONY: help repro preflight test lint
+.PHONY: help repro until preflight test lint
 .DELETE_ON_ERROR:
 
 help:
@@ -25,7 +27,12 @@ help:
 
 repro: $(VENV)/host.stamp
 	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
-	@dvc repro
+	@python -m stages.repro
+	@python -m stages.publish
+
+until: $(VENV)/host.stamp
+	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
+	@python -m stages.until --hours '$(HOURS)'
 	@python -m stages.publish
 
 preflight: $(VENV)/host.stamp

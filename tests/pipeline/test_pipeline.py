@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from stages import records
+from stages.harness import params
 from stages.records import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +46,7 @@ class Checkout:
         self.is_machine("one")
         (path / "docker/Dockerfile").touch()
         with (path / ".git-exclude").open("w") as exclude:
-            exclude.write("/calls\n/fail\n/machine-name\n/.git-exclude\n/dvc_plots\n")
+            exclude.write("/calls\n/fail\n/noise\n/machine-name\n/.git-exclude\n/dvc_plots\n")
         self.run("git", "init", "-q", "-b", "main")
         shutil.move(path / ".git-exclude", path / ".git/info/exclude")
         self.commit("The project")
@@ -229,3 +230,40 @@ def test_another_machine_measures_again_and_so_does_the_first_one_on_return(meas
         assert "train@1-host-fp32-16" in ran
         seconds.append(checkout.trained_seconds(cell))
     assert len(set(seconds)) == 3, "a timing came back from DVC's run-cache"
+
+
+def test_repeats_are_added_until_verdicts_are_settled_and_only_new_ones_are_run(measured):
+    checkout, _ = measured
+    (checkout.path / "noise").write_text("0.05")  # half of the difference between the images
+    first = checkout.repro("--force", "--single-item", *(f"train@{number}-{name}" for number, name in cells(1, 2, 3)))
+    assert len(first) == 12
+    checkout.repro()
+    assert "inconclusive" in {each["verdict"] for each in checkout.comparison().values()}
+    kept = {cell: checkout.trained_seconds(cell) for cell in wanted_cells(checkout) if cell.repeat <= 3}
+
+    said = checkout.run("python", "-m", "stages.until", "--hours", "0")
+    assert "asked for" in said and "no time left" in said
+    assert repeats(checkout) == [1, 2, 3]
+
+    said = checkout.run("python", "-m", "stages.until", "--hours", "1")
+    assert "faceoff: every verdict is settled" in said
+    verdicts = {name: each["verdict"] for name, each in checkout.comparison().items()}
+    assert "inconclusive" not in verdicts.values()
+    assert verdicts["cuda-10.0/fp32-bs16"] == "slower"
+    assert repeats(checkout)[:4] == [1, 2, 3, 4]
+    assert {cell: checkout.trained_seconds(cell) for cell in kept} == kept
+    assert f"faceoff: training, cell 13 of {4 * len(repeats(checkout))}: host/fp32-bs16, repeat 4" in said
+
+
+def cells(*numbers):
+    return [
+        (number, f"{image}-{precision}-16") for number in numbers for image in IMAGES for precision in ("fp32", "mixed")
+    ]
+
+
+def wanted_cells(checkout):
+    return params.load(checkout.path).cells()
+
+
+def repeats(checkout):
+    return list(params.load(checkout.path).repeats)

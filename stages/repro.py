@@ -1,0 +1,17 @@
+"""Run the pipeline, `dvc repro`, and show over all cells how far it is: what `make repro` does.
+
+python -m stages.repro
+"""
+
+from rich.console import Console
+
+from stages.errors import run_entry
+from stages.harness import params, pipeline
+
+
+def main() -> int:
+    return pipeline.repro(params.load(), Console())
+
+
+if __name__ == "__main__":
+    run_entry(main)

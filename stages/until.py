@@ -1,0 +1,54 @@
+"""Run the pipeline, then add repeats until every verdict is settled or the time is spent: what `make until` does.
+
+python -m stages.until --hours 2
+
+Repeats are added to params.yaml and stay there, and so does compare.looks, the price of having looked. Only new repeats
+are run.
+"""
+
+import argparse
+import time
+
+from rich.console import Console
+
+from stages import codec, records
+from stages.errors import run_entry
+from stages.harness import cells, params, pipeline
+from stages.harness.extension import Extension, unsettled
+from stages.harness.params import Params
+from stages.harness.presets import merged
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m stages.until", description="Add repeats until all is settled.")
+    parser.add_argument("--hours", type=float, required=True, help="after which no more repeats are added")
+    end = time.monotonic() + 3600 * parser.parse_args().hours
+    console = Console()
+    while True:
+        wanted = params.load()
+        code = pipeline.repro(wanted, console)
+        if code:
+            return code
+        compared = codec.read(records.COMPARISON_PATH, records.Comparison)
+        if not unsettled(compared):
+            print("faceoff: every verdict is settled, as far as repeats can settle it")
+            return 0
+        extension = Extension.of(compared, cells.read_all(wanted), end - time.monotonic())
+        print(f"faceoff: {extension.words}")
+        if not extension.repeats:
+            return 0
+        extend(wanted, extension.repeats)
+
+
+def extend(wanted: Params, more: int) -> None:
+    """Add so many repeats to params.yaml, and a look."""
+    last = max(wanted.repeats)
+    changed = {
+        "repeats": [*wanted.repeats, *range(last + 1, last + 1 + more)],
+        "compare": {"looks": wanted.compare.looks + 1},
+    }
+    codec.write_text(params.PARAMS_PATH, merged(params.PARAMS_PATH.read_text(encoding="utf-8"), changed))
+
+
+if __name__ == "__main__":
+    run_entry(main)

@@ -1,0 +1,56 @@
+"""How many repeats are added, and what is said of it."""
+
+import dataclasses
+
+from stages.harness.cells import Result
+from stages.harness.extension import Extension, unsettled
+from stages.records import Cell
+from tests import comparisons, results
+
+REPEAT_SECONDS = 2 * (39 + 12)  # two settings, training and evaluation each
+
+
+def run(verdict="inconclusive", more=4, repeats=3):
+    """A comparison of two settings, the second with this verdict, and its cells: each repeat takes 2 * 51 s."""
+    compared = comparisons.pair(verdict, 1.1, repeats)
+    baseline, other = compared.settings
+    total = dataclasses.replace(other.ratios["total_seconds"], more_repeats=more)
+    other = dataclasses.replace(other, ratios={**other.ratios, "total_seconds": total})
+    cells = [Cell(image, "fp32", 16, repeat) for repeat in range(1, repeats + 1) for image in ("host", "cuda-10.0")]
+    found = [
+        Result(
+            cell, "ok", None, results.trained(cell, wall_seconds=39.0), results.evaluated(cell, wall_seconds=12.0)
+        )
+        for cell in cells
+    ]  # fmt: skip
+    return dataclasses.replace(compared, settings=(baseline, other)), found
+
+
+def test_as_many_as_are_asked_for_where_there_is_time():
+    extension = Extension.of(*run(more=4), seconds_left=4 * REPEAT_SECONDS + 1)
+    assert extension.repeats == 4
+    assert extension.words == (
+        "not settled: cuda-10.0/fp32-bs16, 4 more repeats asked for; adding 4, at about 1:42 each"
+    )
+
+
+def test_fewer_where_there_is_time_for_fewer():
+    extension = Extension.of(*run(more=4), seconds_left=4 * REPEAT_SECONDS - 1)
+    assert extension.repeats == 3
+    assert "adding 3, for which there is time" in extension.words
+
+
+def test_none_where_the_time_is_spent():
+    extension = Extension.of(*run(), seconds_left=-5.0)
+    assert extension.repeats == 0
+    assert "no time left: give it more with `make until HOURS=...`" in extension.words
+
+
+def test_as_many_again_where_no_number_is_known_to_do():
+    assert Extension.of(*run(more=None), seconds_left=1e6).repeats == 3
+
+
+def test_what_is_settled_or_cannot_be_settled_by_repeats_asks_for_none():
+    assert unsettled(run("slower", None)[0]) == []
+    assert unsettled(run("cannot say", None)[0]) == []
+    assert len(unsettled(run("cannot say", 2, repeats=1)[0])) == 1
