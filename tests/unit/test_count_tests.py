@@ -41,8 +41,9 @@ def test_passes_and_failures_are_counted(tmp_path: Path) -> None:
     [
         (
             PASSES + "@engine\ndef test_b(): pytest.skip('no engine here')\n",
-            "test_b needs the engine and was skipped: no ",
+            "test_b was skipped: no engine here",
         ),
+        (PASSES + "def test_page(): pytest.skip('no Chromium')\n", "test_page was skipped: no Chromium"),
         ("def test_plain(): pass\n", "no test needs the engine"),
         ("", "no test ran"),
     ],

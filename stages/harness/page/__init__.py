@@ -47,6 +47,7 @@ def html(compared: Comparison, results: Sequence[Result], wanted: Params, profil
     return environment.get_template("page.html.jinja").render(
         compared=compared,
         conclusion=table.conclusion(compared),
+        lead=table.leading(compared),
         header=table.header(compared),
         verdict=table.verdict,
         reasons=table.reasons,
