@@ -16,14 +16,20 @@ PARTS = ("metrics", "params.yaml", "docker")  # the images too: params are check
 @contextmanager
 def laid_out(revision: str) -> Iterator[Path]:
     """A folder with the results of `revision`. Errors that are raised meanwhile name REVISION:FILE, not that folder."""
-    archive = subprocess.run(["git", "archive", revision, "--", *PARTS], capture_output=True)
-    if archive.returncode:
-        said = " ".join(archive.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
-        raise FaceoffError(f"git has no results in {revision} ({said}); name a commit of results", exit_code=2)
+    commit = _git(revision, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
+    archive = _git(revision, "archive", commit, "--", *PARTS)
     with tempfile.TemporaryDirectory(prefix="faceoff-revision-") as name:
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
             files.extractall(name, filter="data")
         try:
             yield Path(name)
         except FaceoffError as error:
             raise FaceoffError(str(error).replace(f"{name}/", f"{revision}:"), exit_code=2) from None
+
+
+def _git(revision: str, *arguments: str) -> bytes:
+    done = subprocess.run(["git", *arguments], capture_output=True)
+    if done.returncode:
+        said = " ".join(done.stderr.decode(errors="replace").split()).removeprefix("fatal: ")
+        raise FaceoffError(f"git has no results in {revision} ({said}); name a commit of results", exit_code=2)
+    return done.stdout

@@ -1,0 +1,126 @@
+"""`python -m stages.compare --against REV`, on results in a real git repository."""
+
+import dataclasses
+import json
+import subprocess
+
+import pytest
+
+from stages import codec, records
+from stages.harness import params
+from tests import faceoffs, project, results
+
+THEN = "v1"
+SPREAD = 0.003
+REPEATS = [1, 2, 3, 4, 5]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A project whose results are committed under the tag THEN."""
+    made = project.make_project(tmp_path / "project", ["host", "cpu"], precisions=["fp32"], repeats=REPEATS)
+    monkeypatch.chdir(made)
+    results.write_dataset()
+    codec.write(records.MACHINE_PATH, results.machine())
+    measure(host=10.0, cpu=12.0)
+    git("init", "-q")
+    git("add", "--all")
+    git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
+    git("tag", THEN)
+    return made
+
+
+def git(*arguments):
+    subprocess.run(["git", *arguments], check=True, capture_output=True)
+
+
+def measure(seed=0, machine=None, **seconds):
+    """Write results of these images; an epoch takes about so many seconds."""
+    recipe, sha256 = params.load().recipe, codec.fingerprint(machine or results.machine())
+    for number, (image, each) in enumerate(seconds.items()):
+        for repeat, epoch in zip(REPEATS, faceoffs.noisy(each, len(REPEATS), SPREAD, seed + number), strict=True):
+            cell = records.Cell(image, "fp32", 16, repeat)
+            results.write_cell(
+                results.trained(cell, epoch, recipe, machine_sha256=sha256), results.evaluated(cell, 0.3 * epoch)
+            )
+
+
+def against(folder, revision=THEN):
+    return project.run_stage(folder, "compare", "--against", revision)
+
+
+def test_what_became_slower_is_told_by_image_and_ends_with_1(folder):
+    measure(seed=9, host=10.0, cpu=12.6)
+    done = against(folder)
+    host, cpu, end = done.stdout.splitlines()
+    assert host.startswith("host/fp32-bs16: equivalent: ")
+    assert cpu.startswith("cpu/fp32-bs16: slower: 1.048 times the time in v1 (95% interval 1.044 to 1.053, 5 against 5")
+    assert end == "Slower than in v1 by more than 2%: cpu/fp32-bs16."
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("host", [10.0, 10.1, 9.0])
+def test_as_good_within_the_margin_or_faster_is_no_regression(folder, host):
+    measure(seed=9, host=host, cpu=12.0)
+    done = against(folder)
+    assert done.stdout.splitlines()[-1] == "Nothing is shown to be slower than in v1 by more than 2%."
+    assert done.returncode == 0
+
+
+def test_it_writes_nothing(folder):
+    against(folder)
+    assert not records.COMPARISON_PATH.exists()
+    assert subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout == ""
+
+
+def test_another_machine_is_refused(folder):
+    cpu = dataclasses.replace(results.HARDWARE.cpu, model="Xeon Gold 6130")
+    other = results.machine(hardware=dataclasses.replace(results.HARDWARE, cpu=cpu))
+    codec.write(records.MACHINE_PATH, other)
+    measure(machine=other, host=10.0, cpu=12.0)
+    done = against(folder)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "faceoff: refused: the results in v1 were measured on another machine (AMD EPYC 7B12; here Xeon Gold 6130); "
+        "measure that commit here\n"
+    )
+
+
+def test_another_recipe_is_refused_by_its_key(folder):
+    text = params.PARAMS_PATH.read_text().replace("size: 96", "size: 64")
+    params.PARAMS_PATH.write_text(text)
+    measure(host=10.0, cpu=12.0)
+    done = against(folder)
+    assert done.returncode == 2
+    assert "refused: the results in v1 are of recipe.size 96, not 64; measure both with one recipe" in done.stderr
+
+
+def test_too_few_repeats_and_failures_cannot_be_told(folder):
+    for repeat in (2, 3, 4, 5):
+        records.Cell("host", "fp32", 16, repeat).train_path.unlink()
+    done = against(folder)
+    assert done.stdout.splitlines()[0].startswith("host/fp32-bs16: cannot say: ")
+    assert done.stdout.splitlines()[-1] == "Not to be told: host/fp32-bs16."
+    assert done.returncode == 2
+
+
+def test_a_damaged_result_of_then_is_named_with_its_revision(folder):
+    path = records.MACHINE_PATH
+    document = json.loads(path.read_text())
+    del document["hardware"]
+    path.write_text(json.dumps(document))
+    git("commit", "-q", "--amend", "--all", "--no-edit", "--author", "t <t@localhost>")
+    git("tag", "-f", THEN)
+    codec.write(path, results.machine())
+    done = against(folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"faceoff: {THEN}:metrics/machine.json: ")
+
+
+@pytest.mark.parametrize("revision", ["no-such", "--output=x"])
+def test_no_such_revision_is_one_line(folder, revision):
+    done = project.run_stage(folder, "compare", f"--against={revision}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"faceoff: git has no results in {revision} (")
+    assert done.stderr.count("\n") == 1
+    assert subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout == ""
