@@ -20,8 +20,9 @@ from tests.project import make_project, run_stage, stage
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 PAGE_BYTES = 4096
-# Batch size, workers, edge of the photos. Of each, more batches than can wait in /dev/shm at once.
-SETTINGS = [(16, 2, 64), (8, 1, 96), (4, 4, 64)]
+SETTINGS = [(16, 2, 64), (8, 1, 96), (4, 4, 64)]  # batch size, workers, edge of the photos
+# Many more batches than can wait in /dev/shm at once: how many stay uncollected in fastai 2 varies from step to step.
+BATCHES = 60
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids="batch {0[0]}, workers {0[1]}, size {0[2]}".format)
@@ -71,7 +72,7 @@ def make(folder: Path, image: str, setting: tuple[int, int, int]) -> Path:
         folder,
         [image],
         recipe={"arch": "resnet18", "pretrained": False, "unfrozen_epochs": 0, "workers": workers, "size": size},
-        dataset={"train_photos": 20 * batch_size, "valid_photos": 2 * batch_size},
+        dataset={"train_photos": BATCHES * batch_size, "valid_photos": 2 * batch_size},
         batch_sizes=[batch_size],
         compare={"baseline": f"{image}/fp32-bs{batch_size}"},
     )
