@@ -8,7 +8,7 @@ turn to A and B, as the matrix does with two settings: blocks of BLOCK consecuti
 behind the other for as long as runs are wanted. So neighbours stay neighbours, with all that the machine did then.
 
 Every face-off goes the way of `make until`: PILOT repeats and a look; while that is inconclusive, the repeats that it
-asks for and another look. Beside it, at the repeats that the tool ended with, an unpaired comparison of the two means:
+asks for, or as many again where it can name no number, and another look. Beside it, at the repeats that the tool ended with, an unpaired comparison of the two means:
 Welch's test at 5 %, and no word of margins, drift or looks.
 """
 
@@ -94,9 +94,9 @@ def face_off(seconds: numpy.ndarray, margin: float) -> Iterator[Look]:
         pairs = {str(row): Pair(b, a, 2 * row + 1, 2 * row) for row, (a, b) in enumerate(seconds[:repeats])}
         ratio = verdicts.ratios({"B": pairs}, TOTAL, margin, look)["B"]
         yield Look(repeats, ratio.verdict, by_means(seconds[:repeats]))
-        if ratio.more_repeats is None:
+        if ratio.verdict != "inconclusive":
             return
-        repeats += ratio.more_repeats
+        repeats = min(repeats + (ratio.more_repeats or repeats), len(seconds))
 
 
 def by_means(seconds: numpy.ndarray) -> str:

@@ -33,9 +33,7 @@ CONFIDENCE = 0.95  # of the intervals
 LEVEL = 1 - CONFIDENCE  # of p-values, corrected
 MIN_PAIRS = 3  # two spreads of one pair each tell next to nothing: t is 12.7 with 1 degree of freedom, 4.3 with 2
 PLANNED_POWER = 0.9  # that the repeats which are asked for settle it
-SPREAD_CONFIDENCE = (
-    2 / 3
-)  # that the spread of pairs is no larger than planned: at 1/2, half of all plans were too small
+QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # each stands for a fifth of what the truth may be
 MAX_REPEATS = 1000  # beyond it, no number of repeats is named
 RESOLUTION = 1e-9  # of a logarithm: what agrees more closely than clocks tell is not infinitely sure
 HIGHER_IS_FASTER = ("train_images_per_second",)
@@ -82,17 +80,26 @@ class Estimate:
         low, high = stats.t.interval(CONFIDENCE, self.freedom, self.log_ratio, self.error)
         return float(low), float(high)
 
-    def after(self, repeats: int) -> "Estimate":
-        """What is to be expected of so many repeats in all: errors of the mean and of the slope shrink.
-
-        For the spread the upper end of what it may be: that of a few pairs is often too small by far.
+    def truths(self) -> "list[Estimate]":
+        """What may be true where this was found, each as likely: the spreads that a few pairs may come from, and with
+        each the ratios. What is found of a few pairs is most often too small a spread or too large a ratio to plan by.
         """
-        freedom = self.pairs - 1
-        pair_error = self.pair_error * math.sqrt(freedom / stats.chi2.isf(SPREAD_CONFIDENCE, freedom))
-        slope_gain = math.sqrt(_spread_of_places(self.pairs) / _spread_of_places(repeats))
-        return dataclasses.replace(
-            self, pairs=repeats, pair_error=pair_error, drift_error=self.drift_error * slope_gain
+        return [
+            dataclasses.replace(scaled, log_ratio=self.log_ratio + scaled.error * stats.norm.ppf(of_ratio))
+            for scaled in (self._of_spread(of_spread) for of_spread in QUANTILES)
+            for of_ratio in QUANTILES
+        ]
+
+    def _of_spread(self, quantile: float) -> "Estimate":
+        pairs, slope = (
+            math.sqrt(freedom / stats.chi2.isf(quantile, freedom)) for freedom in (self.pairs - 1, self.pairs - 2)
         )
+        return dataclasses.replace(self, pair_error=self.pair_error * pairs, drift_error=self.drift_error * slope)
+
+    def after(self, repeats: int) -> "Estimate":
+        """What is to be expected of so many repeats in all, where this is the truth."""
+        slope_gain = math.sqrt(_spread_of_places(self.pairs) / _spread_of_places(repeats))
+        return dataclasses.replace(self, pairs=repeats, drift_error=self.drift_error * slope_gain)
 
 
 def _spread_of_places(repeats: int) -> float:
@@ -192,19 +199,26 @@ def _quotients(pairs: Mapping[str, Pair]) -> dict[str, float]:
 
 
 def more_repeats(found: Estimate, bound: float, looks: int, comparisons: int) -> int | None:
-    """The fewest that, for a true ratio and a spread as they were found, settle it with PLANNED_POWER at the next look.
+    """The fewest that settle it at the next look, with PLANNED_POWER over all that may be true where this was found.
 
     None where MAX_REPEATS would not do.
     """
     level = LEVEL / 2 ** (looks + 1) / comparisons
+    truths = found.truths()
+
+    def power(repeats: int) -> float:
+        return _settled([truth.after(repeats) for truth in truths], bound, level)
+
     wanted = range(found.pairs + 1, MAX_REPEATS + 1)
-    place = bisect.bisect_left(wanted, True, key=lambda number: _settles(found.after(number), bound, level))
+    place = bisect.bisect_left(wanted, True, key=lambda repeats: power(repeats) >= PLANNED_POWER)
     return wanted[place] - found.pairs if place < len(wanted) else None
 
 
-def _settles(planned: Estimate, bound: float, level: float) -> bool:
-    """Whether either of the two is likely: a p-value below `level`, or an interval within the margin."""
-    size, freedom = abs(planned.log_ratio) / planned.error, planned.freedom
+def _settled(planned: Sequence[Estimate], bound: float, level: float) -> float:
+    """How likely either of the two is, over these: a p-value below `level`, or an interval within the margin."""
+    error = numpy.array([each.error for each in planned])
+    freedom = numpy.array([each.freedom for each in planned])
+    size = numpy.abs([each.log_ratio for each in planned]) / error
     differs = stats.t.sf(stats.t.isf(level / 2, freedom) - size, freedom)
-    within = stats.t.cdf(bound / planned.error - size - stats.t.isf(LEVEL / 2, freedom), freedom)
-    return bool(max(differs, within) >= PLANNED_POWER)
+    within = stats.t.cdf(bound / error - size - stats.t.isf(LEVEL / 2, freedom), freedom)
+    return float(numpy.maximum(differs, within).mean())
