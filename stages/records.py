@@ -38,6 +38,7 @@ CURVES_PATH = Path("metrics/curves.csv")
 REPORT_PATH = Path("reports/faceoff.md")
 PAGE_PATH = Path("reports/faceoff.html")
 PREFLIGHT_PATH = Path("metrics/preflight.json")
+SESSION_PATH = Path("metrics/session.json")
 
 # --------------------------------------------------------------------------------------------- cells and settings
 
@@ -73,6 +74,11 @@ class Cell:
     def model_dir(self) -> Path:
         """Folder that holds the trained model; empty where the cell did not end 'ok'."""
         return Path("models") / self.setting / str(self.repeat)
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where a training that is under way keeps its last whole epoch; gone once the result is written."""
+        return Path("models") / self.setting / "{}.checkpoint".format(self.repeat)
 
 
 def image_path(image: str) -> Path:
@@ -433,6 +439,13 @@ class Preflight:
 
 
 @dataclasses.dataclass(frozen=True)
+class Session:
+    """metrics/session.json: what session.max_hours of params.yaml counts from. Written in every run of the pipeline."""
+
+    began_at: str  # UTC, ISO 8601
+
+
+@dataclasses.dataclass(frozen=True)
 class Split:
     """Where the time of training steps went, in sums over `steps`. The four parts make up the whole."""
 
@@ -502,14 +515,16 @@ class TrainResult:
     memory_format: Optional[str]  # 'contiguous' or 'channels_last'
     epochs: Tuple[Epoch, ...]
     ceilings: Optional[Ceilings]  # None where the cell did not end 'ok'
-    conditions: Tuple[Conditions, ...]  # before the first epoch and after the last
-    warnings: Tuple[str, ...]  # what of the conditions casts doubt on the times: a busy CPU, a throttled card
-    started_at: str  # UTC, ISO 8601
-    import_seconds: Optional[float]  # of fastai
-    wall_seconds: float  # the whole cell, from the process's first line to just before this record is written
+    sittings: int  # processes that trained it, one after the other: 1 where nothing interrupted it
+    conditions: Tuple[Conditions, ...]  # before each sitting's first epoch, and after the last epoch
+    warnings: Tuple[str, ...]  # what casts doubt on the times: a busy CPU, a throttled card, more than one sitting
+    started_at: str  # UTC, ISO 8601; of the first sitting
+    import_seconds: Optional[float]  # of fastai, in the last sitting
+    wall_seconds: float  # from a process's first line to its last epoch's end, or to just before this record is written
 
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
+        check("sittings", self.sittings, self.sittings >= 1, "at least 1")
 
     def phase_seconds(self, phase: str) -> float:
         """Sum of the phase's epoch times, as fastai's recorder would report them."""

@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Iterable, Optional
 
 import torch
 
@@ -41,11 +41,12 @@ def peak_gpu_memory_bytes() -> Optional[int]:
 class EpochTimer:
     """Turns a learner's three moments of an epoch into records: `begin`, `trained`, `end`.
 
-    What goes on between `begin` and `trained` the learner tells the `splitter`.
+    What goes on between `begin` and `trained` the learner tells the `splitter`. `done`: the phase's epochs that were
+    timed before.
     """
 
-    def __init__(self, phase: str, clock: Clock = synchronised_clock) -> None:
-        self.epochs = []  # type: List[Epoch]
+    def __init__(self, phase: str, done: Iterable[Epoch] = (), clock: Clock = synchronised_clock) -> None:
+        self.epochs = list(done)  # type: List[Epoch]
         self.splitter = Splitter()
         self._phase = phase
         self._clock = clock

@@ -49,6 +49,9 @@ class Job(NamedTuple):
         return min(max(wanted, 1.5 / steps), 0.9)
 
 
+AfterEpoch = Callable[[Tuple[Epoch, ...], dict], bool]  # see Learner.run_phase
+
+
 class Prediction(NamedTuple):
     """Probabilities of the validation photos, a row per photo and a column per class, in the job's order."""
 
@@ -106,8 +109,20 @@ class Learner:
         """'cpu', or the name of the GPU."""
         raise NotImplementedError
 
-    def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
-        """Train all epochs of 'frozen' or 'unfrozen'."""
+    def run_phase(
+        self,
+        phase: str,
+        done: Tuple[Epoch, ...] = (),
+        state: Optional[dict] = None,
+        after_epoch: Optional[AfterEpoch] = None,
+    ) -> Tuple[Epoch, ...]:
+        """Train 'frozen' or 'unfrozen' and return the phase's epochs; all of them, unless `after_epoch` ends it.
+
+        `after_epoch` is called between two epochs, outside of both's time, with the phase's epochs so far and all that
+        the training's course hangs on, in types that torch.load takes without unpickling code; False ends the training
+        there. Given the two as `done` and `state`, another process that is prepared for the same job goes on as this
+        one would have.
+        """
         raise NotImplementedError
 
     def fetch_batches(self) -> Iterator[int]:
@@ -154,3 +169,22 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def random_state() -> dict:
+    """Of every generator that a training may draw from, but those of its loaders."""
+    name, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": [name, keys.tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict) -> None:
+    random.setstate(state["python"])
+    np.random.set_state(tuple(state["numpy"]))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"]:
+        torch.cuda.set_rng_state_all(state["cuda"])

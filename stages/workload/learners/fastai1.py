@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator, Optional, Tuple
 
@@ -10,7 +11,7 @@ import torch
 from stages.records import Epoch
 from stages.workload import learners, networks
 from stages.workload.clocks import EpochTimer, synchronised_clock
-from stages.workload.learners import Job, Learner, Prediction
+from stages.workload.learners import AfterEpoch, Job, Learner, Prediction
 from stages.workload.split import Splitter, copies_marked
 
 
@@ -68,7 +69,13 @@ class Fastai1(Learner):
     def device(self) -> str:
         return learners.device_name()
 
-    def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
+    def run_phase(
+        self,
+        phase: str,
+        done: Tuple[Epoch, ...] = (),
+        state: Optional[dict] = None,
+        after_epoch: Optional[AfterEpoch] = None,
+    ) -> Tuple[Epoch, ...]:
         from fastai import basic_data
         from fastai.basic_train import LearnerCallback
 
@@ -88,17 +95,22 @@ class Fastai1(Learner):
                 images = len(self.learn.data.train_dl) * self.learn.data.train_dl.batch_size
                 timer.end(images, float(smooth_loss), float(last_metrics[0]), float(last_metrics[1]))
 
-        timer = EpochTimer(phase)
+        timer = EpochTimer(phase, done)
         self._learner.freeze() if phase == "frozen" else self._learner.unfreeze()
-        with copies_marked(basic_data, timer.splitter):
+        with copies_marked(basic_data, timer.splitter), _handler_shown(self._learner):
             self._learner.fit_one_cycle(
-                self._job.epochs(phase),
+                self._job.epochs(phase) - len(done),
                 self._job.learning_rates(phase),
                 moms=learners.MOMENTUMS,
                 div_factor=learners.DIV_FACTOR,
                 final_div=learners.FINAL_DIV,
                 pct_start=self._job.warm_up_share(phase),
-                callbacks=[Timing(self._learner), *_step_marks(self._learner, timer.splitter)],
+                tot_epochs=self._job.epochs(phase),
+                callbacks=[
+                    Timing(self._learner),
+                    *_step_marks(self._learner, timer.splitter),
+                    _keeping(self._learner, timer, state, after_epoch),
+                ],
             )
         return tuple(timer.epochs)
 
@@ -137,6 +149,75 @@ class Fastai1(Learner):
 
     def load(self, path: Path) -> None:
         self._learner.model.load_state_dict(torch.load(str(path), map_location=self._learner.data.device))
+
+
+@contextmanager
+def _handler_shown(learner) -> Iterator[None]:
+    """Within, the learner has what runs its fit as `handler`. It holds the smoothed loss, and no callback is told it."""
+    from fastai.callback import CallbackHandler
+
+    on_train_begin = CallbackHandler.on_train_begin
+
+    def shown(handler, *args, **kwargs) -> None:
+        learner.handler = handler
+        on_train_begin(handler, *args, **kwargs)
+
+    CallbackHandler.on_train_begin = shown
+    try:
+        yield
+    finally:
+        CallbackHandler.on_train_begin = on_train_begin
+
+
+def _keeping(learner, timer: EpochTimer, state: Optional[dict], keep: Optional[AfterEpoch]):
+    from fastai.basic_train import LearnerCallback
+
+    done = len(timer.epochs)
+
+    class Keeping(LearnerCallback):
+        """When all others have made themselves ready for the first epoch, and when they are through with each."""
+
+        _order = 2000
+
+        def on_train_begin(self, **kwargs) -> None:
+            # Not by fastai's own start_epoch: 1.0.48 corrects a progress bar by it that fastprogress has no more.
+            self.learn.one_cycle_scheduler.jump_to_epoch(done)
+            if state:
+                _restore(self.learn, state)
+
+        def on_epoch_end(self, **kwargs) -> Optional[dict]:
+            if keep and not keep(tuple(timer.epochs), _state(self.learn)):
+                return {"stop_training": True}
+            return None
+
+    return Keeping(learner)
+
+
+def _state(learner) -> dict:
+    smoothener = learner.handler.smoothener
+    return {
+        "model": learner.model.state_dict(),
+        "optimiser": learner.opt.state_dict(),
+        "masters": [parameter.data for parameter in _masters(learner)],
+        "smooth_loss": (smoothener.n, float(smoothener.mov_avg)),
+        "random": learners.random_state(),
+    }
+
+
+def _restore(learner, state: dict) -> None:
+    learner.model.load_state_dict(state["model"])
+    learner.opt.load_state_dict(state["optimiser"])
+    for parameter, kept in zip(_masters(learner), state["masters"]):
+        parameter.data.copy_(kept)
+    smoothener, (count, average) = learner.handler.smoothener, state["smooth_loss"]
+    smoothener.n, smoothener.mov_avg = count, torch.tensor(average)
+    learners.set_random_state(state["random"])
+
+
+def _masters(learner) -> list:
+    """In mixed precision, the fp32 weights that the optimiser works on."""
+    mixed = getattr(learner, "mixed_precision", None)
+    return [parameter for group in mixed.master_params for parameter in group] if mixed else []
 
 
 def _step_marks(learner, splitter: Splitter) -> list:

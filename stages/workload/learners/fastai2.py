@@ -12,7 +12,7 @@ import torch
 from stages.records import Epoch
 from stages.workload import learners, networks
 from stages.workload.clocks import EpochTimer, synchronised_clock
-from stages.workload.learners import Job, Learner, Prediction
+from stages.workload.learners import AfterEpoch, Job, Learner, Prediction
 from stages.workload.split import Splitter, copies_marked
 
 
@@ -72,11 +72,19 @@ class Fastai2(Learner):
     def device(self) -> str:
         return learners.device_name()
 
-    def run_phase(self, phase: str) -> Tuple[Epoch, ...]:
+    def run_phase(
+        self,
+        phase: str,
+        done: Tuple[Epoch, ...] = (),
+        state: Optional[dict] = None,
+        after_epoch: Optional[AfterEpoch] = None,
+    ) -> Tuple[Epoch, ...]:
         from fastai.data import load
 
-        timer = EpochTimer(phase)
+        timer = EpochTimer(phase, done)
         self._learner.freeze() if phase == "frozen" else self._learner.unfreeze()
+        resuming = [_resuming(state)] if state else []
+        keeping = [_keeping(timer, after_epoch)] if after_epoch else []
         with copies_marked(load, timer.splitter):
             self._learner.fit_one_cycle(
                 self._job.epochs(phase),
@@ -85,7 +93,8 @@ class Fastai2(Learner):
                 div_final=learners.FINAL_DIV,
                 pct_start=self._job.warm_up_share(phase),
                 moms=(learners.MOMENTUMS[0], learners.MOMENTUMS[1], learners.MOMENTUMS[0]),
-                cbs=[_timing(timer), *_step_marks(timer.splitter), *self._precision_callbacks()],
+                start_epoch=len(done),
+                cbs=[_timing(timer), *_step_marks(timer.splitter), *self._precision_callbacks(), *resuming, *keeping],
             )
         return tuple(timer.epochs)
 
@@ -160,6 +169,8 @@ def _no_validation():
 def _timing(timer: EpochTimer):
     from fastai.callback.core import Callback
 
+    first = len(timer.epochs)  # what lies before it is skipped: an earlier process trained it
+
     class Timing(Callback):
         """Just after fastai's own recorder (order 50), so that both see the same epoch."""
 
@@ -172,11 +183,64 @@ def _timing(timer: EpochTimer):
             timer.trained()
 
         def after_epoch(self) -> None:
-            images = len(self.dls.train) * self.dls.train.bs
-            train_loss, valid_loss, accuracy = self.recorder.values[-1]
-            timer.end(images, float(train_loss), float(valid_loss), float(accuracy))
+            if self.epoch >= first:
+                images = len(self.dls.train) * self.dls.train.bs
+                train_loss, valid_loss, accuracy = self.recorder.values[-1]
+                timer.end(images, float(train_loss), float(valid_loss), float(accuracy))
 
     return Timing()
+
+
+def _resuming(state: dict):
+    from fastai.callback.core import Callback
+    from fastai.torch_core import to_device
+
+    class Resuming(Callback):
+        """When all others have made themselves ready for the first epoch."""
+
+        order = 1000
+
+        def before_fit(self) -> None:
+            self.model.load_state_dict(state["model"])
+            # The schedule sets the hyperparameters anew at each step.
+            optimiser = to_device(state["optimiser"], self.dls.device)
+            self.opt.load_state_dict({"state": optimiser, "hypers": self.opt.hypers})
+            smooth_loss = self.recorder.smooth_loss
+            smooth_loss.count, smooth_loss.val = state["smooth_loss"][0], torch.tensor(state["smooth_loss"][1])
+            if state["scaler"]:
+                self.scaler.load_state_dict(state["scaler"])
+            for loader, random_state in zip(self.dls.loaders, state["loaders"]):
+                loader.rng.setstate(random_state)
+            learners.set_random_state(state["random"])
+
+    return Resuming()
+
+
+def _keeping(timer: EpochTimer, keep: AfterEpoch):
+    from fastai.callback.core import Callback, CancelFitException
+
+    first = len(timer.epochs)
+
+    class Keeping(Callback):
+        order = 1000
+
+        def after_epoch(self) -> None:
+            if self.epoch >= first and not keep(tuple(timer.epochs), _state(self.learn)):
+                raise CancelFitException
+
+    return Keeping()
+
+
+def _state(learner) -> dict:
+    smooth_loss, scaler = learner.recorder.smooth_loss, getattr(learner, "scaler", None)
+    return {
+        "model": learner.model.state_dict(),
+        "optimiser": learner.opt.state_dict()["state"],
+        "smooth_loss": (smooth_loss.count, float(smooth_loss.val)),
+        "scaler": scaler.state_dict() if scaler else None,
+        "loaders": [loader.rng.getstate() for loader in learner.dls.loaders],
+        "random": learners.random_state(),
+    }
 
 
 def _step_marks(splitter: Splitter) -> list:
