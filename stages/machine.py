@@ -1,8 +1,10 @@
 """What this machine's hardware is: metrics/machine.json. Looked at in every run, so that another machine measures
-again; holds nothing that moves between two runs.
+again; holds nothing that moves between two runs. That the run begins now goes to metrics/session.json.
 
     python -m stages.machine
 """
+
+import datetime
 
 from stages import codec, records
 from stages.checks import amount
@@ -17,6 +19,8 @@ def main() -> int:
     identity = files.machine_id(files.ROOT), "there is no /etc/machine-id"
     machine = records.Machine(hardware=found, **files.known({"machine_id": identity}))
     codec.write(records.MACHINE_PATH, machine)
+    began_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    codec.write(records.SESSION_PATH, records.Session(began_at))
     print(describe(found))
     return 0
 

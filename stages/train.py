@@ -12,17 +12,20 @@ from stages.errors import run_entry
 
 def main() -> int:
     began = time.perf_counter()
+    from stages.workload import checkpoint
     from stages.workload.cell import train  # importing torch counts for the cell's wall time
     from stages.workload.inputs import parse_cell, read_recipe
 
     cell = parse_cell("Train one cell and record its epochs.")
     recipe = read_recipe()
-    # DVC leaves persistent outputs of an earlier run in place; none of it may be taken for this run's.
+    # DVC leaves persistent outputs of an earlier run in place; none of it may be taken for this run's. A checkpoint is
+    # of a run that did not end.
     if cell.train_path.exists():
         cell.train_path.unlink()
     shutil.rmtree(str(cell.model_dir), ignore_errors=True)
     result = train(cell, recipe, began)
     write(cell.train_path, result)
+    checkpoint.discard(cell.checkpoint_path)
     print("{}, repeat {}: {}".format(cell.setting, cell.repeat, result.reason or "ok"))
     return 0
 

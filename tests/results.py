@@ -76,6 +76,7 @@ def trained(cell: Cell, seconds: float = 10.0, recipe: Recipe = RECIPE, **change
         memory_format="channels_last",
         epochs=tuple(epoch(phase, index, seconds) for phase, index in planned),
         ceilings=records.Ceilings(80.0, 55.0),
+        sittings=1,
         conditions=(CONDITIONS, CONDITIONS),
         warnings=(),
         started_at="2026-01-02T03:04:05+00:00",

@@ -1,7 +1,6 @@
 """One cell of the matrix: train it, or evaluate what was trained, and say what came out."""
 
 import csv
-import datetime
 import io
 import os
 import platform
@@ -16,7 +15,6 @@ from stages.errors import FaceoffError
 from stages.records import (
     DATA_DIR,
     MACHINE_PATH,
-    PHASES,
     Cell,
     Conditions,
     Environment,
@@ -25,11 +23,13 @@ from stages.records import (
     Recipe,
     TrainResult,
 )
-from stages.workload import ceilings, learners
+from stages.workload import ceilings, checkpoint, learners
+from stages.workload.checkpoint import Progress
 from stages.workload.clocks import peak_gpu_memory_bytes, peak_process_memory_bytes
 from stages.workload.learners import Job, Learner, Prediction
 from stages.workload.photos import job_of
 from stages.workload.probes import conditions
+from stages.workload.sitting import Sitting, now
 
 MODEL_NAME = "model.pth"
 # Of torch 1.2, which finds out when it writes, and of today's, which asks for the pages first.
@@ -37,29 +37,33 @@ OUT_OF_SHARED_MEMORY = ("bus error", "unable to allocate shared memory")
 
 
 def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
-    """Train the cell and leave its weights in its model folder.
+    """Train the cell, or what an earlier sitting left of it, and leave its weights in its model folder.
 
     `began` is what time.perf_counter() said when the process began its work. Raises FaceoffError for what the user can
     mend. A cell that the stack cannot do comes back with status 'unsupported' and the folder empty.
     """
-    started_at = _now()
+    started_at = now()
     cell.model_dir.mkdir(parents=True, exist_ok=True)
     job, dataset_sha256 = job_of(cell, recipe)
     machine_sha256 = fingerprint(read(MACHINE_PATH, Machine))
     learner = learners.find()
     reason = learner.unsupported(cell.precision)
+    ran_in = environment(learner)
     import_seconds = reached = None  # type: Any
-    epochs = moments = ()
+    progress, moments = Progress(started_at=started_at, sittings=1), ()
+    wall_seconds = time.perf_counter() - began
     if reason is None:
         importing = time.perf_counter()
         learner.import_fastai()
         import_seconds = time.perf_counter() - importing
-        before = conditions.look(DATA_DIR)
+        belongs = checkpoint.belongings(cell, recipe, dataset_sha256, machine_sha256, ran_in)
+        sitting = Sitting(cell, job, belongs, began)
         learner.prepare(job)
-        epochs = sum((_run_phase(learner, job, phase) for phase in PHASES), ())
-        moments = (before, conditions.look(DATA_DIR))
+        progress = _train(sitting, learner, job)
+        moments = (*progress.conditions, conditions.look(DATA_DIR))
         _save(learner, cell.model_dir / MODEL_NAME)
         reached = ceilings.measure(learner, job)
+        wall_seconds = sitting.wall_seconds
     return TrainResult(
         cell=cell,
         status="ok" if reason is None else "unsupported",
@@ -67,16 +71,17 @@ def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
         recipe=recipe,
         dataset_sha256=dataset_sha256,
         machine_sha256=machine_sha256,
-        environment=environment(learner),
+        environment=ran_in,
         algorithm=learner.algorithm() if reason is None else None,
         memory_format=learner.memory_format() if reason is None else None,
-        epochs=epochs,
+        epochs=progress.epochs,
         ceilings=reached,
+        sittings=progress.sittings,
         conditions=moments,
         warnings=_warnings(moments),
-        started_at=started_at,
+        started_at=progress.started_at,
         import_seconds=import_seconds,
-        wall_seconds=time.perf_counter() - began,
+        wall_seconds=wall_seconds,
     )
 
 
@@ -85,7 +90,7 @@ def evaluate(cell: Cell, recipe: Recipe, began: float) -> EvaluateResult:
 
     Writes the predictions beside the result. Where the training ended 'unsupported' or 'failed', so does this.
     """
-    started_at = _now()
+    started_at = now()
     trained = read(cell.train_path, TrainResult)
     job, _ = job_of(cell, recipe)
     plain = tta = None  # type: Optional[Prediction]
@@ -127,16 +132,18 @@ def environment(learner: Learner) -> Environment:
 
 
 def _warnings(moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
-    """What of the conditions casts doubt on the cell's times."""
-    when = zip(("before the first epoch", "after the last epoch"), moments)
-    return tuple("{}: {}".format(moment, doubt) for moment, found in when for doubt in conditions.doubts(found))
+    """What casts doubt on the cell's times: conditions at its moments, and a sitting for each but the last of these."""
+    again = ["before the first epoch of sitting {}".format(index) for index in range(2, len(moments))]
+    when = zip(["before the first epoch", *again, "after the last epoch"], moments)
+    doubts = ["{}: {}".format(moment, doubt) for moment, found in when for doubt in conditions.doubts(found)]
+    if again:
+        doubts.append("trained in {} sittings, with a pause before each but the first".format(len(moments) - 1))
+    return tuple(doubts)
 
 
-def _run_phase(learner: Learner, job: Job, phase: str) -> tuple:
-    if job.epochs(phase) == 0:
-        return ()
+def _train(sitting: Sitting, learner: Learner, job: Job) -> Progress:
     try:
-        return learner.run_phase(phase)
+        return sitting.train(learner)
     except RuntimeError as error:
         if not any(sign in str(error).lower() for sign in OUT_OF_SHARED_MEMORY):
             raise
@@ -167,7 +174,3 @@ def _predictions_csv(job: Job, plain: Optional[Prediction], tta: Optional[Predic
             values = plain.probabilities[row] + tta.probabilities[row]
             rows.writerow(["/".join(photo.parts[-3:]), photo.parent.name, *("{:.6f}".format(each) for each in values)])
     return text.getvalue()
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
