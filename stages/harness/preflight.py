@@ -251,12 +251,11 @@ def session(params: Params, setting_seconds: Mapping[str, float]) -> Iterator[Ch
         return
     hours, longest = sum(known) / len(known) * len(cells) / 3600, max(known) / 3600
     needed = f"{hours:.1f} h for {len(cells)} cells, {longest:.1f} h for the longest, by what {len(known)} took before"
-    if longest > params.session.max_hours:
-        yield Check(
-            name, "failed", needed, limit, "lower the epochs in params.yaml, or take a machine without such a limit"
-        )
+    if longest / (params.recipe.frozen_epochs + params.recipe.unfrozen_epochs) > params.session.max_hours:
+        advice = "not one epoch would end in time: lower recipe.size or take a machine without such a limit"
+        yield Check(name, "failed", needed, limit, advice)
     elif hours > checks.SESSION_SHARE * params.session.max_hours:
-        advice = "lower repeats or epochs; or save metrics/, models/ and dvc.lock, and go on in another session"
+        advice = "keep metrics/, models/ and dvc.lock, and run `make repro` again in the next session: it goes on"
         yield Check(name, "warning", needed, limit, advice)
     else:
         yield checks.passed(name, needed, limit)

@@ -107,7 +107,7 @@ def discard(path: Path) -> None:
 
 
 def _read(file: BinaryIO, belongs: Dict[str, Any]) -> Tuple[Progress, dict]:
-    mark, version, digest = (file.readline(256).decode("ascii", "replace").split() + ["", "", ""])[:3]
+    mark, version, digest, *_ = (*file.readline(256).decode("ascii", "replace").split(), "", "", "")
     if mark != MARK:
         raise Unusable("damaged: it does not begin as a checkpoint does")
     if version != str(VERSION):

@@ -110,8 +110,9 @@ def session(image: str, params: dict, recipe: Recipe, runs: Dict[Tuple[str, int]
         _hours(whole), _hours(max(cells))
     )
     found = "{:g} h a session".format(hours)
-    advice = "lower recipe.unfrozen_epochs or repeats in params.yaml, or run what is left in another session"
-    if max(cells) > hours * 3600:
+    advice = "keep metrics/, models/ and dvc.lock, and run `make repro` again in the next session: it goes on"
+    if max(cells) / (recipe.frozen_epochs + recipe.unfrozen_epochs) > hours * 3600:
+        advice = "not one epoch would end in time: lower recipe.size or take a machine without such a limit"
         yield Check(name, "failed", needed, found, advice)
     elif whole > checks.SESSION_SHARE * hours * 3600:
         yield Check(name, "warning", needed, found, advice)

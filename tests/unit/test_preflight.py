@@ -220,10 +220,10 @@ def test_what_spoils_a_timing_is_a_warning():
 
 @pytest.mark.parametrize(
     ("hours_of_a_cell", "status"),
-    [(None, "not checked"), (1.5, None), (1.7, "warning"), (11.9, "warning"), (12.1, "failed")],
+    [(None, "not checked"), (1.5, None), (1.7, "warning"), (23.9, "warning"), (24.1, "failed")],
 )
 def test_the_session_must_hold_the_run(hours_of_a_cell, status):
-    """6 cells in 12 hours, of one setting of which a cell was measured."""
+    """6 cells of two epochs in 12 hours, of one setting of which a cell was measured. Epochs can't be split."""
     taken = {} if hours_of_a_cell is None else {"host/fp32-bs16": hours_of_a_cell * 3600}
     found = situation(setting_seconds=taken)
     assert statuses(found, session={"max_hours": 12.0}).get("session") == status

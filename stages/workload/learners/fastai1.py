@@ -153,7 +153,7 @@ class Fastai1(Learner):
 
 @contextmanager
 def _handler_shown(learner) -> Iterator[None]:
-    """Within, the learner has what runs its fit as `handler`. It holds the smoothed loss, and no callback is told it."""
+    """Within, the learner has what runs its fit as `handler`: it holds the smoothed loss, and no callback is told."""
     from fastai.callback import CallbackHandler
 
     on_train_begin = CallbackHandler.on_train_begin

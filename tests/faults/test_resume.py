@@ -1,0 +1,288 @@
+"""Trainings that end early, each for real: what the next run makes of them, beside a training that nothing disturbed.
+
+Equal means equal: every bit of the losses and accuracies.
+"""
+
+import dataclasses
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests import training
+from tests.project import stage
+from tests.training import FROZEN_EPOCHS, UNFROZEN_EPOCHS, cell, kept_epochs, learned, result
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = FROZEN_EPOCHS + UNFROZEN_EPOCHS
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A project in which the cell was trained in one sitting."""
+    folder = training.prepared(tmp_path_factory.mktemp("project"), "host")
+    done = training.run(folder, "host")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def project(undisturbed, tmp_path):
+    """The same, not trained yet."""
+    return untrained(undisturbed, tmp_path / "project")
+
+
+def untrained(undisturbed: Path, folder: Path) -> Path:
+    shutil.copytree(undisturbed, folder)
+    shutil.rmtree(folder / "models")
+    (folder / cell("host").train_path).unlink()
+    return folder
+
+
+def kill_when(project: Path, happened: Callable[[], bool]) -> None:
+    with training.started(project, "host") as process:
+        training.wait_for(process, happened)
+        training.kill(process)
+
+
+def goes_on_to_the_same_end(project: Path, undisturbed: Path, sittings: int = 2) -> None:
+    kept = kept_epochs(project, "host")
+    done = training.run(project, "host")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert f"goes on after epoch {len(kept)} of {EPOCHS}, sitting {sittings}" in done.stdout
+    trained, whole = result(project, "host"), result(undisturbed, "host")
+    assert learned(trained) == learned(whole)
+    assert [dataclasses.asdict(epoch) for epoch in trained.epochs[: len(kept)]] == kept
+    assert trained.sittings == sittings and len(trained.conditions) == sittings + 1
+    assert any(f"trained in {sittings} sittings" in warning for warning in trained.warnings)
+    weights = [(folder / cell("host").model_dir / "model.pth").read_bytes() for folder in (project, undisturbed)]
+    assert weights[0] == weights[1]
+    left = [path.name for path in (project / cell("host").model_dir).parent.iterdir()]
+    assert left == ["1"], "a finished cell's checkpoint could give its times to a later run"
+
+
+@pytest.mark.parametrize("epochs", range(1, EPOCHS + 1))
+def test_killed_after_an_epoch(project, undisturbed, epochs):
+    kill_when(project, lambda: len(kept_epochs(project, "host")) >= epochs)
+    goes_on_to_the_same_end(project, undisturbed)
+
+
+def test_killed_in_the_middle_of_an_epoch(project, undisturbed):
+    half_seconds = result(undisturbed, "host").epochs[2].epoch_seconds / 2
+    with training.started(project, "host") as process:
+        training.wait_for(process, lambda: len(kept_epochs(project, "host")) == 2)
+        time.sleep(half_seconds)
+        training.kill(process)
+    goes_on_to_the_same_end(project, undisturbed)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_killed_while_the_checkpoint_is_written(project, undisturbed, epochs):
+    path = project / cell("host").checkpoint_path
+    temporary = path.with_name(path.name + ".tmp")
+    kill_when(project, lambda: len(kept_epochs(project, "host")) == epochs and temporary.exists())
+    assert temporary.exists() and len(kept_epochs(project, "host")) == epochs
+    goes_on_to_the_same_end(project, undisturbed)
+
+
+def test_killed_before_any_epoch_is_one_sitting(project, undisturbed):
+    kill_when(project, lambda: (project / cell("host").model_dir).exists())
+    done = training.run(project, "host")
+    assert done.returncode == 0, done.stderr
+    assert result(project, "host").sittings == 1
+    assert learned(result(project, "host")) == learned(result(undisturbed, "host"))
+
+
+def test_killed_twice(project, undisturbed):
+    for epochs in (1, 3):
+        kill_when(project, lambda epochs=epochs: len(kept_epochs(project, "host")) >= epochs)
+    goes_on_to_the_same_end(project, undisturbed, sittings=3)
+
+
+def test_a_pause_is_not_counted_and_nothing_is_counted_twice(project):
+    began = time.monotonic()
+    with training.started(project, "host") as process:
+        training.wait_for(process, lambda: len(kept_epochs(project, "host")) == 2)
+        training.kill(process)
+    time.sleep(20)
+    again = time.monotonic()
+    assert training.run(project, "host").returncode == 0
+    trained = result(project, "host")
+    busy_seconds = time.monotonic() - began - 20
+    assert sum(epoch.epoch_seconds for epoch in trained.epochs) < trained.wall_seconds < busy_seconds
+    assert trained.wall_seconds > time.monotonic() - again - 10  # what begins and ends a process is not all in it
+
+
+def test_a_copy_of_the_folder_that_was_taken_in_the_middle_goes_on(project, undisturbed, tmp_path):
+    """What a power cut leaves, or a session's disk that was saved while it ran."""
+    copy = tmp_path / "copy"
+    with training.started(project, "host") as process:
+        training.wait_for(process, lambda: len(kept_epochs(project, "host")) == 2)
+        shutil.copytree(project, copy, ignore_dangling_symlinks=True)
+        training.kill(process)
+    goes_on_to_the_same_end(copy, undisturbed)
+
+
+# ------------------------------------------------------------------------------------------- what does not belong
+
+
+@pytest.fixture(scope="module")
+def interrupted(undisturbed, tmp_path_factory):
+    """A project whose training was killed after its second epoch."""
+    project = untrained(undisturbed, tmp_path_factory.mktemp("interrupted") / "project")
+    kill_when(project, lambda: len(kept_epochs(project, "host")) >= 2)
+    return project
+
+
+def change_params(project, **recipe):
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["recipe"] |= recipe
+    path.write_text(yaml.safe_dump(params))
+
+
+def change_text(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def change_checkpoint(change):
+    def do(project):
+        path = project / cell("host").checkpoint_path
+        path.write_bytes(change(path.read_bytes()))
+
+    return do
+
+
+CHANGES = {
+    "params": (lambda project: change_params(project, pct_start=0.1), "recipe.pct_start was 0.05, is 0.1"),
+    "photos": (
+        lambda project: change_text(project / "data/manifest.json", '"sha256": "', '"sha256": "0'),
+        'data set was "',
+    ),
+    "machine": (
+        lambda project: change_text(project / "metrics/machine.json", '"kernel": "', '"kernel": "another '),
+        'machine was "',
+    ),
+    "image": (lambda project: (project / "metrics/host/image.json").write_text("another"), 'image was "'),
+    "code": (lambda project: (project / "stages/workload/more.py").touch(), 'code was "'),
+    "cut short": (change_checkpoint(lambda whole: whole[:-1]), "damaged: its sha256 is another"),
+    "a bit": (
+        change_checkpoint(lambda whole: whole[:-1000] + bytes([whole[-1000] ^ 1]) + whole[-999:]),
+        "damaged: its sha256 is another",
+    ),
+    "a figure": (
+        change_checkpoint(lambda whole: whole.replace(b'"epoch_seconds": ', b'"epoch_seconds": 1', 1)),
+        "damaged: its sha256 is another",
+    ),
+    "empty": (change_checkpoint(lambda whole: b""), "damaged: it does not begin as a checkpoint does"),
+    "zeros": (change_checkpoint(lambda whole: bytes(len(whole))), "damaged: it does not begin as a checkpoint does"),
+    "older": (
+        change_checkpoint(lambda whole: whole.replace(b"faceoff-checkpoint 1 ", b"faceoff-checkpoint 0 ", 1)),
+        "of another version of faceoff (format 0, now 1)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_checkpoint_that_does_not_belong_is_named_and_not_used(interrupted, tmp_path, name):
+    change, words = CHANGES[name]
+    project = tmp_path / "project"
+    shutil.copytree(interrupted, project)
+    change(project)
+    # One epoch is enough to see that it begins anew.
+    with training.started(project, "host") as process:
+        lines = [process.stdout.readline()]
+        while "epoch 1:" not in lines[-1]:
+            assert lines[-1], "".join(lines)
+            lines.append(process.stdout.readline())
+    said = [line for line in lines if line.startswith("faceoff: ")]
+    assert len(said) == 1, "".join(lines)
+    assert said[0].startswith(f"faceoff: {cell('host').checkpoint_path} is not used: ") and words in said[0]
+    assert said[0].endswith("; the cell begins anew\n")
+    assert "frozen epoch 1:" in lines[-1] and not any("goes on after" in line for line in lines)
+
+
+def test_a_disk_too_full_for_a_checkpoint_is_named_and_the_training_ends_well(project, undisturbed):
+    """The one of a small file system of its own, with room for the model and not for the optimiser too."""
+    script = f"""
+    mkdir -p models
+    mount -t tmpfs -o size=60m tmpfs models
+    {" ".join(training.command("host"))}
+    ls -A models/host/fp32-bs16
+    """
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-ec", script],
+        cwd=project,
+        env=training.ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "not written" in line]
+    assert len(said) == UNFROZEN_EPOCHS and all("No space left" in line for line in said), done.stderr
+    assert done.stdout.splitlines()[-1] == "1"
+    assert learned(result(project, "host")) == learned(result(undisturbed, "host"))
+
+
+# -------------------------------------------------------------------------------------------- session.max_hours
+
+CLOCKED = """
+import time
+from stages import train
+from stages.workload import checkpoint, sitting
+
+class Clock:
+    '''A day goes by once two epochs are kept.'''
+    perf_counter = staticmethod(time.perf_counter)
+    kept = 0
+
+    def time(self):
+        return time.time() + (86400 if self.kept == 2 else 0)
+
+def save(*arguments):
+    clock.kept += 1
+    saved(*arguments)
+
+clock = sitting.time = Clock()
+saved, checkpoint.save = checkpoint.save, save
+raise SystemExit(train.run_entry(train.main))
+"""
+
+
+def limit_session(project, hours):
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["session"]["max_hours"] = hours
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    stage(project, "machine")  # a run begins
+
+
+def test_a_session_that_ends_stops_the_training_between_two_epochs(project, undisturbed):
+    limit_session(project, 20.0)
+    (project / "stages/clocked.py").write_text(CLOCKED)
+    command = [each if each != "stages.train" else "stages.clocked" for each in training.command("host")]
+    done = subprocess.run(command, cwd=project, env=training.ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("faceoff: session.max_hours: 0 s are left and an epoch takes up to ")
+    assert line.endswith("stopped after epoch 2 of 4 of host/fp32-bs16, repeat 1; run `make repro` again to go on")
+    assert len(kept_epochs(project, "host")) == 2 and not (project / cell("host").train_path).exists()
+    stage(project, "machine")  # the next run begins, with 20 hours of its own
+    goes_on_to_the_same_end(project, undisturbed)
+
+
+def test_no_epoch_is_begun_that_would_not_fit(interrupted, tmp_path):
+    project = tmp_path / "project"
+    shutil.copytree(interrupted, project)
+    limit_session(project, 1 / 3600 / 1000)
+    done = training.run(project, "host")
+    assert done.returncode == 75
+    [line] = done.stderr.splitlines()
+    assert "stopped after epoch 2 of 4 of host/fp32-bs16, repeat 1; run `make repro` again" in line
+    assert "epoch 3" not in done.stdout
