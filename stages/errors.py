@@ -9,6 +9,8 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import sys
 from typing import Callable
 
+TRY_LATER = 75  # exit code of what goes on in another run; sysexits.h calls it EX_TEMPFAIL
+
 
 class FaceoffError(Exception):
     """What happened, why, and what to do, in one line.

@@ -1,6 +1,8 @@
 """What of the times themselves casts doubt on them: drift, an odd first repeat, outliers, a loaded machine.
 
 All of it is named beside the verdict, and nothing is dropped for it: who drops what does not suit finds what he likes.
+That goes for a cell that was trained in several sittings too: each of its epochs ran whole in one of them, and neither
+the pauses nor what was trained twice is counted; so its times count like any others, and the sittings are named.
 A share below LEAST is never named, however sure it is: it is half of the default margin.
 """
 

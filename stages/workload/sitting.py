@@ -8,14 +8,12 @@ import datetime
 import time
 from typing import Any, Dict, Tuple
 
-from stages.errors import FaceoffError
+from stages.errors import TRY_LATER, FaceoffError
 from stages.records import DATA_DIR, PHASES, Cell, Epoch
 from stages.workload import checkpoint, session
 from stages.workload.checkpoint import Progress
 from stages.workload.learners import Job, Learner
 from stages.workload.probes import conditions
-
-TRY_LATER = 75  # exit code; sysexits.h calls it EX_TEMPFAIL
 
 
 class Sitting:
