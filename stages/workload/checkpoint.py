@@ -29,7 +29,7 @@ from stages.records import Cell, Conditions, Environment, Epoch, Recipe, facts_p
 VERSION = 1
 MARK = "faceoff-checkpoint"
 CODE = ("stages/train.py", "stages/records.py", "stages/codec.py", "stages/workload")
-SHOWN_DIFFERENCES = 3
+SHOWN_DIFFERENCES = 6
 SHOWN_CHARACTERS = 16  # of a value; a hash is longer
 CHUNK_BYTES = 2**20
 
@@ -136,7 +136,7 @@ def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
 
 def _shown(value: Any) -> str:
     text = json.dumps(value)
-    return text if len(text) <= 2 * SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "..."
+    return text if len(text) <= 2 * SHOWN_CHARACTERS else text[: 1 + SHOWN_CHARACTERS] + "..."
 
 
 def _first_line(digest: str) -> bytes:
