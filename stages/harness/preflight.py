@@ -27,6 +27,8 @@ MODEL_BYTES = {
     "resnet152": 241_939_491,
     "tf_efficientnet_lite0": 19_044_187,
 }
+# What a cell under way keeps: the weights and Adam's two moments of each; twice, while one file replaces the other.
+CHECKPOINT_MODELS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,12 +187,13 @@ def disks(params: Params, found: Situation) -> Iterator[Check]:
     photos = 0 if found.has_photos else data_bytes(params.dataset)
     cells = max(0, len(params.cells()) - found.models)
     models = cells * MODEL_BYTES[params.recipe.arch]
-    needed = f"{amount(photos)} for photos, {amount(models)} for {cells} models"
-    yield _room("disk of the checkout", needed, photos + models, found.checkout_disk)
+    checkpoint = CHECKPOINT_MODELS * MODEL_BYTES[params.recipe.arch] if cells else 0
+    needed = f"{amount(photos)} for photos, {amount(models)} for {cells} models, {amount(checkpoint)} for a checkpoint"
+    yield _room("disk of the checkout", needed, photos + models + checkpoint, found.checkout_disk)
     missing = [image for image in found.images if not image.here and not image.definition.on_host]
     if missing and found.engine_disk is not None:
         shared = found.engine_disk.device is not None and found.engine_disk.device == found.checkout_disk.device
-        yield _room_for_images(missing, found.engine_disk, photos + models if shared else 0)
+        yield _room_for_images(missing, found.engine_disk, photos + models + checkpoint if shared else 0)
 
 
 def data_bytes(dataset: DatasetParams) -> int:

@@ -137,7 +137,7 @@ def _warnings(moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
     when = zip(["before the first epoch", *again, "after the last epoch"], moments)
     doubts = ["{}: {}".format(moment, doubt) for moment, found in when for doubt in conditions.doubts(found)]
     if again:
-        doubts.append("trained in {} sittings, with a pause before each but the first".format(len(moments) - 1))
+        doubts.append("trained in {} sittings; it counts all the same".format(len(moments) - 1))
     return tuple(doubts)
 
 

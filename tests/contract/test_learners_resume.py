@@ -99,6 +99,64 @@ def learned(epochs):
     return [(e["phase"], e["index"], e["train_loss"], e["valid_loss"], e["accuracy"]) for e in epochs]
 
 
+MASTERS = """
+import io, torch
+from stages.records import Cell
+from stages.workload import inputs, learners, photos
+from stages.workload.learners import fastai1
+
+def ready(state=None):
+    learner = learners.find()
+    learner.import_fastai()
+    learner.prepare(photos.job_of(Cell("any", "mixed", 4, 1), inputs.read_recipe())[0])
+    planned = (None,) * learner._job.epochs("frozen")  # all done: a CPU computes no fp16
+    learner.run_phase("frozen", planned, state)
+    return learner._learner
+
+def step(learner):
+    torch.manual_seed(1)
+    for master in fastai1._masters(learner):
+        master.grad = torch.randn_like(master)
+    learner.opt.step()
+    learner.mixed_precision.on_step_end()
+
+def told(learner):
+    state = fastai1._state(learner)
+    moments = [each[name] for each in state["optimiser"]["state"].values() for name in ("exp_avg", "exp_avg_sq")]
+    moments.sort(key=lambda each: float(each.sum()))  # their keys are addresses
+    return [each.float() for each in [*state["model"].values(), *state["masters"], *moments]]
+
+one = ready()
+one.handler.smoothener.add_value(torch.tensor(0.5))
+step(one)
+file = io.BytesIO()
+torch.save(fastai1._state(one), file)
+file.seek(0)
+other = ready(torch.load(file))
+for each in (step, None):
+    pairs = list(zip(told(one), told(other)))
+    assert len(pairs) > 100 and all(torch.equal(*pair) for pair in pairs), [torch.equal(*pair) for pair in pairs]
+    if each:
+        each(one)
+        each(other)
+masters = fastai1._masters(one)
+assert len(masters) > 10 and all(each.dtype == torch.float32 for each in masters)
+assert any(not torch.equal(each, each.half().float()) for each in masters)  # so that more than the model is needed
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_fp16_of_fastai_1_goes_on_with_its_fp32_weights_and_their_optimiser(tmp_path):
+    real_engine.connect()
+    recipe = {"arch": "resnet18", "pretrained": False, "size": 32}
+    folder = make_project(tmp_path, ["cuda-10.0"], dataset={"train_photos": 12, "valid_photos": 6}, recipe=recipe)
+    for command in (["download"], ["machine"], ["image", "cuda-10.0"]):
+        stage(folder, *command)
+    (folder / "stages/masters.py").write_text(MASTERS)
+    stage(folder, "inside", "cuda-10.0", "--", "python", "-m", "stages.masters")
+
+
 @pytest.mark.slow
 class TestResuming:
     def test_losses_and_accuracies_are_those_of_a_training_that_was_not_stopped(self, found):

@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,7 @@ import yaml
 from stages import codec, records
 from stages.workload import checkpoint
 from tests import training
-from tests.project import stage
+from tests.project import ROOT, stage
 from tests.training import FROZEN_EPOCHS, UNFROZEN_EPOCHS, cell, kept_epochs, learned, result
 
 pytestmark = pytest.mark.slow
@@ -288,3 +290,49 @@ def test_no_epoch_is_begun_that_would_not_fit(interrupted, tmp_path):
     [line] = done.stderr.splitlines()
     assert "stopped after epoch 2 of 4 of host/fp32-bs16, repeat 1; run `make repro` again" in line
     assert "epoch 3" not in done.stdout
+
+
+# ----------------------------------------------------------------------------------------------------- the pipeline
+
+
+def test_everything_killed_at_once_and_the_next_dvc_repro_goes_on(project, undisturbed):
+    """DVC, stages.inside and the training, as when a machine is taken away."""
+    for file in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        (project / file).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / file, project / file)
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    name = "train@1-host-fp32-16"
+    bin_folder = Path(sys.executable).parent
+    environment = {**training.ENVIRONMENT, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
+    repro = {"args": ["dvc", "repro", name], "cwd": project, "env": environment, "text": True}
+    process = subprocess.Popen(**repro, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    training.wait_for(process, lambda: len(kept_epochs(project, "host")) >= 2)
+    for pid in at_work_in(project):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    kept = kept_epochs(project, "host")
+    done = subprocess.run(**repro, capture_output=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"goes on after epoch {len(kept)} of {EPOCHS}, sitting 2" in done.stdout
+    trained = result(project, "host")
+    assert learned(trained) == learned(result(undisturbed, "host"))
+    assert [dataclasses.asdict(epoch) for epoch in trained.epochs[: len(kept)]] == kept
+    assert not (project / cell("host").checkpoint_path).exists()
+    again = subprocess.run(**repro, capture_output=True)
+    assert again.returncode == 0 and f"Stage '{name}' didn't change, skipping" in again.stdout
+    forced = subprocess.run(**repro | {"args": ["dvc", "repro", "-s", "-f", name]}, capture_output=True)
+    assert forced.returncode == 0 and "goes on" not in forced.stdout
+    before, anew = ([epoch.epoch_seconds for epoch in each.epochs] for each in (trained, result(project, "host")))
+    assert not set(before) & set(anew), "a timing came back from an earlier run"
+
+
+def at_work_in(folder: Path) -> list[int]:
+    """Processes whose working directory the folder is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if (process / "cwd").readlink() == folder:
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found

@@ -209,6 +209,13 @@ def test_a_wrong_value_is_named_with_what_was_expected(place, value, expected):
     assert expected in message_of(records.Recipe, with_value(document_of(results.RECIPE), place, value))
 
 
+def test_a_training_of_no_sitting_is_refused():
+    document = document_of(results.trained(records.Cell("host", "fp32", 16, 1)))
+    assert "sittings: expected at least 1, found 0" in message_of(
+        records.TrainResult, with_value(document, ("sittings",), 0)
+    )
+
+
 def test_a_number_without_a_point_is_taken_for_a_float():
     document = with_value(document_of(results.evaluated(CELL)), ("wall_seconds",), 3)
     assert isinstance(codec.decode(records.EvaluateResult, document, "x").wall_seconds, float)
