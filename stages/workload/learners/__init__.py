@@ -121,7 +121,7 @@ class Learner:
         `after_epoch` is called between two epochs, outside of both's time, with the phase's epochs so far and all that
         the training's course hangs on, in types that torch.load takes without unpickling code; False ends the training
         there. Given the two as `done` and `state`, another process that is prepared for the same job goes on as this
-        one would have.
+        one would have; `state` is emptied once it is taken over, for its memory's sake.
         """
         raise NotImplementedError
 

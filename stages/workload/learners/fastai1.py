@@ -212,6 +212,7 @@ def _restore(learner, state: dict) -> None:
     smoothener, (count, average) = learner.handler.smoothener, state["smooth_loss"]
     smoothener.n, smoothener.mov_avg = count, torch.tensor(average)
     learners.set_random_state(state["random"])
+    state.clear()
 
 
 def _masters(learner) -> list:

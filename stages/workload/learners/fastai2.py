@@ -212,6 +212,7 @@ def _resuming(state: dict):
             for loader, random_state in zip(self.dls.loaders, state["loaders"]):
                 loader.rng.setstate(random_state)
             learners.set_random_state(state["random"])
+            state.clear()
 
     return Resuming()
 
