@@ -85,7 +85,8 @@ def save(path: Path, belongs: Dict[str, Any], progress: Progress, state: dict) -
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # the latter is how torch says that a disk is full
         _unlink(temporary)
-        print("faceoff: {}: not written ({}); the training goes on without it".format(path, error), file=sys.stderr)
+        why = error.__context__ if isinstance(error.__context__, OSError) else error
+        print("faceoff: {}: not written ({}); the training goes on without it".format(path, why), file=sys.stderr)
 
 
 def load(path: Path, belongs: Dict[str, Any]) -> Optional[Tuple[Progress, dict]]:

@@ -214,10 +214,10 @@ def test_damage_is_found_before_anything_is_unpickled(interrupted, tmp_path, cap
 
 
 def test_a_disk_too_full_for_a_checkpoint_is_named_and_the_training_ends_well(project, undisturbed):
-    """The one of a small file system of its own, with room for the model and not for the optimiser too."""
+    """Of its own, with room for the model and the first checkpoint, and not for one with all layers' moments."""
     script = f"""
     mkdir -p models
-    mount -t tmpfs -o size=60m tmpfs models
+    mount -t tmpfs -o size=120m tmpfs models
     {" ".join(training.command("host"))}
     ls -A models/host/fp32-bs16
     """
