@@ -53,11 +53,11 @@ def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
     progress, moments = Progress(started_at=started_at, sittings=1), ()
     wall_seconds = time.perf_counter() - began
     if reason is None:
+        belongs = checkpoint.belongings(cell, recipe, dataset_sha256, machine_sha256, ran_in)
+        sitting = Sitting(cell, job, belongs, began)
         importing = time.perf_counter()
         learner.import_fastai()
         import_seconds = time.perf_counter() - importing
-        belongs = checkpoint.belongings(cell, recipe, dataset_sha256, machine_sha256, ran_in)
-        sitting = Sitting(cell, job, belongs, began)
         learner.prepare(job)
         progress = _train(sitting, learner, job)
         moments = (*progress.conditions, conditions.look(DATA_DIR))
