@@ -117,5 +117,6 @@ def daemon(folder: Path) -> Iterator[Callable[[], tuple[str, int]]]:
         for file in run.glob("containerd/*.pid"):  # survives a dockerd that was killed
             with contextlib.suppress(ProcessLookupError, ValueError):
                 os.kill(int(file.read_text()), signal.SIGTERM)
-        for mount in ("data/overlay2", "run"):
-            subprocess.run(["umount", "--recursive", "--lazy", str(folder / mount)], capture_output=True)
+        for mount in (folder / "data", run):
+            subprocess.run(["umount", "--recursive", "--lazy", str(mount)], capture_output=True)
+        shutil.rmtree(folder / "data")  # gigabytes
