@@ -8,8 +8,8 @@ turn to A and B, as the matrix does with two settings: blocks of BLOCK consecuti
 behind the other for as long as runs are wanted. So neighbours stay neighbours, with all that the machine did then.
 
 Every face-off goes the way of `make until`: PILOT repeats and a look; while that is inconclusive, the repeats that it
-asks for, or as many again where it can name no number, and another look. Beside it, at the repeats that the tool ended with, an unpaired comparison of the two means:
-Welch's test at 5 %, and no word of margins, drift or looks.
+asks for, or as many again where it can name no number, and another look. Beside it, at the same repeats, an unpaired
+comparison of the two means: Welch's test at 5 %, and no word of margins, drift or looks.
 """
 
 import argparse
