@@ -1,13 +1,17 @@
 """Errors that a user can act on, and how an entry point turns them into one line and an exit code.
 
 FaceoffError            something the user can mend: what happened, why, what to do
+├── Interrupted         ended early on purpose; the next run goes on
 └── Unsupported         this image or machine cannot do what the cell asks; recorded as the cell's status
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import signal
 import sys
-from typing import Callable
+from typing import Any, Callable
+
+INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class FaceoffError(Exception):
@@ -21,12 +25,23 @@ class FaceoffError(Exception):
         self.exit_code = exit_code
 
 
+class Interrupted(FaceoffError):
+    """Ended early, and nothing failed: the next run goes on. What was asked for, and what to do to go on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, INTERRUPTED)
+
+
 class Unsupported(FaceoffError):
     """The image or the machine cannot do what the cell asks. Not a crash: the cell's status becomes 'unsupported'."""
 
 
 def run_entry(main: Callable[[], int]) -> None:
-    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr."""
+    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr.
+
+    SIGTERM ends it as Ctrl-C does: what is half done is taken back on the way out.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = main()
     except FaceoffError as error:
@@ -36,3 +51,7 @@ def run_entry(main: Callable[[], int]) -> None:
         print("faceoff: interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tarfile
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,20 @@ from docker.types import CancellableStream, DeviceRequest
 from docker.types import Mount as DockerMount
 
 from stages.errors import FaceoffError
-from stages.harness.jobs import STOP_SECONDS, About, BuildFailed, Found, Job, Outcome, Show, masked_signals
+from stages.harness import owners
+from stages.harness.jobs import (
+    STOP_SECONDS,
+    TRACEBACK_SECONDS,
+    TRACEBACK_SIGNAL,
+    About,
+    BuildFailed,
+    Found,
+    Job,
+    Outcome,
+    Show,
+)
+from stages.harness.signals import masked_signals
+from stages.harness.watch import Watch, watched
 
 FAILURES = (
     docker.errors.DockerException,
@@ -109,8 +123,8 @@ class DockerEngine:
                     show(line)
                     last_lines.append(line)
 
-    def run(self, job: Job) -> Outcome:
-        with _explained(), self._container(job) as container:
+    def run(self, job: Job, watch: Watch | None = None) -> Outcome:
+        with _explained(), self._container(job) as container, watched(watch, lambda: _kill(container)) as overdue:
             with contextlib.closing(_attach(container, job.tty)) as output:
                 container.start()
                 if job.tty:
@@ -121,7 +135,16 @@ class DockerEngine:
                     _copy(chunk)
             exit_code = int(container.wait()["StatusCode"])
             container.reload()
-            return Outcome(exit_code, bool(container.attrs["State"]["OOMKilled"]))
+            out_of_memory = bool(container.attrs["State"]["OOMKilled"]) and exit_code != 0
+            return Outcome(exit_code, out_of_memory, overdue())
+
+    def remove_left_over(self, checkout: Path) -> None:
+        with _explained():
+            for each in self._client.api.containers(all=True, filters={"label": owners.checkout_label(checkout)}):
+                if owners.is_gone(each["Labels"], is_running=each["State"] == "running"):
+                    with contextlib.suppress(docker.errors.APIError):  # another run was faster
+                        self._client.api.remove_container(each["Id"], force=True, v=True)
+                        print(f"faceoff: removed container {each['Names'][0][1:]}, which a killed run had left")
 
     @contextlib.contextmanager
     def _container(self, job: Job) -> Iterator[Container]:
@@ -135,6 +158,14 @@ class DockerEngine:
                 with contextlib.suppress(docker.errors.NotFound):
                     container.stop(timeout=STOP_SECONDS)
                     container.remove(force=True, v=True)
+
+
+def _kill(container: Container) -> None:
+    """Have the job say where it stands, then kill it."""
+    with contextlib.suppress(*FAILURES):  # it has ended meanwhile, or the engine has, which `run` notices too
+        container.kill(TRACEBACK_SIGNAL)
+        time.sleep(TRACEBACK_SECONDS)
+        container.kill()
 
 
 def _create_arguments(job: Job) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stages.errors import FaceoffError
-from stages.harness import jobs, wording
+from stages.harness import jobs, signals, wording
 from stages.harness.params import Params
 from stages.records import Cell
 
@@ -55,7 +55,7 @@ class Tracker:
             self._seconds.setdefault(ended.setting, []).append(self._clock() - began)
         self._began, self.words = None, ""
         kind, _, name = found[1].partition("@")
-        cell = next((each for each in self.cells if _name(each) == name), None)
+        cell = next((each for each in self.cells if each.matrix_name == name), None)
         if kind in DOES and cell is not None:
             self._at(kind, cell, is_run=begins is not None)
         return begins is not None
@@ -80,11 +80,6 @@ class Tracker:
         others = statistics.fmean(known.values())
         expected = (each for each in self.cells[self.done :] if each not in self._there or each.setting in known)
         return sum(known.get(each.setting, others) for each in expected)
-
-
-def _name(cell: Cell) -> str:
-    """That the matrix of dvc.yaml gives its stages."""
-    return f"{cell.repeat}-{cell.image}-{cell.precision}-{cell.batch_size}"
 
 
 def repro(wanted: Params, console: Console) -> int:
@@ -134,7 +129,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     with process:
         try:
-            with jobs.stop_signals():
+            with signals.stop_signals():
                 for line in process.stdout:
                     show(line.rstrip("\n"))
                 code = process.wait()

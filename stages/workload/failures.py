@@ -1,0 +1,99 @@
+"""What torch raises when a cell fails for want of something, as a line: what, the figures, what to change.
+
+What kills the process outright is told by stages/harness/failures.py.
+
+Runs inside images: Python 3.7 syntax.
+"""
+
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+import torch
+
+from stages import needs
+from stages.checks import amount
+from stages.errors import FaceoffError
+from stages.records import Cell, Recipe
+
+# In lower case, of torch 1.2 and of today's. 1.2 finds out that /dev/shm is full when it writes, today's asks first.
+OUT_OF_SHARED_MEMORY = ("bus error", "unable to allocate shared memory", "unable to write to file </torch")
+OUT_OF_GPU_MEMORY = (
+    "cuda out of memory",
+    "cuda error: out of memory",
+    "cuda error: cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
+SEGMENTATION_FAULT = "killed by signal: segmentation fault"
+SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
+NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
+TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
+
+
+@contextmanager
+def recorded(path: Path) -> Iterator[None]:
+    """Within, what is raised is written to this file, if it is there, in a line: the host makes the result of it."""
+    try:
+        yield
+    except Exception as error:
+        if path.exists():
+            lines = str(error).strip().splitlines() or [""]
+            is_told = isinstance(error, FaceoffError)
+            path.write_text(lines[0] if is_told else "{}: {}".format(type(error).__name__, lines[0]), encoding="utf-8")
+        raise
+
+
+@contextmanager
+def explained(cell: Cell, recipe: Recipe, learner: Any) -> Iterator[None]:
+    """Within, what torch raises for want of memory is raised as a FaceoffError that says what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        line = _explanation(error, cell, recipe, learner)
+        if line is None:
+            raise
+        raise FaceoffError(line) from error
+
+
+def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any) -> Optional[str]:
+    said = str(error)
+    if _has(said, OUT_OF_GPU_MEMORY):
+        return "out of GPU memory at batch size {}: {}: lower batch_sizes or recipe.size in params.yaml".format(
+            cell.batch_size, _gpu_figures(said)
+        )
+    if _has(said, OUT_OF_SHARED_MEMORY):
+        shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
+        need = needs.shared_memory_bytes(
+            needs.learner_kind(learner.version), torch.cuda.is_available(), cell.batch_size, recipe
+        )
+        return (
+            "the loader's processes ran out of shared memory: /dev/shm has {}, and batches of {} at {} px from {} "
+            "workers need {}: raise container.shm_size in params.yaml".format(
+                amount(shm.f_blocks * shm.f_frsize), cell.batch_size, recipe.size, recipe.workers, amount(need)
+            )
+        )
+    if isinstance(error, MemoryError) or _has(said, OUT_OF_MEMORY):
+        return "out of memory ({}): raise container.memory, or lower batch_sizes, recipe.size or recipe.workers".format(
+            said.strip().splitlines()[0] if said.strip() else "Python got none"
+        )
+    if SEGMENTATION_FAULT in said.lower():
+        return (
+            "a process of the loader died of a segmentation fault in native code; where is above: see whether "
+            "recipe.workers: 0 helps, or choose another image"
+        )
+    return None
+
+
+def _gpu_figures(said: str) -> str:
+    """'2.50 GiB more needed, 1.09 GiB of 15.90 GiB free', in torch's figures, which it words anew now and then."""
+    found = [re.search(each, said) for each in (NEEDED, FREE, TOTAL)]
+    if not all(found):
+        return said.strip().splitlines()[0]
+    return "{} more needed, {} of {} free".format(*(next(filter(None, each.groups())) for each in found))
+
+
+def _has(said: str, signs: tuple) -> bool:
+    return any(sign in said.lower() for sign in signs)
