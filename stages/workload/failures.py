@@ -27,7 +27,7 @@ OUT_OF_GPU_MEMORY = (
     "cudnn_status_alloc_failed",
 )
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
-SEGMENTATION_FAULT = "killed by signal: segmentation fault"
+LOADER_DIED = re.compile(r"DataLoader worker .* (?:is killed by signal: ([\w ]+)|exited unexpectedly)")
 SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
 NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
 TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
@@ -59,32 +59,41 @@ def explained(cell: Cell, recipe: Recipe, learner: Any) -> Iterator[None]:
 
 
 def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any) -> Optional[str]:
-    said = str(error)
+    said = "\n".join(_chain(error))
     if _has(said, OUT_OF_GPU_MEMORY):
         return "out of GPU memory at batch size {}: {}: lower batch_sizes or recipe.size in params.yaml".format(
             cell.batch_size, _gpu_figures(said)
         )
-    if _has(said, OUT_OF_SHARED_MEMORY):
-        shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
-        need = needs.shared_memory_bytes(
-            needs.learner_kind(learner.version), torch.cuda.is_available(), cell.batch_size, recipe
-        )
+    died = LOADER_DIED.search(said)
+    shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
+    shm_bytes = shm.f_blocks * shm.f_frsize
+    need = needs.shared_memory_bytes(
+        needs.learner_kind(learner.version), torch.cuda.is_available(), cell.batch_size, recipe
+    )
+    if _has(said, OUT_OF_SHARED_MEMORY) or (died and died.group(1) is None and shm_bytes < need):
         return (
             "the loader's processes ran out of shared memory: /dev/shm has {}, and batches of {} at {} px from {} "
             "workers need {}: raise container.shm_size in params.yaml".format(
-                amount(shm.f_blocks * shm.f_frsize), cell.batch_size, recipe.size, recipe.workers, amount(need)
+                amount(shm_bytes), cell.batch_size, recipe.size, recipe.workers, amount(need)
             )
         )
     if isinstance(error, MemoryError) or _has(said, OUT_OF_MEMORY):
         return "out of memory ({}): raise container.memory, or lower batch_sizes, recipe.size or recipe.workers".format(
             said.strip().splitlines()[0] if said.strip() else "Python got none"
         )
-    if SEGMENTATION_FAULT in said.lower():
+    if died:
         return (
-            "a process of the loader died of a segmentation fault in native code; where is above: see whether "
-            "recipe.workers: 0 helps, or choose another image"
+            "a process of the loader died ({}); where is above, if it said so: see whether recipe.workers: 0 helps, or "
+            "choose another image".format(died.group(1) or "it does not say of what")
         )
     return None
+
+
+def _chain(error: Optional[BaseException]) -> Iterator[str]:
+    """What the error says and what those say that led to it: torch tells a worker's death twice, once of what."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
 
 
 def _gpu_figures(said: str) -> str:
