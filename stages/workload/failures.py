@@ -27,7 +27,7 @@ OUT_OF_GPU_MEMORY = (
     "cudnn_status_alloc_failed",
 )
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
-LOADER_DIED = re.compile(r"DataLoader worker .* (?:is killed by signal: ([\w ]+)|exited unexpectedly)")
+LOADER_DIED, OF = "dataloader worker", r"is killed by signal: ([\w ]+)"
 SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
 NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
 TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
@@ -64,13 +64,13 @@ def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any) -> 
         return "out of GPU memory at batch size {}: {}: lower batch_sizes or recipe.size in params.yaml".format(
             cell.batch_size, _gpu_figures(said)
         )
-    died = LOADER_DIED.search(said)
+    died, died_of = LOADER_DIED in said.lower(), re.search(OF, said)
     shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
     shm_bytes = shm.f_blocks * shm.f_frsize
     need = needs.shared_memory_bytes(
         needs.learner_kind(learner.version), torch.cuda.is_available(), cell.batch_size, recipe
     )
-    if _has(said, OUT_OF_SHARED_MEMORY) or (died and died.group(1) is None and shm_bytes < need):
+    if _has(said, OUT_OF_SHARED_MEMORY) or (died and not died_of and shm_bytes < need):
         return (
             "the loader's processes ran out of shared memory: /dev/shm has {}, and batches of {} at {} px from {} "
             "workers need {}: raise container.shm_size in params.yaml".format(
@@ -84,7 +84,7 @@ def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any) -> 
     if died:
         return (
             "a process of the loader died ({}); where is above, if it said so: see whether recipe.workers: 0 helps, or "
-            "choose another image".format(died.group(1) or "it does not say of what")
+            "choose another image".format(died_of.group(1) if died_of else "torch does not say of what")
         )
     return None
 
