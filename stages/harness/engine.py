@@ -124,7 +124,12 @@ class DockerEngine:
                     last_lines.append(line)
 
     def run(self, job: Job, watch: Watch | None = None) -> Outcome:
-        with _explained(), self._container(job) as container, watched(watch, lambda: _kill(container)) as overdue:
+        with (
+            _explained(),
+            self._staying(),
+            self._container(job) as container,
+            watched(watch, lambda: _kill(container)) as overdue,
+        ):
             with contextlib.closing(_attach(container, job.tty)) as output:
                 container.start()
                 if job.tty:
@@ -145,6 +150,21 @@ class DockerEngine:
                     with contextlib.suppress(docker.errors.APIError):  # another run was faster
                         self._client.api.remove_container(each["Id"], force=True, v=True)
                         print(f"faceoff: removed container {each['Names'][0][1:]}, which a killed run had left")
+
+    @contextlib.contextmanager
+    def _staying(self) -> Iterator[None]:
+        """An engine that goes away within is told from one that refuses."""
+        try:
+            yield
+        except FAILURES:
+            try:
+                self._client.ping()
+            except FAILURES:
+                raise FaceoffError(
+                    "the Docker engine went away while a container ran: start it and run again, which removes what is "
+                    "left of the container"
+                ) from None
+            raise
 
     @contextlib.contextmanager
     def _container(self, job: Job) -> Iterator[Container]:
