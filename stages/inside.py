@@ -28,7 +28,7 @@ def main() -> int:
         if result is not None:
             return Attempt.at(result, wanted).make(lambda watch: run(name, command, wanted.container, watch))
         outcome = run(name, command, wanted.container)
-        if outcome.out_of_memory:
+        if outcome.out_of_memory and outcome.exit_code != 0:
             raise FaceoffError(f"image {name}: {failures.out_of_memory(wanted.container)}", outcome.exit_code)
         return outcome.exit_code
     except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone

@@ -35,6 +35,7 @@ from stages.harness.jobs import (
     Job,
     Outcome,
     Show,
+    killed_for_memory,
 )
 from stages.harness.signals import masked_signals
 from stages.harness.watch import Watch, watched
@@ -62,6 +63,7 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
 }
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine puts it around what goes to stderr
 KEPT_LINES = 50
+KILLED = 128 + signal.SIGKILL
 PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far below what hurts the machine
 
 
@@ -124,24 +126,14 @@ class DockerEngine:
                     last_lines.append(line)
 
     def run(self, job: Job, watch: Watch | None = None) -> Outcome:
-        with (
-            _explained(),
-            self._staying(),
-            self._container(job) as container,
-            watched(watch, lambda: _kill(container)) as overdue,
-        ):
-            with contextlib.closing(_attach(container, job.tty)) as output:
-                container.start()
-                if job.tty:
-                    columns, lines = shutil.get_terminal_size()
-                    with contextlib.suppress(docker.errors.APIError):  # it may have ended already
-                        container.resize(lines, columns)
-                for chunk in output:
-                    _copy(chunk)
-            exit_code = int(container.wait()["StatusCode"])
+        killed_before = killed_for_memory()
+        with _explained(), self._staying(), self._container(job) as container:
+            with watched(watch, lambda: _kill(container)) as overdue:
+                exit_code = _go(container, job.tty)
             container.reload()
-            out_of_memory = bool(container.attrs["State"]["OOMKilled"]) and exit_code != 0
-            return Outcome(exit_code, out_of_memory, overdue())
+            # Docker's own word may come late: under cgroup 1 the event races with the end of the container.
+            out_of_memory = exit_code == KILLED and killed_for_memory() > killed_before
+            return Outcome(exit_code, out_of_memory or bool(container.attrs["State"]["OOMKilled"]), overdue())
 
     def remove_left_over(self, checkout: Path) -> None:
         with _explained():
@@ -178,6 +170,19 @@ class DockerEngine:
                 with contextlib.suppress(docker.errors.NotFound):
                     container.stop(timeout=STOP_SECONDS)
                     container.remove(force=True, v=True)
+
+
+def _go(container: Container, tty: bool) -> int:
+    """Start the container, hand on what it prints, and wait for its end: the exit code."""
+    with contextlib.closing(_attach(container, tty)) as output:
+        container.start()
+        if tty:
+            columns, lines = shutil.get_terminal_size()
+            with contextlib.suppress(docker.errors.APIError):  # it may have ended already
+                container.resize(lines, columns)
+        for chunk in output:
+            _copy(chunk)
+    return int(container.wait()["StatusCode"])
 
 
 def _kill(container: Container) -> None:

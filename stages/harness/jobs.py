@@ -205,12 +205,12 @@ def run_on_host(command: tuple[str, ...], gpus: bool, watch: Watch | None = None
         except OSError as error:
             raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
         try:
-            killed_before = _killed_for_memory()
+            killed_before = killed_for_memory()
             with watched(watch, lambda: _kill(process)) as overdue, masked_signals(signal.SIG_UNBLOCK):
                 code = process.wait()
         finally:
             _end_group(process)
-    out_of_memory = code != 0 and _killed_for_memory() > killed_before
+    out_of_memory = code == -signal.SIGKILL and killed_for_memory() > killed_before
     return Outcome(code if code >= 0 else 128 - code, out_of_memory, overdue())
 
 
@@ -219,7 +219,7 @@ def _begin_on_host() -> None:
     end_with_parent(signal.SIGKILL)
 
 
-def _killed_for_memory() -> int:
+def killed_for_memory() -> int:
     """How many processes of this machine the kernel has killed for want of memory since it started."""
     found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)
     return int(found[1]) if found else 0  # not before Linux 4.13

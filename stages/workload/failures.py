@@ -28,6 +28,7 @@ OUT_OF_GPU_MEMORY = (
 )
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 LOADER_DIED, OF = "dataloader worker", r"is killed by signal: ([\w ]+)"
+LESS_MEMORY = "raise container.memory, or lower batch_sizes, recipe.size or recipe.workers in params.yaml"
 SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
 NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
 TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
@@ -78,10 +79,12 @@ def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any) -> 
             )
         )
     if isinstance(error, MemoryError) or _has(said, OUT_OF_MEMORY):
-        return "out of memory ({}): raise container.memory, or lower batch_sizes, recipe.size or recipe.workers".format(
-            said.strip().splitlines()[0] if said.strip() else "Python got none"
+        return "out of memory ({}): {}".format(
+            said.strip().splitlines()[0] if said.strip() else "Python got none", LESS_MEMORY
         )
     if died:
+        if died_of and died_of.group(1) == "Killed":
+            return "the kernel killed a process of the loader, as it does for want of memory: {}".format(LESS_MEMORY)
         return (
             "a process of the loader died ({}); where is above, if it said so: see whether recipe.workers: 0 helps, or "
             "choose another image".format(died_of.group(1) if died_of else "torch does not say of what")
