@@ -41,9 +41,8 @@ def recorded(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         if path.exists():
-            lines = str(error).strip().splitlines() or [""]
-            is_told = isinstance(error, FaceoffError)
-            path.write_text(lines[0] if is_told else "{}: {}".format(type(error).__name__, lines[0]), encoding="utf-8")
+            kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
+            path.write_text(kind + _first_line(str(error)), encoding="utf-8")
         raise
 
 
@@ -79,9 +78,7 @@ def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any) -> 
             )
         )
     if isinstance(error, MemoryError) or _has(said, OUT_OF_MEMORY):
-        return "out of memory ({}): {}".format(
-            said.strip().splitlines()[0] if said.strip() else "Python got none", LESS_MEMORY
-        )
+        return "out of memory ({}): {}".format(_first_line(said) or "Python got none", LESS_MEMORY)
     if died:
         if died_of and died_of.group(1) == "Killed":
             return "the kernel killed a process of the loader, as it does for want of memory: {}".format(LESS_MEMORY)
@@ -103,8 +100,12 @@ def _gpu_figures(said: str) -> str:
     """'2.50 GiB more needed, 1.09 GiB of 15.90 GiB free', in torch's figures, which it words anew now and then."""
     found = [re.search(each, said) for each in (NEEDED, FREE, TOTAL)]
     if not all(found):
-        return said.strip().splitlines()[0]
+        return _first_line(said)
     return "{} more needed, {} of {} free".format(*(next(filter(None, each.groups())) for each in found))
+
+
+def _first_line(said: str) -> str:
+    return said.strip().partition("\n")[0]
 
 
 def _has(said: str, signs: tuple) -> bool:

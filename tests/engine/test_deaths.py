@@ -28,8 +28,9 @@ pytestmark = pytest.mark.engine
 CELL = Cell("probe", "fp32", 16, 1)
 FILLS_MEMORY = "x = bytearray(300 * 2**20); print(len(x))"
 IN_A_LOADER = f"""
-import os, subprocess, sys
+import subprocess, sys, time
 loader = subprocess.run([sys.executable, "-c", "{FILLS_MEMORY}"])
+time.sleep(2)  # as torch takes to end its other loaders; Docker's word comes after the event
 sys.exit("RuntimeError: the loader died" if loader.returncode else "it did not")
 """
 FILLS_SHM = """
