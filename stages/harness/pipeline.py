@@ -5,6 +5,7 @@ DVC names each stage as it begins or skips it, and nothing else tells which cell
 
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -123,6 +124,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
             text=True,
             errors="replace",
             process_group=0,  # so that Ctrl-C reaches it through us, once
+            preexec_fn=lambda: signals.end_with_parent(signal.SIGTERM),
         )
     except OSError as error:
         raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None

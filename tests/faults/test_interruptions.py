@@ -4,6 +4,7 @@ Image host; tests/engine/test_interruptions.py has containers. What trains, eval
 run at once, everything around them is real.
 """
 
+import itertools
 import os
 import re
 import shutil
@@ -113,8 +114,10 @@ def check_clean_and_going_on(checkout: Checkout) -> None:
     assert all((checkout.path / each).exists() for each in RESULTS)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize(
+    ("how", "stage"),
+    [*itertools.product(["Ctrl-C", "SIGTERM"], STAGES), ("SIGKILL", "download"), ("SIGKILL", "train")],
+)
 def test_dvc_is_stopped_at_any_stage(checkout: Checkout, stage: str, how: str) -> None:
     """Ctrl-C reaches all of a terminal's processes; the others DVC alone, which leaves its stage behind."""
     forget(checkout, stage)
