@@ -1,18 +1,17 @@
 """One attempt at a cell's training or evaluation: alone, within limits, and where it fails with the reason recorded."""
 
-import contextlib
 import dataclasses
 import datetime
-import fcntl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from stages import codec, records
 from stages.errors import INTERRUPTED, FaceoffError
 from stages.harness import failures
 from stages.harness.jobs import Outcome
+from stages.harness.locks import held
 from stages.harness.params import Params
 from stages.harness.signals import STOP_SIGNALS
 from stages.harness.watch import Watch
@@ -28,6 +27,7 @@ class Attempt:
 
     cell: Cell
     stage: str  # 'train' or 'evaluate'
+    result: Path
     params: Params
 
     @classmethod
@@ -35,7 +35,7 @@ class Attempt:
         for cell in params.cells():
             for stage, path in (("train", cell.train_path), ("evaluate", cell.evaluate_path)):
                 if path == result:
-                    return cls(cell, stage, params)
+                    return cls(cell, stage, result, params)
         raise FaceoffError(f"--result {result}: not the result of a cell of params.yaml", exit_code=2)
 
     def make(self, run: Callable[[Watch], Outcome]) -> int:
@@ -43,6 +43,8 @@ class Attempt:
         began, started_at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         running = self.cell.running_path
         with held(running, f"{self.cell.setting}, repeat {self.cell.repeat}"):
+            for each in self.result.parent.glob(f".{self.result.name}.*"):  # half a result, of a job that was killed
+                each.unlink()
             outcome = run(Watch(running, self.params.limits))
             if outcome.exit_code == 0 or outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
@@ -103,19 +105,3 @@ class Attempt:
             started_at=started_at,
             wall_seconds=wall_seconds,
         )
-
-
-@contextlib.contextmanager
-def held(path: Path, what: str) -> Iterator[None]:
-    """An empty file at `path` within, which belongs to this process alone. The kernel ends that with the process."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FaceoffError(f"{what}: another run is at work on it ({path}): wait for that, or stop it") from None
-        file.truncate(0)  # what a killed run has left
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)

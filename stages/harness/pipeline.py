@@ -18,9 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stages.errors import FaceoffError
 from stages.harness import jobs, signals, wording
+from stages.harness.locks import held
 from stages.harness.params import Params
 from stages.records import Cell
 
+RUNNING_PATH = Path(".dvc/tmp/faceoff.running")  # beside DVC's own locks
 BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
 DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell has: what they do
@@ -85,6 +87,11 @@ class Tracker:
 
 def repro(wanted: Params, console: Console) -> int:
     """Run the pipeline, its output going to the console as it comes. The exit code of DVC, 128 + n after signal n."""
+    with held(RUNNING_PATH, "this checkout"):
+        return _repro(wanted, console)
+
+
+def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
     tracker = Tracker(cells, {cell for cell in cells if cell.train_path.exists()})
     if not console.is_terminal:

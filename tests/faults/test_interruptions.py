@@ -145,21 +145,32 @@ def test_a_cell_whose_inside_is_killed_ends_with_it(checkout: Checkout) -> None:
     subprocess.run(["pkill", "-KILL", "-g", str(process.pid), "-f", "stages.inside"], check=True)
     assert process.wait(PATIENCE_SECONDS) != 0
     wait_until(lambda: not processes(checkout.path), "all has ended")
+    assert left_over(checkout.path) != []  # nobody was left to take it back
     checkout.repro()
+    assert left_over(checkout.path) == []
     assert all((checkout.path / each).exists() for each in RESULTS)
 
 
 # ---------------------------------------------------------------------------------------------------- two runs at once
 
 
-def test_two_runs_at_once_in_one_checkout(checkout: Checkout) -> None:
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["dvc", "repro"], "metrics/machine.json' is busy, it is being blocked by"),  # DVC's own words
+        ([sys.executable, "-m", "stages.repro"], "faceoff: this checkout: another run is at work on it"),
+    ],
+    ids=["dvc repro", "make repro"],
+)
+def test_two_runs_at_once_in_one_checkout(checkout: Checkout, command: list[str], words: str) -> None:
     forget(checkout, "train")
-    first = begin(checkout, "train", "dvc", "repro")
-    second = subprocess.run(["dvc", "repro"], cwd=checkout.path, env=path_of_tools(), capture_output=True, text=True)
-    print(second.stdout, second.stderr)
-    assert second.returncode != 0
+    first = begin(checkout, "train", *command)
+    before = (checkout.path / records.MACHINE_PATH).stat().st_mtime_ns
+    second = subprocess.run(command, cwd=checkout.path, env=path_of_tools(), capture_output=True, text=True)
+    assert second.returncode != 0 and words in second.stderr
     assert first.poll() is None
-    os.killpg(first.pid, signal.SIGINT)
+    assert (checkout.path / records.MACHINE_PATH).stat().st_mtime_ns == before
+    first.terminate()
     first.wait(PATIENCE_SECONDS)
     check_clean_and_going_on(checkout)
 
