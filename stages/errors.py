@@ -1,7 +1,6 @@
 """Errors that a user can act on, and how an entry point turns them into one line and an exit code.
 
 FaceoffError            something the user can mend: what happened, why, what to do
-├── Interrupted         ended early on purpose; the next run goes on
 └── Unsupported         this image or machine cannot do what the cell asks; recorded as the cell's status
 
 Runs inside images: Python 3.7 syntax, standard library only.
@@ -11,7 +10,7 @@ import signal
 import sys
 from typing import Any, Callable
 
-INTERRUPTED = 75  # EX_TEMPFAIL of sysexits.h
+TRY_LATER = 75  # exit code of what goes on in another run; sysexits.h calls it EX_TEMPFAIL
 
 
 class FaceoffError(Exception):
@@ -23,13 +22,6 @@ class FaceoffError(Exception):
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-class Interrupted(FaceoffError):
-    """Ended early, and nothing failed: the next run goes on. What was asked for, and what to do to go on."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, INTERRUPTED)
 
 
 class Unsupported(FaceoffError):

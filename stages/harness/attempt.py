@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stages import codec, records
-from stages.errors import INTERRUPTED, FaceoffError
+from stages.errors import TRY_LATER, FaceoffError
 from stages.harness import failures
 from stages.harness.jobs import Outcome
 from stages.harness.locks import held
@@ -18,7 +18,7 @@ from stages.harness.watch import Watch
 from stages.records import Cell, EvaluateResult, TrainResult
 
 # Codes of a job that failed at nothing, and whose cell the next run measures.
-INTERRUPTIONS = (INTERRUPTED, *(128 + number for number in STOP_SIGNALS))
+INTERRUPTIONS = (TRY_LATER, *(128 + number for number in STOP_SIGNALS))
 
 
 @dataclasses.dataclass(frozen=True)
