@@ -16,8 +16,10 @@ from pathlib import Path
 from stages import codec, records
 from stages.errors import run_entry
 from stages.harness import cells, comparison, page, params, regression, revisions, steadiness, table, verdicts
+from stages.harness.signals import stop_signals
 
 
+@stop_signals()
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.compare", description="Which setting was faster.")
     parser.add_argument("--against", metavar="REV", help="a commit of results, to compare those of today with")

@@ -13,11 +13,13 @@ from pathlib import Path
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness import params, sources
+from stages.harness.signals import stop_signals
 from stages.harness.sources import photos, weights
 
 DOWNLOADS_DIR = Path("data/downloads")
 
 
+@stop_signals()
 def main() -> int:
     try:
         download(params.load())

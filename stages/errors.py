@@ -6,8 +6,9 @@ FaceoffError            something the user can mend: what happened, why, what to
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import signal
 import sys
-from typing import Callable
+from typing import Any, Callable
 
 TRY_LATER = 75  # exit code of what goes on in another run; sysexits.h calls it EX_TEMPFAIL
 
@@ -28,7 +29,11 @@ class Unsupported(FaceoffError):
 
 
 def run_entry(main: Callable[[], int]) -> None:
-    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr."""
+    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr.
+
+    SIGTERM ends it as Ctrl-C does: what is half done is taken back on the way out.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = main()
     except FaceoffError as error:
@@ -38,3 +43,7 @@ def run_entry(main: Callable[[], int]) -> None:
         print("faceoff: interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _terminate(number: int, frame: Any) -> None:
+    raise SystemExit(128 + number)

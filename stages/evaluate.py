@@ -12,6 +12,7 @@ from stages.errors import run_entry
 def main() -> int:
     began = time.perf_counter()
     from stages.workload.cell import evaluate
+    from stages.workload.failures import recorded
     from stages.workload.inputs import parse_cell, read_recipe
 
     cell = parse_cell("Evaluate one cell's trained network, without and with test-time augmentation.")
@@ -20,7 +21,8 @@ def main() -> int:
     for path in (cell.evaluate_path, cell.predictions_path):
         if path.exists():
             path.unlink()
-    result = evaluate(cell, recipe, began)
+    with recorded(cell.running_path):
+        result = evaluate(cell, recipe, began)
     write(cell.evaluate_path, result)
     return 0
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import images, jobs, params
+from stages.harness import images, params
+from stages.harness.signals import stop_signals
 
 
+@stop_signals()
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.image")
     parser.add_argument("image", help="a folder of docker/")
@@ -20,13 +22,12 @@ def main() -> int:
     container = params.load(root).container
     definition = images.load(name, root)
     output.unlink(missing_ok=True)
-    with jobs.stop_signals():
-        if definition.on_host:
-            image = images.find_host(name, definition, root)
-        else:
-            from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
+    if definition.on_host:
+        image = images.find_host(name, definition, root)
+    else:
+        from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
-            image = images.make(name, definition, root, container, DockerEngine(), _show)
+        image = images.make(name, definition, root, container, DockerEngine(), _show)
     codec.write(output, image)
     return 0
 

@@ -1,6 +1,10 @@
 """Run a command inside an image, with this checkout's code and data, and nothing else of the machine.
 
-python -m stages.inside cuda-10.0 -- nvidia-smi
+    python -m stages.inside cuda-10.0 -- nvidia-smi
+    python -m stages.inside cuda-10.0 --result metrics/cuda-10.0/fp32-bs16/train-1.json -- python -m stages.train ...
+
+With --result the command is a cell's training or evaluation: it runs alone and within `limits` of params.yaml, and
+where it fails, the result says so; `on_failure` decides whether that ends the run.
 """
 
 import os
@@ -8,26 +12,48 @@ import sys
 from pathlib import Path
 
 from stages.errors import FaceoffError, run_entry
-from stages.harness import images, jobs, params
+from stages.harness import failures, images, jobs, params
+from stages.harness.attempt import Attempt
+from stages.harness.signals import stop_signals
+from stages.harness.watch import Watch
+
+USAGE = "usage: python -m stages.inside IMAGE [--result FILE] -- COMMAND ... (IMAGE: a folder of docker/)"
 
 
+@stop_signals()
 def main() -> int:
-    # By hand: argparse would take a second '--' out of the command.
-    if len(sys.argv) < 4 or sys.argv[2] != "--":
-        raise FaceoffError("usage: python -m stages.inside IMAGE -- COMMAND ... (IMAGE: a folder of docker/)", 2)
-    name, command = sys.argv[1], tuple(sys.argv[3:])
-    root = Path.cwd()
-    container = params.load(root).container
+    name, result, command = parse(sys.argv[1:])
+    wanted = params.load()
     try:
-        with jobs.stop_signals():
-            if images.load(name, root).on_host:
-                return jobs.run_on_host(command, jobs.wants_gpus(container.gpus)).exit_code
-            from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
-
-            return images.run(name, command, root, container, DockerEngine())
+        if result is not None:
+            return Attempt.at(result, wanted).make(lambda watch: run(name, command, wanted.container, watch))
+        outcome = run(name, command, wanted.container)
+        if outcome.out_of_memory and outcome.exit_code != 0:
+            raise FaceoffError(f"image {name}: {failures.out_of_memory(wanted.container)}", outcome.exit_code)
+        return outcome.exit_code
     except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def parse(arguments: list[str]) -> tuple[str, Path | None, tuple[str, ...]]:
+    """Image, result and command. By hand: argparse would take a second '--' out of the command."""
+    if len(arguments) > 2 and arguments[1] == "--":
+        return arguments[0], None, tuple(arguments[2:])
+    if len(arguments) > 4 and (arguments[1], arguments[3]) == ("--result", "--"):
+        return arguments[0], Path(arguments[2]), tuple(arguments[4:])
+    raise FaceoffError(USAGE, exit_code=2)
+
+
+def run(
+    name: str, command: tuple[str, ...], container: params.ContainerParams, watch: Watch | None = None
+) -> jobs.Outcome:
+    root = Path.cwd()
+    if images.load(name, root).on_host:
+        return jobs.run_on_host(command, jobs.wants_gpus(container.gpus), watch)
+    from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
+
+    return images.run(name, command, root, container, DockerEngine(), watch)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,11 @@ import datetime
 from stages import codec, records
 from stages.checks import amount
 from stages.errors import run_entry
+from stages.harness.signals import stop_signals
 from stages.workload.probes import files, hardware
 
 
+@stop_signals()
 def main() -> int:
     records.MACHINE_PATH.unlink(missing_ok=True)
     records.DATA_DIR.mkdir(exist_ok=True)

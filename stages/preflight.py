@@ -22,6 +22,7 @@ from stages.codec import RecordError
 from stages.errors import FaceoffError, run_entry
 from stages.harness import cells, images, jobs, params, preflight, sources
 from stages.harness.engine import DockerEngine
+from stages.harness.signals import stop_signals
 from stages.harness.sources import photos
 from stages.workload.probes import conditions
 
@@ -29,6 +30,7 @@ PATIENCE_SECONDS = 5  # with an engine that does not answer
 STYLES = {"failed": "red", "warning": "yellow", "not checked": "dim", "passed": "green"}
 
 
+@stop_signals()
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.preflight")
     parser.add_argument("--all", action="store_true", help="show every check, and look inside each image that is here")
@@ -53,6 +55,7 @@ def look(wanted: params.Params) -> preflight.Situation:
     if not all(each.on_host for each in definitions.values()):
         try:
             engine = DockerEngine(PATIENCE_SECONDS)
+            engine.remove_left_over(root)  # before the machine is looked at, whether it is idle
         except FaceoffError as error:
             problem = str(error)
     return preflight.Situation(
@@ -106,7 +109,12 @@ def setting_seconds(wanted: params.Params) -> dict[str, float]:
 def look_inside(image: str) -> int:
     print(f"inside {image}:", flush=True)  # before what the image says
     command = [sys.executable, "-m", "stages.inside", image, "--", "python", "-m", "stages.preflight_inside"]
-    return subprocess.run([*command, "--image", image]).returncode
+    with subprocess.Popen([*command, "--image", image]) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            process.terminate()  # not killed, as subprocess.run does: it removes its container, which `with` waits for
+            raise
 
 
 def show(found: tuple[records.Check, ...], console: Console) -> None:

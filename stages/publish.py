@@ -12,10 +12,12 @@ from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness import cells, experiments, params, scorecard, table
 from stages.harness.presets import merged
+from stages.harness.signals import stop_signals
 
 TRACKED = ("metrics", "dvc.lock", "params.yaml")
 
 
+@stop_signals()
 def main() -> int:
     wanted = params.load()
     compared = codec.read(records.COMPARISON_PATH, records.Comparison)

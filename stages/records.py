@@ -80,6 +80,16 @@ class Cell:
         """Where a training that is under way keeps its last whole epoch; gone once the result is written."""
         return Path("models") / self.setting / "{}.checkpoint".format(self.repeat)
 
+    @property
+    def running_path(self) -> Path:
+        """There while the cell is trained or evaluated: the job touches it at every step, and why it fails goes in."""
+        return Path("models") / self.setting / "{}.running".format(self.repeat)
+
+    @property
+    def matrix_name(self) -> str:
+        """What dvc.yaml's matrix calls it: '1-cuda-10.0-fp32-16' of 'train@1-cuda-10.0-fp32-16'."""
+        return "{}-{}-{}-{}".format(self.repeat, self.image, self.precision, self.batch_size)
+
 
 def image_path(image: str) -> Path:
     """Where the `image` stage says what it built, pulled or found."""

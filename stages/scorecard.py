@@ -7,8 +7,10 @@ and its loss curves, metrics/curves.csv, for `dvc plots diff`. Which image: `ima
 from stages import codec, records
 from stages.errors import run_entry
 from stages.harness import cells, params, scorecard
+from stages.harness.signals import stop_signals
 
 
+@stop_signals()
 def main() -> int:
     for path in (records.SCORECARD_PATH, records.CURVES_PATH):
         path.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ def main() -> int:
     began = time.perf_counter()
     from stages.workload import checkpoint
     from stages.workload.cell import train  # importing torch counts for the cell's wall time
+    from stages.workload.failures import recorded
     from stages.workload.inputs import parse_cell, read_recipe
 
     cell = parse_cell("Train one cell and record its epochs.")
@@ -23,7 +24,8 @@ def main() -> int:
     if cell.train_path.exists():
         cell.train_path.unlink()
     shutil.rmtree(str(cell.model_dir), ignore_errors=True)
-    result = train(cell, recipe, began)
+    with recorded(cell.running_path):
+        result = train(cell, recipe, began)
     write(cell.train_path, result)
     checkpoint.discard(cell.checkpoint_path)
     print("{}, repeat {}: {}".format(cell.setting, cell.repeat, result.reason or "ok"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stages.errors import FaceoffError
 from stages.harness.jobs import About, BuildFailed, Found, Job, Outcome, Show
+from stages.harness.watch import Watch
 
 
 class FakeEngine:
@@ -49,7 +50,10 @@ class FakeEngine:
                     raise BuildFailed(f"{tag} was not built: a step returned {done.returncode}", lines)
         self.images[tag] = self._new(tag)
 
-    def run(self, job: Job) -> Outcome:
+    def remove_left_over(self, checkout: Path) -> None:
+        """Its processes leave nothing."""
+
+    def run(self, job: Job, watch: Watch | None = None) -> Outcome:
         self.jobs.append(job)
         if job.reference not in self.images:
             raise FaceoffError(f"no such image: {job.reference}")

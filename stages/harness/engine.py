@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tarfile
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,21 @@ from docker.types import CancellableStream, DeviceRequest
 from docker.types import Mount as DockerMount
 
 from stages.errors import FaceoffError
-from stages.harness.jobs import STOP_SECONDS, About, BuildFailed, Found, Job, Outcome, Show, masked_signals
+from stages.harness import owners
+from stages.harness.jobs import (
+    STOP_SECONDS,
+    TRACEBACK_SECONDS,
+    TRACEBACK_SIGNAL,
+    About,
+    BuildFailed,
+    Found,
+    Job,
+    Outcome,
+    Show,
+    killed_for_memory,
+)
+from stages.harness.signals import masked_signals
+from stages.harness.watch import Watch, watched
 
 FAILURES = (
     docker.errors.DockerException,
@@ -48,6 +63,7 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
 }
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine puts it around what goes to stderr
 KEPT_LINES = 50
+KILLED = 128 + signal.SIGKILL
 PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far below what hurts the machine
 
 
@@ -109,19 +125,38 @@ class DockerEngine:
                     show(line)
                     last_lines.append(line)
 
-    def run(self, job: Job) -> Outcome:
-        with _explained(), self._container(job) as container:
-            with contextlib.closing(_attach(container, job.tty)) as output:
-                container.start()
-                if job.tty:
-                    columns, lines = shutil.get_terminal_size()
-                    with contextlib.suppress(docker.errors.APIError):  # it may have ended already
-                        container.resize(lines, columns)
-                for chunk in output:
-                    _copy(chunk)
-            exit_code = int(container.wait()["StatusCode"])
+    def run(self, job: Job, watch: Watch | None = None) -> Outcome:
+        killed_before = killed_for_memory()
+        with _explained(), self._staying(), self._container(job) as container:
+            with watched(watch, lambda: _kill(container)) as overdue:
+                exit_code = _go(container, job.tty)
             container.reload()
-            return Outcome(exit_code, bool(container.attrs["State"]["OOMKilled"]))
+            # Docker's own word may come late: under cgroup 1 the event races with the end of the container.
+            out_of_memory = exit_code == KILLED and killed_for_memory() > killed_before
+            return Outcome(exit_code, out_of_memory or bool(container.attrs["State"]["OOMKilled"]), overdue())
+
+    def remove_left_over(self, checkout: Path) -> None:
+        with _explained():
+            for each in self._client.api.containers(all=True, filters={"label": owners.checkout_label(checkout)}):
+                if owners.is_gone(each["Labels"], is_running=each["State"] == "running"):
+                    with contextlib.suppress(docker.errors.APIError):  # another run was faster
+                        self._client.api.remove_container(each["Id"], force=True, v=True)
+                        print(f"faceoff: removed container {each['Names'][0][1:]}, which a killed run had left")
+
+    @contextlib.contextmanager
+    def _staying(self) -> Iterator[None]:
+        """An engine that goes away within is told from one that refuses."""
+        try:
+            yield
+        except FAILURES:
+            try:
+                self._client.ping()
+            except FAILURES:
+                raise FaceoffError(
+                    "the Docker engine went away while a container ran: start it and run again, which removes what is "
+                    "left of the container"
+                ) from None
+            raise
 
     @contextlib.contextmanager
     def _container(self, job: Job) -> Iterator[Container]:
@@ -135,6 +170,27 @@ class DockerEngine:
                 with contextlib.suppress(docker.errors.NotFound):
                     container.stop(timeout=STOP_SECONDS)
                     container.remove(force=True, v=True)
+
+
+def _go(container: Container, tty: bool) -> int:
+    """Start the container, hand on what it prints, and wait for its end: the exit code."""
+    with contextlib.closing(_attach(container, tty)) as output:
+        container.start()
+        if tty:
+            columns, lines = shutil.get_terminal_size()
+            with contextlib.suppress(docker.errors.APIError):  # it may have ended already
+                container.resize(lines, columns)
+        for chunk in output:
+            _copy(chunk)
+    return int(container.wait()["StatusCode"])
+
+
+def _kill(container: Container) -> None:
+    """Have the job say where it stands, then kill it."""
+    with contextlib.suppress(*FAILURES):  # it has ended meanwhile, or the engine has, which `run` notices too
+        container.kill(TRACEBACK_SIGNAL)
+        time.sleep(TRACEBACK_SECONDS)
+        container.kill()
 
 
 def _create_arguments(job: Job) -> dict[str, Any]:

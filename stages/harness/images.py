@@ -10,8 +10,10 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import FaceoffError
-from stages.harness.jobs import BuildFailed, Engine, Mount, Show, checkout_mounts, container_job, run_on_host
+from stages.harness import owners
+from stages.harness.jobs import BuildFailed, Engine, Mount, Outcome, Show, checkout_mounts, container_job, run_on_host
 from stages.harness.params import DOCKER_DIR, IMAGE_NAME, ContainerParams, amount_bytes, document
+from stages.harness.watch import Watch
 
 DOCKERFILE = DOCKER_DIR / "Dockerfile"
 BASE_VARIABLE = "FACEOFF_BASE_IMAGE"
@@ -89,6 +91,7 @@ def make(
     name: str, definition: Definition, root: Path, container: ContainerParams, engine: Engine, show: Show
 ) -> records.Image:
     """Build or pull the image unless the engine has it, check it, and say what it is."""
+    engine.remove_left_over(root)
     if definition.build is not None:
         reference, base = _build(name, definition.build, root, container, engine, show)
         no_digest = f"{base} came from no registry: it was built or imported here"
@@ -99,7 +102,7 @@ def make(
     found = engine.find(reference)
     if found is None:
         raise FaceoffError(f"image {name}: the engine made {reference} and then lost it; run the stage again")
-    contents = read_contents(reference, root, engine)
+    contents = read_contents(name, reference, root, engine)
     check(name, definition.expects, contents)
     show(f"{reference} holds Python {contents.python}, torch {contents.torch}, fastai {contents.fastai}")
     found_base = engine.find(base) if base else None
@@ -191,34 +194,34 @@ def why_pip_failed(lines: Sequence[str]) -> str | None:
     return f"pip says: {errors[-1]}" if errors else None
 
 
-def run(name: str, command: tuple[str, ...], root: Path, container: ContainerParams, engine: Engine) -> int:
-    """Run the command in the image that the image stage made; its exit code."""
+def run(
+    name: str,
+    command: tuple[str, ...],
+    root: Path,
+    container: ContainerParams,
+    engine: Engine,
+    watch: Watch | None = None,
+) -> Outcome:
+    """Run the command in the image that the image stage made."""
     path = records.image_path(name)
     reference = codec.read(root / path, records.Image).reference if (root / path).exists() else None
     if reference is None:
         raise FaceoffError(f"image {name} has not been made ({path} does not say which): python -m stages.image {name}")
     if engine.find(reference) is None:
         raise FaceoffError(f"image {name}: {reference} is not here any more; make it: dvc repro -s -f image@{name}")
-    labels = {"faceoff": "inside", "faceoff.image": name, "faceoff.pid": str(os.getpid())}
-    job = container_job(reference, command, root, checkout_mounts(root), container, labels)
-    outcome = engine.run(job)
-    if outcome.out_of_memory and outcome.exit_code != 0:
-        limit = f"its limit is container.memory, {container.memory}" if container.memory else "the machine has no more"
-        raise FaceoffError(
-            f"image {name}: the command ran out of memory; {limit}: raise it, or take a smaller batch size, size or "
-            "number of workers",
-            outcome.exit_code,
-        )
-    return outcome.exit_code
+    engine.remove_left_over(root)
+    labels = owners.labels(root, "inside", name)
+    return engine.run(container_job(reference, command, root, checkout_mounts(root), container, labels), watch)
 
 
-def read_contents(reference: str, root: Path, engine: Engine) -> records.Contents:
+def read_contents(name: str, reference: str, root: Path, engine: Engine) -> records.Contents:
     """What the image holds, read inside it."""
     with _scratch(root) as folder:
         output = Path(folder) / "contents.json"
         stages = root / "stages"
         mounts = (Mount(stages.resolve(), stages, True), Mount(Path(folder), Path(folder), False))
-        job = container_job(reference, _contents_command(output), root, mounts, CHECK_CONTAINER, {"faceoff": "check"})
+        labels = owners.labels(root, "check", name)
+        job = container_job(reference, _contents_command(output), root, mounts, CHECK_CONTAINER, labels)
         return _contents(engine.run(job).exit_code, output)
 
 

@@ -8,22 +8,26 @@ run_on_host the same command without a container
 import contextlib
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Literal, Protocol
+from typing import Protocol
 
 from stages.errors import FaceoffError
 from stages.harness.params import ContainerParams, size_bytes
+from stages.harness.signals import STOP_SIGNALS, end_with_parent, masked_signals
+from stages.harness.watch import Watch, watched
 
 READ_ONLY = ("stages", "params.yaml", "data")
 WRITABLE = ("metrics", "models")
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOP_SECONDS = 5  # from asking a job to end to killing it
-PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+TRACEBACK_SIGNAL = signal.SIGUSR1  # at which stages.workload.heartbeat prints where each thread is
+TRACEBACK_SECONDS = 1  # for printing that
+PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+VMSTAT = Path("/proc/vmstat")
 
 # There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
@@ -59,7 +63,8 @@ class Job:
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     exit_code: int
-    out_of_memory: bool  # the kernel killed a process of it for using more than its limit
+    out_of_memory: bool  # the kernel killed a process of it for want of memory
+    overdue: str | None = None  # which of params.LimitParams it broke; it was killed for that
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,42 +109,11 @@ class Engine(Protocol):
     ) -> None:
         """Build `files`, one of them the Dockerfile, as `tag`. Raises BuildFailed with the output's last lines."""
 
-    def run(self, job: Job) -> Outcome:
+    def run(self, job: Job, watch: Watch | None = None) -> Outcome:
         """Run the job, its output going to this process's as it comes. Nothing of it is left, however this ends."""
 
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[None]:
-    """Within, the first SIGINT, SIGTERM or SIGHUP raises SystemExit(128 + number); later ones are ignored.
-
-    So what was started is cleaned up on the way out, and impatience does not interrupt the cleaning.
-    """
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        for each in STOP_SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        os.write(2, f"faceoff: {signal.Signals(number).name}: stopping\n".encode())
-        raise SystemExit(128 + number)
-
-    before = {each: signal.signal(each, stop) for each in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def masked_signals(how: Literal[signal.Sigmasks.SIG_BLOCK, signal.Sigmasks.SIG_UNBLOCK]) -> Iterator[None]:
-    """Within, the stop signals wait (SIG_BLOCK) or come through again (SIG_UNBLOCK).
-
-    They must wait while something is made and while it is cleaned up: one in between would leave it behind.
-    """
-    before = signal.pthread_sigmask(how, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def remove_left_over(self, checkout: Path) -> None:
+        """Remove the containers of this checkout whose faceoff is gone, having been killed; no other's."""
 
 
 def container_job(
@@ -209,8 +183,8 @@ def wants_gpus(choice: str) -> bool:
     return choice != "none" and present
 
 
-def run_on_host(command: tuple[str, ...], gpus: bool) -> Outcome:
-    """Run the command without a container: same output, exit codes and signals, but none of the limits.
+def run_on_host(command: tuple[str, ...], gpus: bool, watch: Watch | None = None) -> Outcome:
+    """Run the command without a container: same output, exit codes and signals, but none of the container's limits.
 
     What it leaves running is ended, as it would be with its container.
     """
@@ -226,27 +200,44 @@ def run_on_host(command: tuple[str, ...], gpus: bool) -> Outcome:
                 env=environment,
                 stdin=subprocess.DEVNULL,  # a container has none either
                 process_group=0,  # Ctrl-C reaches the job through us, once, and its loaders end with it
-                preexec_fn=_unmask,  # a child inherits the mask
+                preexec_fn=_begin_on_host,
             )
         except OSError as error:
             raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
         try:
-            with masked_signals(signal.SIG_UNBLOCK):
+            killed_before = killed_for_memory()
+            with watched(watch, lambda: _kill(process)) as overdue, masked_signals(signal.SIG_UNBLOCK):
                 code = process.wait()
         finally:
             _end_group(process)
-    return Outcome(code if code >= 0 else 128 - code, out_of_memory=False)
+    out_of_memory = code == -signal.SIGKILL and killed_for_memory() > killed_before
+    return Outcome(code if code >= 0 else 128 - code, out_of_memory, overdue())
 
 
-def _unmask() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+def _begin_on_host() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a child inherits the mask
+    end_with_parent(signal.SIGKILL)
+
+
+def killed_for_memory() -> int:
+    """How many processes of this machine the kernel has killed for want of memory since it started."""
+    found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0  # not before Linux 4.13
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Have the process say where it stands, then kill it."""
+    process.send_signal(TRACEBACK_SIGNAL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(TRACEBACK_SECONDS)
+    process.kill()
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """End what is left of the process's group: ask, wait, kill."""
     with contextlib.suppress(ProcessLookupError):
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
+            process.terminate()  # it alone: it ends its loaders itself, and would take their end for a failure
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_SECONDS)
         os.killpg(process.pid, signal.SIGKILL)

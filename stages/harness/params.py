@@ -18,6 +18,7 @@ DOCKER_DIR = Path("docker")
 PRESETS_DIR = Path("presets")
 SOURCES = ("synthetic", "folder", "kaggle", "fastai")
 GPU_CHOICES = ("auto", "all", "none")
+ON_FAILURE = ("stop", "record")
 
 # Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
 IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -61,6 +62,18 @@ class ContainerParams:
             good = value is None or size_bytes(value) > 0
             check(key, value, good, "a size as Docker writes it, e.g. 512m or 8g")
         check("cpus", self.cpus, self.cpus is None or self.cpus > 0, "above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitParams:
+    """The `limits` section: when training or evaluating a cell is given up. None: never."""
+
+    stall_minutes: float | None  # without a step
+    cell_minutes: float | None  # in all
+
+    def __post_init__(self) -> None:
+        for key, value in dataclasses.asdict(self).items():
+            check(key, value, value is None or value > 0, "above 0, or null")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +149,8 @@ class Params:
     dataset: DatasetParams
     recipe: Recipe
     container: ContainerParams
+    limits: LimitParams
+    on_failure: str  # of ON_FAILURE: what a cell that fails does to the run
     profile: ProfileParams
     provider: ProviderParams
     session: SessionParams
@@ -154,6 +169,7 @@ class Params:
         for repeat in self.repeats:
             check("repeats", repeat, repeat >= 1, "1 or more")
         check("image", self.image, self.image in self.images, "one of `images`: " + ", ".join(self.images))
+        check("on_failure", self.on_failure, self.on_failure in ON_FAILURE, "one of " + ", ".join(ON_FAILURE))
         settings = list(dict.fromkeys(cell.setting for cell in self.cells()))
         baseline = self.compare.baseline
         check("compare.baseline", baseline, baseline in settings, "one of the settings: " + ", ".join(settings))

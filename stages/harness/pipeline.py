@@ -5,6 +5,7 @@ DVC names each stage as it begins or skips it, and nothing else tells which cell
 
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stages.errors import FaceoffError
-from stages.harness import jobs, wording
+from stages.harness import jobs, signals, wording
+from stages.harness.locks import held
 from stages.harness.params import Params
 from stages.records import Cell
 
+RUNNING_PATH = Path(".dvc/tmp/faceoff.running")  # beside DVC's own locks
 BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
 DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell has: what they do
@@ -55,7 +58,7 @@ class Tracker:
             self._seconds.setdefault(ended.setting, []).append(self._clock() - began)
         self._began, self.words = None, ""
         kind, _, name = found[1].partition("@")
-        cell = next((each for each in self.cells if _name(each) == name), None)
+        cell = next((each for each in self.cells if each.matrix_name == name), None)
         if kind in DOES and cell is not None:
             self._at(kind, cell, is_run=begins is not None)
         return begins is not None
@@ -82,13 +85,13 @@ class Tracker:
         return sum(known.get(each.setting, others) for each in expected)
 
 
-def _name(cell: Cell) -> str:
-    """That the matrix of dvc.yaml gives its stages."""
-    return f"{cell.repeat}-{cell.image}-{cell.precision}-{cell.batch_size}"
-
-
 def repro(wanted: Params, console: Console) -> int:
     """Run the pipeline, its output going to the console as it comes. The exit code of DVC, 128 + n after signal n."""
+    with held(RUNNING_PATH, "this checkout"):
+        return _repro(wanted, console)
+
+
+def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
     tracker = Tracker(cells, {cell for cell in cells if cell.train_path.exists()})
     if not console.is_terminal:
@@ -128,13 +131,14 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
             text=True,
             errors="replace",
             process_group=0,  # so that Ctrl-C reaches it through us, once
+            preexec_fn=lambda: signals.end_with_parent(signal.SIGTERM),
         )
     except OSError as error:
         raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
     assert process.stdout is not None  # noqa: S101 - it is a pipe
     with process:
         try:
-            with jobs.stop_signals():
+            with signals.stop_signals():
                 for line in process.stdout:
                     show(line.rstrip("\n"))
                 code = process.wait()

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import platform
 import time
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Optional, Tuple
 import torch
 
 from stages.codec import fingerprint, read, write_text
-from stages.errors import FaceoffError
 from stages.records import (
     DATA_DIR,
     MACHINE_PATH,
@@ -23,17 +21,16 @@ from stages.records import (
     Recipe,
     TrainResult,
 )
-from stages.workload import ceilings, checkpoint, learners
+from stages.workload import ceilings, checkpoint, failures, learners
 from stages.workload.checkpoint import Progress
 from stages.workload.clocks import peak_gpu_memory_bytes, peak_process_memory_bytes
+from stages.workload.heartbeat import Heartbeat
 from stages.workload.learners import Job, Learner, Prediction
 from stages.workload.photos import job_of
 from stages.workload.probes import conditions
 from stages.workload.sitting import Sitting, now
 
 MODEL_NAME = "model.pth"
-# Of torch 1.2, which finds out when it writes, and of today's, which asks for the pages first.
-OUT_OF_SHARED_MEMORY = ("bus error", "unable to allocate shared memory")
 
 
 def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
@@ -58,11 +55,13 @@ def train(cell: Cell, recipe: Recipe, began: float) -> TrainResult:
         importing = time.perf_counter()
         learner.import_fastai()
         import_seconds = time.perf_counter() - importing
-        learner.prepare(job)
-        progress = _train(sitting, learner, job)
-        moments = (*progress.conditions, conditions.look(DATA_DIR))
-        _save(learner, cell.model_dir / MODEL_NAME)
-        reached = ceilings.measure(learner, job)
+        with failures.explained(cell, recipe, learner):
+            learner.prepare(job)
+            learner.network.register_forward_hook(Heartbeat(cell.running_path))
+            progress = sitting.train(learner)
+            moments = (*progress.conditions, conditions.look(DATA_DIR))
+            _save(learner, cell.model_dir / MODEL_NAME)
+            reached = ceilings.measure(learner, job)
         wall_seconds = sitting.wall_seconds
     return TrainResult(
         cell=cell,
@@ -98,9 +97,11 @@ def evaluate(cell: Cell, recipe: Recipe, began: float) -> EvaluateResult:
         learner = learners.find()
         learner.import_fastai()
         # In fp32 whatever the training was: fastai 1 cannot predict with TTA in fp16, and the two shall compare.
-        learner.prepare(job._replace(precision="fp32"))
-        learner.load(cell.model_dir / MODEL_NAME)
-        plain, tta = learner.predict(tta=False), learner.predict(tta=True)
+        with failures.explained(cell, recipe, learner):
+            learner.prepare(job._replace(precision="fp32"))
+            learner.network.register_forward_hook(Heartbeat(cell.running_path))
+            learner.load(cell.model_dir / MODEL_NAME)
+            plain, tta = learner.predict(tta=False), learner.predict(tta=True)
         print("accuracy {:.4f}, with TTA {:.4f} ({:.2f} s)".format(plain.accuracy, tta.accuracy, tta.seconds))
     write_text(cell.predictions_path, _predictions_csv(job, plain, tta))
     return EvaluateResult(
@@ -139,21 +140,6 @@ def _warnings(moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
     if again:
         doubts.append("trained in {} sittings; it counts all the same".format(len(moments) - 1))
     return tuple(doubts)
-
-
-def _train(sitting: Sitting, learner: Learner, job: Job) -> Progress:
-    try:
-        return sitting.train(learner)
-    except RuntimeError as error:
-        if not any(sign in str(error).lower() for sign in OUT_OF_SHARED_MEMORY):
-            raise
-        shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
-        raise FaceoffError(
-            "the loader's processes ran out of shared memory: /dev/shm has {:.0f} MiB, too few for batches "
-            "of {} at {} px from {} workers: raise container.shm_size in params.yaml".format(
-                shm.f_blocks * shm.f_frsize / 2**20, job.batch_size, job.recipe.size, job.recipe.workers
-            )
-        ) from None
 
 
 def _save(learner: Learner, path: Path) -> None:

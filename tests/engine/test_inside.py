@@ -257,7 +257,7 @@ def test_out_of_memory_is_told_with_the_limit(project: Path) -> None:
     assert done.returncode == 137
     assert done.stdout == ""
     assert done.stderr.startswith(
-        "faceoff: image probe: the command ran out of memory; its limit is container.memory, 200m"
+        "faceoff: image probe: it ran out of memory: it needs more than the 200m of container.memory: raise that"
     )
 
 

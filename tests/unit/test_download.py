@@ -141,6 +141,6 @@ def test_ctrl_c_ends_it_with_one_line(project: Path) -> None:
     process = begun(project, photos_drawn=5)
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
-    assert (process.returncode, complaint) == (130, "faceoff: interrupted\n")
+    assert (process.returncode, complaint) == (130, "faceoff: SIGINT: stopping\n")
     assert len(list(project.rglob("*.jpg"))) < 100, "it went on to the end"
     assert not (project / records.MANIFEST_PATH).exists()

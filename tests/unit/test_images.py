@@ -10,6 +10,7 @@ import pytest
 from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness import images
+from stages.harness.jobs import Outcome
 from stages.harness.params import ContainerParams
 from tests import results
 from tests.fake_engine import FakeEngine
@@ -390,7 +391,7 @@ def test_a_failing_build_says_what_was_printed_last(root: Path) -> None:
 # ----------------------------------------------------------------------------------------------------- running in it
 
 
-def run(root: Path, engine: FakeEngine, *command: str) -> int:
+def run(root: Path, engine: FakeEngine, *command: str) -> Outcome:
     (root / "params.yaml").touch()
     return images.run("mine", command, root, CONTAINER, engine)
 
@@ -399,7 +400,7 @@ def test_a_command_runs_in_the_image_that_was_recorded(root: Path) -> None:
     engine = FakeEngine("python:3.7")
     image, _ = make(root, engine)
     codec.write(root / records.image_path("mine"), image)
-    assert run(root, engine, "sh", "-c", "exit 5") == 5
+    assert run(root, engine, "sh", "-c", "exit 5").exit_code == 5
     assert engine.jobs[-1].reference == image.reference
     assert engine.jobs[-1].labels["faceoff.image"] == "mine"
 

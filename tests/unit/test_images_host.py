@@ -129,12 +129,15 @@ def test_output_comes_while_the_command_runs(project: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["host"], ["host", "--"], ["host", "true"], ["--", "true"]], ids=lambda each: " ".join(each)
+    "arguments",
+    [[], ["host"], ["host", "--"], ["host", "true"], ["--", "true"], ["host", "--result", "x", "--"]],
+    ids=lambda each: " ".join(each),
 )
 def test_a_wrong_call_is_one_line(project: Path, arguments: list[str]) -> None:
     done = run_stage(project, "inside", *arguments)
     assert done.returncode == 2
-    assert done.stderr == "faceoff: usage: python -m stages.inside IMAGE -- COMMAND ... (IMAGE: a folder of docker/)\n"
+    usage = "python -m stages.inside IMAGE [--result FILE] -- COMMAND ... (IMAGE: a folder of docker/)"
+    assert done.stderr == f"faceoff: usage: {usage}\n"
 
 
 def test_an_unknown_image_is_one_line(project: Path) -> None:

@@ -97,6 +97,11 @@ class Learner:
         """Build data loaders and network."""
         raise NotImplementedError
 
+    @property
+    def network(self) -> torch.nn.Module:
+        """That is trained; after `prepare`."""
+        raise NotImplementedError
+
     def algorithm(self) -> str:
         """What the precision was in fact, e.g. 'autocast to bfloat16'."""
         raise NotImplementedError

@@ -58,6 +58,10 @@ class Fastai1(Learner):
         if job.precision == "mixed":
             self._learner.to_fp16()
 
+    @property
+    def network(self) -> torch.nn.Module:
+        return self._learner.model
+
     def algorithm(self) -> str:
         if self._job.precision == "mixed":
             return "fp16 weights and inputs, fp32 master weights, static loss scale 512"

@@ -59,6 +59,10 @@ class Fastai2(Learner):
             self._learner.remove_cb(vision.ProgressCallback)
             self._learner.logger = vision.noop
 
+    @property
+    def network(self) -> torch.nn.Module:
+        return self._learner.model
+
     def algorithm(self) -> str:
         if self._job.precision == "fp32":
             return "fp32"

@@ -3,8 +3,16 @@
 import sys
 
 from stages import codec
+from stages.errors import run_entry
 from tests import results
 
-cell = results.cell_of(sys.argv[1:])
-codec.write(cell.evaluate_path, results.evaluated(cell))
-codec.write_text(cell.predictions_path, "photo,label\n")
+
+def main() -> int:
+    cell = results.cell_of(sys.argv[1:])
+    codec.write(cell.evaluate_path, results.evaluated(cell))
+    codec.write_text(cell.predictions_path, "photo,label\n")
+    return 0
+
+
+if __name__ == "__main__":
+    run_entry(main)

@@ -1,0 +1,51 @@
+"""Whose a container is: labels that name its checkout and the process that runs it, and whether that process is gone.
+
+A faceoff that is killed outright leaves its container running. Its checkout's next run removes it.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+PID_NAMESPACE = Path("/proc/self/ns/pid")
+START_TIME = 19  # place among the fields of /proc/PID/stat that follow the command's name; proc(5) counts from pid
+
+
+def labels(checkout: Path, kind: str, image: str) -> dict[str, str]:
+    """Of a container that this process starts."""
+    return {
+        "faceoff": kind,
+        "faceoff.checkout": str(checkout),
+        "faceoff.image": image,
+        "faceoff.pid": str(os.getpid()),
+        "faceoff.owner": f"{_here()} {os.getpid()} {_started(os.getpid())}",
+    }
+
+
+def checkout_label(checkout: Path) -> str:
+    """That all containers of a checkout bear, as the engine filters by it."""
+    return f"faceoff.checkout={checkout}"
+
+
+def is_gone(labels: Mapping[str, str], is_running: bool) -> bool:
+    """Whether nobody waits for the container any more.
+
+    Of a process that can't be seen from here (before the machine's last start, or in another container) nothing is
+    known: its container is left alone while it runs.
+    """
+    here, pid, started = labels["faceoff.owner"].rsplit(" ", 2)
+    return _started(int(pid)) != started if here == _here() else not is_running
+
+
+def _here() -> str:
+    """Where a pid means something: this start of the machine, this pid namespace."""
+    return f"{BOOT_ID.read_text().strip()} {PID_NAMESPACE.readlink()}"
+
+
+def _started(pid: int) -> str | None:
+    """When the process was started; pids are used again."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[START_TIME]
+    except OSError:
+        return None

@@ -1,0 +1,56 @@
+"""How a stage is stopped: by Ctrl-C, by SIGTERM, by a terminal that closes, and by the end of the DVC that runs it."""
+
+import contextlib
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+from typing import Literal
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """Within, the first SIGINT, SIGTERM or SIGHUP raises SystemExit(128 + number); later ones are ignored.
+
+    So what was started is cleaned up on the way out, and impatience does not interrupt the cleaning. A DVC that is
+    killed leaves its stage running: that too counts as SIGTERM.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        os.write(2, f"faceoff: {signal.Signals(number).name}: stopping\n".encode())
+        raise SystemExit(128 + number)
+
+    before = {each: signal.signal(each, stop) for each in STOP_SIGNALS}
+    if "DVC_STAGE" in os.environ:  # DVC names its stage there; its shell replaces itself by a single command
+        end_with_parent(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def masked_signals(how: Literal[signal.Sigmasks.SIG_BLOCK, signal.Sigmasks.SIG_UNBLOCK]) -> Iterator[None]:
+    """Within, the stop signals wait (SIG_BLOCK) or come through again (SIG_UNBLOCK).
+
+    They must wait while something is made and while it is cleaned up: one in between would leave it behind.
+    """
+    before = signal.pthread_sigmask(how, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent(number: int) -> None:
+    """Have the kernel send this process the signal when its parent ends, however that ends, or at once if it has."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if os.getsid(os.getppid()) != os.getsid(0):  # an orphan's parent is init, which is of another session
+        os.kill(os.getpid(), number)

@@ -1,0 +1,256 @@
+"""A cell that dies in a container, or with its engine: told from how it ended; and containers that are left over.
+
+tests/faults/test_deaths.py has what is the same without a container, tests/engine/test_shared_memory.py the loader's
+real bus error in fastai.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.harness.engine import DockerEngine
+from stages.records import Cell
+from tests import attempts, daemon, real_engine
+from tests.attempts import attempt, failed, told
+from tests.project import run_stage
+
+pytestmark = pytest.mark.engine
+
+CELL = Cell("probe", "fp32", 16, 1)
+FILLS_MEMORY = "x = bytearray(300 * 2**20); print(len(x))"
+IN_A_LOADER = f"""
+import subprocess, sys, time
+loader = subprocess.run([sys.executable, "-c", "{FILLS_MEMORY}"])
+time.sleep(2)  # as torch takes to end its other loaders; Docker's word comes after the event
+sys.exit("RuntimeError: the loader died" if loader.returncode else "it did not")
+"""
+FILLS_SHM = """
+import mmap, os
+file = os.open("/dev/shm/batch", os.O_RDWR | os.O_CREAT)
+os.ftruncate(file, 2**23)
+memory = mmap.mmap(file, 2**23)
+for place in range(0, 2**23, 4096):
+    memory[place] = 1
+"""
+HANGS = "import time; print('ready', flush=True); time.sleep(600)"
+
+
+@pytest.fixture(scope="module")
+def engine() -> DockerEngine:
+    return real_engine.connect()
+
+
+def make(folder: Path, base: str, **overrides: Any) -> Path:
+    """A project with one cell in the image `probe`, which is a bare Python."""
+    root = attempts.make(folder, "probe", **overrides)
+    (root / "docker/probe").mkdir()
+    (root / "docker/probe/image.yaml").write_text(f"pull: {base}\nexpects: {{python: '3'}}\n")
+    return root
+
+
+def make_image(root: Path, **environment: str) -> None:
+    made = run_stage(root, "image", "probe", **environment)
+    assert made.returncode == 0, made.stderr
+
+
+@pytest.fixture(scope="module")
+def root(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    container = {"memory": "200m", "shm_size": "1m"}
+    root = make(tmp_path_factory.mktemp("project"), real_engine.base(engine), container=container)
+    make_image(root)
+    return root
+
+
+def containers(root: Path) -> list[str]:
+    found = real_engine.containers(real_engine.connect(), f"faceoff.checkout={root}")
+    return [each.labels["faceoff.owner"] for each in found]
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "words"),
+    [
+        (FILLS_MEMORY, 137, "it ran out of memory: it needs more than the 200m of container.memory: raise that"),
+        (IN_A_LOADER, 1, "it ran out of memory: it needs more than the 200m of container.memory: raise that"),
+        (FILLS_SHM, 135, "it died of a bus error, as one does whose /dev/shm is full (container.shm_size: 1m)"),
+        ("import ctypes; ctypes.string_at(0)", 139, "it died of a segmentation fault in native code"),
+        ("import os; os.kill(os.getpid(), 9)", 137, "it was killed (SIGKILL), and not by faceoff"),
+        ("raise SystemExit(7)", 7, "it ended with exit code 7"),
+    ],
+    ids=["memory", "memory, of a loader", "shared memory", "segmentation fault", "kill", "exit code"],
+)
+def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, words: str) -> None:
+    done = attempt(root, script, CELL)
+    assert done.returncode == code
+    reason = failed(root, CELL)
+    assert reason.startswith(words)
+    assert told(done) == [f"faceoff: probe/fp32-bs16, repeat 1: {reason}"]
+    assert containers(root) == []
+
+
+@pytest.mark.parametrize("key", ["stall_minutes", "cell_minutes"])
+def test_a_container_that_is_overdue_is_killed(root: Path, key: str) -> None:
+    attempts.params_with(root, limits={"stall_minutes": None, "cell_minutes": None} | {key: 0.05})
+    try:
+        done = attempt(root, HANGS, CELL)
+    finally:
+        attempts.params_with(root, limits={"stall_minutes": None, "cell_minutes": None})
+    assert done.stdout == "ready\n"
+    assert f"(limits.{key})" in failed(root, CELL)
+    assert containers(root) == []
+
+
+def test_docker_kill_by_somebody_else(root: Path, engine: DockerEngine) -> None:
+    with started(root) as process:
+        [container] = real_engine.containers(engine, f"faceoff.pid={process.pid}")
+        container.kill()
+        assert process.wait(60) == 137
+    assert failed(root, CELL).startswith("it was killed (SIGKILL), and not by faceoff")
+
+
+# ---------------------------------------------------------------------------------- what a killed faceoff leaves behind
+
+
+def started(root: Path, **environment: str) -> subprocess.Popen[str]:
+    """An attempt at the cell whose job runs until it is ended."""
+    command = [sys.executable, "-m", "stages." + attempts.arguments(HANGS, CELL)[0]]
+    command += attempts.arguments(HANGS, CELL)[1:]
+    process = subprocess.Popen(
+        command, cwd=root, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_the_next_run_removes_the_container_of_a_killed_one(root: Path) -> None:
+    process = started(root)
+    process.kill()
+    process.communicate()
+    assert len(containers(root)) == 1
+    assert (root / CELL.running_path).exists()
+    done = attempt(root, "print('next')", CELL)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "faceoff: removed container " in done.stdout and done.stdout.endswith("next\n")
+    assert containers(root) == [] and not (root / CELL.running_path).exists()
+
+
+def test_the_container_of_a_living_run_stays(root: Path) -> None:
+    process = started(root)
+    assert run_stage(root, "inside", "probe", "--", "true").returncode == 0
+    make_image(root)
+    assert process.poll() is None and len(containers(root)) == 1
+    process.terminate()
+    assert process.wait(60) == 143
+    assert containers(root) == []
+
+
+def test_two_checkouts_with_one_engine(root: Path, engine: DockerEngine, tmp_path: Path) -> None:
+    """One is killed, the other runs: neither removes what is the other's, and each has its own result."""
+    other = make(tmp_path, real_engine.base(engine))
+    make_image(other)
+    killed, living = started(root), started(other)
+    killed.kill()
+    killed.communicate()
+    assert run_stage(other, "inside", "probe", "--", "true").returncode == 0
+    assert (len(containers(root)), len(containers(other))) == (1, 1)
+    assert attempt(root, "raise SystemExit(7)", CELL).returncode == 7
+    assert (containers(root), len(containers(other))) == ([], 1)
+    assert living.poll() is None and not (other / CELL.train_path).exists()
+    living.terminate()
+    assert living.wait(60) == 143
+    assert containers(other) == []
+
+
+def test_a_reused_pid_is_not_taken_for_the_owner(root: Path, engine: DockerEngine) -> None:
+    """A container whose owner's pid is this test's, which was started at another time."""
+    process = started(root)
+    [owner] = containers(root)
+    process.kill()
+    process.communicate()
+    [left] = real_engine.containers(engine, f"faceoff.checkout={root}")
+    here, _, started_at = owner.rsplit(" ", 2)
+    forged = {**left.labels, "faceoff.owner": f"{here} {os.getpid()} {started_at}"}
+    left.remove(force=True)
+    forgery = engine._client.containers.create(real_engine.base(engine), ["sleep", "600"], labels=forged)
+    forgery.start()
+    try:
+        assert run_stage(root, "inside", "probe", "--", "true").returncode == 0
+        assert containers(root) == []
+    finally:
+        for each in real_engine.containers(engine, f"faceoff.checkout={root}"):
+            each.remove(force=True)
+
+
+# -------------------------------------------------------------------------------------------------- an engine that dies
+
+
+@pytest.fixture(scope="module")
+def own(engine: DockerEngine) -> Iterator[daemon.Daemon]:
+    with tempfile.TemporaryDirectory(prefix="d-") as folder, daemon.running(Path(folder)) as started:
+        started.load(real_engine.base(engine))
+        yield started
+
+
+def test_a_daemon_that_is_killed_is_one_line_and_the_next_run_works(
+    own: daemon.Daemon, engine: DockerEngine, tmp_path: Path
+) -> None:
+    environment = {"DOCKER_HOST": own.host}
+    root = make(tmp_path, real_engine.base(engine))
+    attempts.params_with(root, on_failure="record")
+    make_image(root, **environment)
+    process = started(root, **environment)
+    own.kill()
+    _, said = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert said.startswith("faceoff: the Docker engine went away while a container ran: start it and run again")
+    assert said.count("\n") == 1
+    assert not (root / CELL.train_path).exists()  # it says nothing of the cell, so there is nothing to record
+    own.start()
+    done = attempt(root, "print('next')", CELL, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    label = f"label=faceoff.checkout={root}"
+    left = subprocess.run(["docker", "ps", "-aq", "--filter", label], env=own.environment(), capture_output=True)
+    assert left.stdout == b""
+
+
+def test_a_build_that_is_stopped_leaves_nothing(own: daemon.Daemon, engine: DockerEngine, tmp_path: Path) -> None:
+    root = make(tmp_path, real_engine.base(engine))
+    for name in ("packages.lock", "torch.txt"):
+        (root / "docker/probe" / name).touch()
+    files = {"packages": "docker/probe/packages.lock", "torch": "docker/probe/torch.txt"}
+    build = {"base": real_engine.base(engine), **files}
+    (root / "docker/probe/image.yaml").write_text(json.dumps({"build": build}))
+    (root / "docker/Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nRUN echo it builds; sleep 600\n")
+
+    def there() -> list[bytes]:
+        return [
+            subprocess.run(["docker", *each], env=own.environment(), capture_output=True, check=True).stdout
+            for each in (["ps", "-aq"], ["images", "-q"])
+        ]
+
+    before = there()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.image", "probe"],
+            cwd=root,
+            env=own.environment() | {"FACEOFF_BUILD_NETWORK": "none"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert any(line == "it builds\n" for line in process.stdout)
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
+        end = time.monotonic() + 30
+        while there() != before:
+            assert time.monotonic() < end, there()
+            time.sleep(0.2)
+    assert list((root / "models").glob(".*")) == []

@@ -1,0 +1,244 @@
+"""A cell that dies on image host: each way is told from the others by how it ends, in one line and in its result.
+
+The jobs are real processes that really die; tests/engine/test_deaths.py has those that need a container.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stages import codec
+from stages.harness import cells, params
+from stages.records import Cell, TrainResult
+from tests import attempts, results
+from tests.attempts import attempt, failed, told
+from tests.project import cell_stage, make_project, run_stage, stage
+
+CELL = Cell("host", "fp32", 16, 1)
+WHERE = "host/fp32-bs16, repeat 1: "
+MIB = 2**20
+BUS_ERROR = """
+import mmap, tempfile
+file = tempfile.TemporaryFile(dir="/dev/shm")
+file.truncate(4096)
+memory = mmap.mmap(file.fileno(), 4096)
+file.truncate(0)
+memory[0]
+"""
+# A real step of the heartbeat, as often as a network would make one, and then none.
+STEPS_THEN_HANG = f"""
+import sys, time
+from pathlib import Path
+from stages.workload import heartbeat
+heartbeat.INTERVAL_SECONDS = 0.1
+step = heartbeat.Heartbeat(Path("{CELL.running_path}"))
+for _ in range(30):
+    time.sleep(0.1)
+    step()
+print("stepped", flush=True)
+def waits_for_a_loader():
+    time.sleep(600)
+waits_for_a_loader()
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return attempts.make(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "words"),
+    [
+        ("import ctypes; ctypes.string_at(0)", 139, "it died of a segmentation fault in native code"),
+        (BUS_ERROR, 135, "it died of a bus error, as one does whose /dev/shm is full (container.shm_size: 1g)"),
+        ("import os; os.abort()", 134, "it aborted in native code"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            137,
+            "it was killed (SIGKILL), and not by faceoff",
+        ),
+        ("raise SystemExit(7)", 7, "it ended with exit code 7; its own words are above"),
+    ],
+    ids=["segmentation fault", "bus error", "abort", "kill", "exit code"],
+)
+def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, words: str) -> None:
+    done = attempt(root, script, CELL)
+    assert done.returncode == code
+    reason = failed(root, CELL)
+    assert reason.startswith(words)
+    assert told(done) == [f"faceoff: {WHERE}{reason}"]
+
+
+def test_a_segmentation_fault_says_where(root: Path) -> None:
+    done = attempt(root, "def reads_nothing():\n import ctypes; ctypes.string_at(0)\nreads_nothing()", CELL)
+    assert "Fatal Python error: Segmentation fault" in done.stderr and "in reads_nothing" in done.stderr
+
+
+def test_on_failure_record_goes_on_and_says_how_to_try_again(root: Path) -> None:
+    attempts.params_with(root, on_failure="record")
+    done = attempt(root, "raise SystemExit(7)", CELL)
+    assert done.returncode == 0
+    again = "dvc repro -s -f train@1-host-fp32-16"
+    assert told(done)[1:] == [f"faceoff: recorded as failed; to try again: {again}, then make repro"]
+    assert (root / CELL.model_dir).is_dir()  # an output of the stage, which DVC asks for
+
+
+def test_what_compare_reads_is_failed_and_why(root: Path) -> None:
+    attempts.params_with(root, on_failure="record", recipe=vars(results.RECIPE))
+    attempt(root, "raise SystemExit(7)", CELL)
+    found = next(each for each in cells.read_all(params.load(root), root) if each.cell == CELL)
+    assert (found.status, found.reason) == ("failed", "it ended with exit code 7; its own words are above")
+
+
+def test_a_failed_evaluation_is_a_failed_cell(root: Path) -> None:
+    attempts.params_with(root, on_failure="record", recipe=vars(results.RECIPE))
+    with contextlib.chdir(root):
+        codec.write(CELL.train_path, results.trained(CELL))
+    place = ("inside", "host", "--result", str(CELL.evaluate_path), "--", "python", "-c")
+    assert run_stage(root, *place, "import os; os.abort()").returncode == 0
+    found = next(each for each in cells.read_all(params.load(root), root) if each.cell == CELL)
+    assert (found.status, found.reason) == ("failed", "it aborted in native code; its last words are above")
+    assert (root / CELL.predictions_path).exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143), ("raise SystemExit(75)", 75)],
+    ids=["SIGTERM", "stopped on purpose"],
+)
+def test_an_interruption_is_no_failure(root: Path, script: str, code: int) -> None:
+    attempts.params_with(root, on_failure="record")
+    assert attempt(root, script, CELL).returncode == code
+    assert not (root / CELL.train_path).exists() and not (root / CELL.running_path).exists()
+
+
+# --------------------------------------------------------------------------------------------------------------- memory
+
+
+@contextlib.contextmanager
+def memory_limit(size_bytes: int) -> Iterator[str]:
+    """A shell line that puts itself into a new cgroup with so much memory and goes on as its arguments."""
+    if os.getuid() != 0:
+        pytest.skip("only root makes a cgroup")
+    tops = [top for top in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")) if (top / "cgroup.procs").exists()]
+    group = tops[0] / f"faceoff-test-{uuid.uuid4().hex[:8]}"
+    group.mkdir()
+    limits = {"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max"}
+    for name in sorted(limits & {each.name for each in group.iterdir()}):
+        (group / name).write_text("0" if name == "memory.swap.max" else str(size_bytes))
+    try:
+        yield f'echo $$ > {group}/cgroup.procs && exec "$@"'
+    finally:
+        group.rmdir()
+
+
+def test_a_job_that_the_kernel_kills_for_memory_is_told_from_one_that_is_killed(root: Path) -> None:
+    fills = f"x = bytearray({1024 * MIB}); print(len(x))"
+    with memory_limit(400 * MIB) as line:
+        command = [sys.executable, "-m", "stages." + attempts.arguments(fills, CELL)[0]]
+        command += attempts.arguments(fills, CELL)[1:]
+        done = subprocess.run(["sh", "-c", line, "sh", *command], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 137, done.stderr
+    assert failed(root, CELL).startswith("it ran out of memory: it needs more than this machine has")
+
+
+# --------------------------------------------------------------------------------------------------------------- limits
+
+
+def test_a_job_that_stands_still_is_ended_and_says_where_it_stood(root: Path) -> None:
+    attempts.params_with(root, limits={"stall_minutes": 0.025, "cell_minutes": None})
+    done = attempt(root, STEPS_THEN_HANG, CELL)
+    assert done.stdout == "stepped\n"  # for twice as long as it may stand still
+    assert failed(root, CELL).startswith("no step for 0.025 minutes (limits.stall_minutes): a loader that hangs")
+    assert "in waits_for_a_loader" in done.stderr
+
+
+def test_a_job_that_takes_too_long_is_ended_though_it_goes_on(root: Path) -> None:
+    attempts.params_with(root, limits={"stall_minutes": 1, "cell_minutes": 0.02})
+    done = attempt(root, STEPS_THEN_HANG.replace("range(30)", "range(3000)"), CELL)
+    assert done.returncode == 137
+    assert failed(root, CELL).startswith("not done after 0.02 minutes (limits.cell_minutes)")
+
+
+def test_a_job_within_its_limits_is_left_alone(root: Path) -> None:
+    attempts.params_with(root, limits={"stall_minutes": 1, "cell_minutes": 1})
+    assert attempt(root, "import time; time.sleep(1)", CELL).returncode == 0
+
+
+# ---------------------------------------------------------------------------------------- what torch raises, on the way
+
+# The real exception, from as deep as there is something without a GPU: where the gradients are computed.
+GPU_FULL = """
+import runpy, sys, torch
+def full(*args, **kwargs):
+    print("backward", flush=True)
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of "
+        "15.90 GiB of which 1.09 GiB is free. Including non-PyTorch memory, this process has 14.80 GiB memory in use.")
+torch.autograd.backward = torch.Tensor.backward = full
+"""
+WORKER_HANGS = """
+import os, runpy, sys, time, torch
+fetch = torch.utils.data._utils.fetch._IterableDatasetFetcher.fetch
+def hang(*args):
+    time.sleep(600)
+torch.utils.data._utils.fetch._IterableDatasetFetcher.fetch = hang
+"""
+WORKER_CRASHES = WORKER_HANGS.replace("time.sleep(600)", "time.sleep(5); os.kill(os.getpid(), 11)")
+TRAINS = """
+sys.argv = ["train", "--image", "host", "--precision", "fp32", "--batch-size", "16", "--repeat", "1"]
+runpy.run_module("stages.train", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that can really train."""
+    recipe = {"arch": "resnet18", "pretrained": False, "size": 32, "unfrozen_epochs": 0}
+    root = make_project(tmp_path_factory.mktemp("real"), ["host"], recipe=recipe, dataset={"train_photos": 64})
+    for each in ("download", "machine"):
+        stage(root, each)
+    stage(root, "image", "host")
+    return root
+
+
+@pytest.mark.slow
+def test_a_full_gpu_is_told_with_torchs_figures_and_no_smaller_batch_is_tried(real: Path) -> None:
+    done = attempt(real, GPU_FULL + TRAINS, CELL)
+    assert failed(real, CELL) == (
+        "out of GPU memory at batch size 16: 2.50 GiB more needed, 1.09 GiB of 15.90 GiB free: "
+        "lower batch_sizes or recipe.size in params.yaml"
+    )
+    assert (done.returncode, told(done)) == (1, [f"faceoff: {failed(real, CELL)}"])
+    assert done.stdout.count("backward") == 1
+    assert [path.name for path in (real / "metrics/host").rglob("train-*")] == ["train-1.json"]
+
+
+@pytest.mark.slow
+def test_a_loader_that_hangs(real: Path) -> None:
+    attempts.params_with(real, limits={"stall_minutes": 1, "cell_minutes": None})
+    done = attempt(real, WORKER_HANGS + TRAINS, CELL)
+    assert done.returncode == 137
+    assert failed(real, CELL).startswith("no step for 1 minutes (limits.stall_minutes)")
+    assert "torch/utils/data/dataloader.py" in done.stderr  # where it waits
+
+
+@pytest.mark.slow
+def test_a_loader_that_crashes(real: Path) -> None:
+    done = attempt(real, WORKER_CRASHES + TRAINS, CELL)
+    assert failed(real, CELL).startswith("a process of the loader died (Segmentation fault)")
+    assert (done.returncode, told(done)) == (1, [f"faceoff: {failed(real, CELL)}"])
+
+
+@pytest.mark.slow
+def test_a_cell_that_failed_is_measured_when_it_is_run_again(real: Path) -> None:
+    attempt(real, "raise SystemExit(7)", CELL)
+    assert failed(real, CELL)
+    cell_stage(real, "train", "host", "fp32")
+    assert codec.read(real / CELL.train_path, TrainResult).status == "ok"

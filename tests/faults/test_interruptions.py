@@ -1,0 +1,197 @@
+"""Ctrl-C, SIGTERM and SIGKILL at every stage of a real `dvc repro`, at the worst moment: when a result is half written.
+
+Image host; tests/engine/test_interruptions.py has containers. What trains, evaluates and profiles are stand-ins that
+run at once, everything around them is real.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages import records
+from stages.records import Cell
+from tests.pipeline.test_pipeline import Checkout
+from tests.project import ROOT
+
+pytestmark = pytest.mark.slow
+
+REAL = ("inside", "machine", "download", "image")
+STAGES = ("machine", "download", "image", "profile", "train", "evaluate", "compare", "scorecard")
+CELL = Cell("host", "fp32", 16, 1)
+PATIENCE_SECONDS = 60
+RESULTS = (CELL.train_path, CELL.evaluate_path, records.COMPARISON_PATH, records.SCORECARD_PATH)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return make(tmp_path_factory.mktemp("checkout") / "project")
+
+
+def make(path: Path) -> Checkout:
+    """A checkout with one cell on image host, and nothing run."""
+    made = Checkout(path)
+    for name in REAL:
+        shutil.copy(ROOT / f"stages/{name}.py", path / "stages")
+    text = (path / "params.yaml").read_text()
+    for key, value in {"images": "[host]", "precisions": "[fp32]", "repeats": "[1]"}.items():
+        text = re.sub(f"^{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)
+    text = re.sub("(train|valid)_photos: .*", r"\1_photos: 4", text).replace("pretrained: true", "pretrained: false")
+    (path / "params.yaml").write_text(text)
+    (path / "site").mkdir()
+    shutil.copy(ROOT / "tests/faults/pause.py", path / "site/sitecustomize.py")
+    (path / ".git/info/exclude").open("a").write("/paused\n/site\n")
+    made.commit("One cell")
+    return made
+
+
+def begin(checkout: Checkout, stage: str, *command: str) -> subprocess.Popen[str]:
+    """Run the command until that stage stands still."""
+    (checkout.path / "paused").unlink(missing_ok=True)
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(checkout.path / "site"),
+        "FACEOFF_PAUSE": f"stages.{stage}",
+    }
+    output = (checkout.path.parent / "output").open("w")
+    process = subprocess.Popen(
+        command, cwd=checkout.path, env=environment, stdout=output, stderr=output, start_new_session=True, text=True
+    )
+    wait_until((checkout.path / "paused").exists, f"{stage} begins: {(checkout.path.parent / 'output').read_text()}")
+    return process
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < end, f"not so in {PATIENCE_SECONDS} s: {what}"
+        time.sleep(0.05)
+
+
+def processes(folder: Path) -> list[str]:
+    """Command lines of what runs in the folder."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if (each / "cwd").readlink().is_relative_to(folder):
+                found.append((each / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # it has ended
+            continue
+    return found
+
+
+def left_over(folder: Path) -> list[Path]:
+    """Temporary files and locks."""
+    parts = [folder / name for name in ("metrics", "models", "reports")]
+    files = [each for part in parts for each in part.rglob("*")]
+    return [each for each in files if each.name.startswith(".") or each.suffix in (".tmp", ".running")]
+
+
+def forget(checkout: Checkout, stage: str) -> None:
+    """Have the stage run again."""
+    for name in ("dvc.lock", "metrics", "reports", "models", "data") if stage in STAGES[:3] else ():
+        path = checkout.path / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in {"profile": [records.facts_path("host")], "train": [CELL.train_path]}.get(stage, []):
+        (checkout.path / path).unlink(missing_ok=True)
+    if stage == "evaluate":
+        (checkout.path / CELL.evaluate_path).unlink(missing_ok=True)
+
+
+def check_clean_and_going_on(checkout: Checkout) -> None:
+    wait_until(lambda: not processes(checkout.path), f"all has ended: {processes(checkout.path)}")
+    assert left_over(checkout.path) == []
+    checkout.repro()
+    assert all((checkout.path / each).exists() for each in RESULTS)
+
+
+@pytest.mark.parametrize(
+    ("how", "stage"),
+    [*itertools.product(["Ctrl-C", "SIGTERM"], STAGES), ("SIGKILL", "download"), ("SIGKILL", "train")],
+)
+def test_dvc_is_stopped_at_any_stage(checkout: Checkout, stage: str, how: str) -> None:
+    """Ctrl-C reaches all of a terminal's processes; the others DVC alone, which leaves its stage behind."""
+    forget(checkout, stage)
+    process = begin(checkout, stage, "dvc", "repro")
+    if how == "Ctrl-C":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.Signals[how])
+    assert process.wait(PATIENCE_SECONDS) != 0
+    check_clean_and_going_on(checkout)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_what_make_repro_runs_is_stopped(checkout: Checkout, number: int, code: int) -> None:
+    forget(checkout, "train")
+    process = begin(checkout, "train", sys.executable, "-m", "stages.repro")
+    process.send_signal(number)
+    assert process.wait(PATIENCE_SECONDS) == code
+    check_clean_and_going_on(checkout)
+
+
+def test_a_cell_whose_inside_is_killed_ends_with_it(checkout: Checkout) -> None:
+    forget(checkout, "train")
+    process = begin(checkout, "train", "dvc", "repro")
+    subprocess.run(["pkill", "-KILL", "-g", str(process.pid), "-f", "stages.inside"], check=True)
+    assert process.wait(PATIENCE_SECONDS) != 0
+    wait_until(lambda: not processes(checkout.path), "all has ended")
+    assert left_over(checkout.path) != []  # nobody was left to take it back
+    checkout.repro()
+    assert left_over(checkout.path) == []
+    assert all((checkout.path / each).exists() for each in RESULTS)
+
+
+# ---------------------------------------------------------------------------------------------------- two runs at once
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["dvc", "repro"], "metrics/machine.json' is busy, it is being blocked by"),  # DVC's own words
+        ([sys.executable, "-m", "stages.repro"], "faceoff: this checkout: another run is at work on it"),
+    ],
+    ids=["dvc repro", "make repro"],
+)
+def test_two_runs_at_once_in_one_checkout(checkout: Checkout, command: list[str], words: str) -> None:
+    forget(checkout, "train")
+    first = begin(checkout, "train", *command)
+    before = (checkout.path / records.MACHINE_PATH).stat().st_mtime_ns
+    second = subprocess.run(command, cwd=checkout.path, env=path_of_tools(), capture_output=True, text=True)
+    assert second.returncode != 0 and words in second.stderr
+    assert first.poll() is None
+    assert (checkout.path / records.MACHINE_PATH).stat().st_mtime_ns == before
+    first.terminate()
+    first.wait(PATIENCE_SECONDS)
+    check_clean_and_going_on(checkout)
+
+
+def test_two_attempts_at_one_cell(checkout: Checkout) -> None:
+    forget(checkout, "train")
+    place = ["--image", "host", "--precision", "fp32", "--batch-size", "16", "--repeat", "1"]
+    result = ["--result", str(CELL.train_path), "--", "python", "-m", "stages.train", *place]
+    command = [sys.executable, "-m", "stages.inside", "host", *result]
+    first = begin(checkout, "train", *command)
+    second = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True)
+    assert (second.returncode, second.stderr) == (
+        1,
+        f"faceoff: {CELL.setting}, repeat 1: another run is at work on it ({CELL.running_path}): wait for that, or "
+        "stop it\n",
+    )
+    assert first.poll() is None
+    first.terminate()
+    assert first.wait(PATIENCE_SECONDS) == 143
+    check_clean_and_going_on(checkout)
+
+
+def path_of_tools() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
