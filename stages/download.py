@@ -6,7 +6,6 @@ Writes data/photos, data/weights, data/manifest.json and metrics/dataset.json, a
 what is valid and goes on where it was interrupted.
 """
 
-import errno
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def main() -> int:
     try:
         download(params.load())
     except OSError as error:
-        raise disk_error(error) from error
+        raise FaceoffError(f"{error.filename or 'data/'}: {codec.refusal(error)}; what was downloaded is kept") from error
     return 0
 
 
@@ -49,16 +48,6 @@ def report(dataset: records.Dataset, seconds: float) -> None:
     if left_out:
         print(left_out)
     print(f"{dataset.total_photos:,} photos, {dataset.total_bytes / 1e6:,.1f} MB, ready in {seconds:.1f} s")
-
-
-def disk_error(error: OSError) -> FaceoffError:
-    """What the disk refused, and what to do."""
-    place = error.filename or "data/"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "free some space and run again; what was downloaded is kept"
-    else:
-        advice = "see to it that this user may read and write it, then run again"
-    return FaceoffError(f"{place}: {error.strerror or error}: {advice}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import dataclasses
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from stages.codec import check, check_absent
 
@@ -473,6 +473,10 @@ class Epoch:
     peak_gpu_memory_bytes: Optional[int]  # allocated by torch's caching allocator on the training device
     split: Split  # of the training steps; about `train_seconds` in all
 
+    def __post_init__(self) -> None:
+        check("phase", self.phase, self.phase in PHASES, "one of " + ", ".join(PHASES))
+        check("train_seconds", self.train_seconds, self.train_seconds > 0, "above 0")
+
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
@@ -510,6 +514,7 @@ class TrainResult:
 
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
+        _check_whole(self, "environment", "algorithm", "epochs", "ceilings")
 
     def phase_seconds(self, phase: str) -> float:
         """Sum of the phase's epoch times, as fastai's recorder would report them."""
@@ -535,6 +540,7 @@ class EvaluateResult:
 
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
+        _check_whole(self, "accuracy", "accuracy_tta", "predict_seconds", "predict_tta_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -627,3 +633,10 @@ class Comparison:
 def _check_status(status: str, reason: Optional[str]) -> None:
     check("status", status, status in STATUSES, "one of " + ", ".join(STATUSES))
     check("reason", reason, (status == "ok") == (reason is None), "a reason, exactly where the status is not 'ok'")
+
+
+def _check_whole(result: Any, *names: str) -> None:
+    """What a cell that ran whole says."""
+    for name in names:
+        value = getattr(result, name)
+        check(name, value, result.status != "ok" or value not in (None, ()), "a value, where the status is 'ok'")

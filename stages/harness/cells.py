@@ -3,13 +3,15 @@
 import csv
 import dataclasses
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stages import codec, records
 from stages.codec import RecordError
 from stages.harness.params import Params
 from stages.records import Cell, EvaluateResult, Recipe, TrainResult
+
+CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +79,7 @@ def _check_train(train: TrainResult, cell: Cell, recipe: Recipe) -> None:
         _check(path, was == now, f"measured with recipe.{field.name} {was}, now {now}")
     epochs, planned = len(train.epochs), recipe.frozen_epochs + recipe.unfrozen_epochs
     _check(path, train.status != "ok" or epochs == planned, f"'ok' with {epochs} of {planned} epochs")
+    _check_past(path, train.started_at)
 
 
 def _check_evaluate(evaluate: EvaluateResult, cell: Cell, train: TrainResult) -> None:
@@ -84,6 +87,11 @@ def _check_evaluate(evaluate: EvaluateResult, cell: Cell, train: TrainResult) ->
     _check_cell(path, evaluate.cell, cell)
     older = _moment(path, evaluate.started_at) < _moment(cell.train_path, train.started_at)
     _check(path, not older, f"older than the training in {cell.train_path}")
+    _check_past(path, evaluate.started_at)
+
+
+def _check_past(path: Path, started_at: str) -> None:
+    _check(path, _moment(path, started_at) <= datetime.now(UTC) + CLOCK_SKEW, f"started_at: {started_at} is yet to come")
 
 
 def _moment(path: Path, text: str) -> datetime:

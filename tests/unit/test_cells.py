@@ -1,6 +1,7 @@
 """Reading the matrix's results: only what belongs to the present params, data set and cell counts."""
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from stages.records import Cell
 from tests import results
 
 CELL = Cell("host", "fp32", 16, 1)
+FUTURE = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
 TRAIN, EVALUATE = results.trained(CELL), results.evaluated(CELL)
 
 
@@ -68,6 +70,9 @@ def changed_recipe(**changes):
         (dataclasses.replace(TRAIN, epochs=TRAIN.epochs[:-1]), EVALUATE, "2 of 3 epochs"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T03:04:04+00:00"), "older than the training"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="yesterday"), "'yesterday'"),
+        (dataclasses.replace(TRAIN, started_at="tomorrow"), EVALUATE, "'tomorrow'"),
+        (TRAIN, dataclasses.replace(EVALUATE, started_at=FUTURE), f"started_at: {FUTURE} is yet to come"),
+        (dataclasses.replace(TRAIN, started_at=FUTURE), EVALUATE, f"started_at: {FUTURE} is yet to come"),
     ],
 )
 def test_a_result_of_other_params_is_refused_by_name(train, evaluate, named):
