@@ -21,7 +21,8 @@ def main() -> int:
     try:
         download(params.load())
     except OSError as error:
-        raise FaceoffError(f"{error.filename or 'data/'}: {codec.refusal(error)}; what was downloaded is kept") from error
+        place = error.filename or "data/"
+        raise FaceoffError(f"{place}: {codec.refusal(error)}; what was downloaded is kept") from error
     return 0
 
 

@@ -91,7 +91,8 @@ def _check_evaluate(evaluate: EvaluateResult, cell: Cell, train: TrainResult) ->
 
 
 def _check_past(path: Path, started_at: str) -> None:
-    _check(path, _moment(path, started_at) <= datetime.now(UTC) + CLOCK_SKEW, f"started_at: {started_at} is yet to come")
+    past = _moment(path, started_at) <= datetime.now(UTC) + CLOCK_SKEW
+    _check(path, past, f"started_at: {started_at} is yet to come")
 
 
 def _moment(path: Path, text: str) -> datetime:

@@ -319,13 +319,13 @@ def test_a_figure_that_is_no_number_is_named_by_file_and_key(text, tmp_path):
     path = tmp_path / "evaluate-1.json"
     codec.write(path, results.evaluated(CELL, wall_seconds=1234.5))
     path.write_text(path.read_text().replace("1234.5", text))
-    with pytest.raises(RecordError, match=r"evaluate-1\.json: wall_seconds: expected a finite number, found -?(nan|inf)"):
+    with pytest.raises(RecordError, match=r"-1\.json: wall_seconds: expected a finite number, found -?(nan|inf)"):
         codec.read(path, records.EvaluateResult)
 
 
 def test_a_disk_that_is_full_or_not_writable_is_one_line_and_the_old_file_stays(tmp_path):
     (tmp_path / "in the way").touch()
-    with pytest.raises(FaceoffError, match="in the way/photo.json: not written: .*: see to it that this user"):
+    with pytest.raises(FaceoffError, match=r"in the way/photo\.json: not written: .*: see to it that this user"):
         codec.write(tmp_path / "in the way/photo.json", PHOTO)
 
 
