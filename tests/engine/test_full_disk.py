@@ -1,4 +1,4 @@
-"""An image is built where Docker's disk fills, by an engine of the test's own whose images lie on a small file system."""
+"""An image is built where Docker's disk fills, by an engine of the test's own with its images on a small disk."""
 
 import json
 import subprocess
