@@ -1,7 +1,6 @@
 """A disk that fills for real: no half file is taken for a whole one, the space comes back, and the next run goes on."""
 
 import dataclasses
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from stages import codec, records
 from stages.records import Cell
+from tests.downloads import from_server, kaggle_environment
 from tests.mounts import mounting
 from tests.project import make_project
 from tests.unit.helper_http import FileServer, Kaggle, serving
@@ -86,33 +86,6 @@ def test_weights_that_find_no_room(tmp_path):
     assert (folder / "after/weights/tf_efficientnet_lite0.pth").stat().st_size > 10**7
 
 
-# The real stage, with an archive of this test's server for the source's own.
-FROM_SERVER = """
-import hashlib, sys
-import kagglesdk.kaggle_env as env
-from pathlib import Path
-from stages import download
-from stages.errors import run_entry
-from stages.harness import sources
-from stages.harness.sources.fastai_archive import FastaiArchive
-from stages.harness.sources.kaggle import Kaggle
-
-url, size, md5 = sys.argv[1:]
-env._env_to_endpoint[env.KaggleEnv.LOCAL] = url
-promised = {"train": 6, "valid": 6}
-fastai = FastaiArchive(Path("data/downloads"), url + "/dogscats.tgz", int(size), md5, promised)
-kaggle = Kaggle(promised=promised)
-sources.pick = lambda dataset, _: {"fastai": fastai, "kaggle": kaggle}[dataset.source]
-run_entry(download.main)
-"""
-
-
-def from_server(server: FileServer, folder: Path, archive: bytes) -> str:
-    (folder / "from_server.py").write_text(FROM_SERVER)
-    md5 = hashlib.md5(archive[: 1 << 20], usedforsecurity=False).hexdigest()
-    return f"from_server.py {server.url} {len(archive)} {md5}"
-
-
 def test_fastais_archive_goes_on_from_what_found_room(tmp_path):
     folder = make_project(tmp_path, ["host"], dataset={"source": "fastai"}, recipe=TINY)
     archive = tgz_of({**photo_set(), "more": MORE}, level=0)
@@ -131,10 +104,8 @@ def test_fastais_archive_goes_on_from_what_found_room(tmp_path):
 @pytest.mark.parametrize("free_bytes", [3 * MIB, 9 * MIB], ids=["downloading", "unpacking"])
 def test_kaggles_archive_goes_on_from_what_found_room(tmp_path, free_bytes):
     folder = make_project(tmp_path, ["host"], dataset={"source": "kaggle"}, recipe=TINY)
-    (folder / "home").mkdir()
     archive = zip_of({**photo_set(), "test1/1.bin": MORE}, level=0)
-    environment = {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "HOME": str(folder / "home")}
-    environment |= {"KAGGLEHUB_CACHE": str(folder / "cache"), "KAGGLE_CONFIG_DIR": str(folder / "home")}
+    environment = kaggle_environment(folder)
     with serving(Kaggle()) as server:
         server.offer(archive)
         found = fill(folder, free_bytes, "cache", from_server(server, folder, archive), **environment)
