@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Known vulnerabilities of what the host runs, by pip-audit.
 
     python .ci/audit.py [OPTION OF pip-audit ...]
