@@ -49,6 +49,7 @@ def read(cell: Cell, recipe: Recipe, dataset_sha256: str, machine_sha256: str, r
         evaluate = codec.read(root / cell.evaluate_path, EvaluateResult)
         _check_evaluate(evaluate, cell, train)
         right = _told_right(root / cell.predictions_path)
+        _check_predictions(evaluate, right)
     except RecordError as error:
         return Result(cell, "refused", str(error))
     if evaluate.status != "ok":
@@ -62,13 +63,29 @@ def _told_right(path: Path) -> dict[str, bool] | None:
         return None
     found = {}
     with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                told = max((float(value), name) for name, value in row.items() if name.endswith("_tta"))[1]
+        rows = csv.DictReader(file)
+        try:
+            for row in rows:
+                values = {name: float(value) for name, value in row.items() if name.endswith("_tta")}
+                codec.check("probabilities", values, all(0 <= each <= 1 for each in values.values()), "0 to 1")
+                told = max((value, name) for name, value in values.items())[1]
                 found[row["photo"]] = told == f"{row['label']}_tta"
-            except (KeyError, ValueError, TypeError, AttributeError):
-                raise RecordError(f"{path}, line {number}: not a prediction; measure again with `dvc repro`") from None
+        except (KeyError, ValueError, TypeError, AttributeError, RecordError, csv.Error):
+            raise RecordError(
+                f"{path}, line {rows.line_num}: not a prediction; measure again with `dvc repro`"
+            ) from None
     return found or None
+
+
+def _check_predictions(evaluate: EvaluateResult, right: Mapping[str, bool] | None) -> None:
+    """What the record counts is what the predictions hold."""
+    if right is None or evaluate.accuracy_tta is None:
+        return
+    path, photos, told = evaluate.cell.predictions_path, evaluate.photos, sum(right.values())
+    _check(path, len(right) == photos, f"of {len(right)} photos, and {evaluate.cell.evaluate_path} says {photos}")
+    expected = evaluate.accuracy_tta * photos
+    agrees = abs(told - expected) < 1.5  # a tie may have been rounded into another place
+    _check(path, agrees, f"{told} told right, and {evaluate.cell.evaluate_path}: accuracy_tta says {expected:.0f}")
 
 
 def _check_train(train: TrainResult, cell: Cell, recipe: Recipe) -> None:

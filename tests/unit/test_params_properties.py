@@ -21,32 +21,14 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3),
     max_leaves=6,
 )
+ODD_LINES = """
+&a [*a] | &a {a: *a} | {[1]: 2} | !!python/name:os.system | !!binary aGk= | !!binary é | !!set {a} | !!omap [a]
+!!pairs [a: 1, a: 2] | !!int x | !!float x | !!timestamp x | !!null x | !!bool x | 2026-13-45 | 2026-01-01T25:00:00
+0x | 0x1F | 0b | 1_000 | 1:30:00 | .inf | -.nan | <<: {a: 1} | ' | " | * | % | @
+"""
 ODD_TEXT = st.sampled_from(
-    ("&a [*a]", "&a {a: *a}", "{[1]: 2}", "? {a: b}\n: c", "!!python/name:os.system", "!!binary aGk=", "!!binary é")
-    + (
-        "!!set {a}",
-        "!!omap [a]",
-        "!!pairs [a: 1, a: 2]",
-        "!!int x",
-        "!!float x",
-        "!!timestamp x",
-        "!!null x",
-        "!!bool x",
-    )
-    + (
-        "2026-13-45",
-        "2026-01-01T25:00:00",
-        "0x",
-        "0x1F",
-        "0b",
-        "1_000",
-        "1:30:00",
-        ".inf",
-        "-.nan",
-        "<<: {a: 1}",
-        "[" * 3000,
-    )
-    + ("--- a\n--- b", "%YAML 9.9\n---\na: 1", "\x00", "\ufeff", "'", "\x1b[2J", "\u202e")
+    [each.strip() for line in ODD_LINES.strip().splitlines() for each in line.split("|")]
+    + ["? {a: b}\n: c", "--- a\n--- b", "%YAML 9.9\n---\na: 1", "[" * 3000, "\x00", "\ufeff", "\x1b[2J", "\u202e"]
 )
 SLOW = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
