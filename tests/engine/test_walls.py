@@ -104,6 +104,22 @@ def test_no_server_of_the_machine_can_be_reached(project: Path, listeners: list[
     assert there.count(" does not answer: ") == len(listeners), there
 
 
+# ----------------------------------------------------------------------------------------------------------- commands
+
+ODD = """it's a "$(touch pwned)" `touch pwned`; touch pwned, \\ -x: é"""
+
+
+def test_paths_and_arguments_reach_a_command_as_they_are(tmp_path: Path, engine: DockerEngine) -> None:
+    (tmp_path / ODD).mkdir()
+    project = checkout(tmp_path / ODD, engine)
+    (project / "data/photos/-rf $(touch pwned).jpg").write_text("a cat")
+    arguments = [ODD, "--help", "-x", "", "$HOME", "*", "a\nb", "--"]
+    script = "import os, sys; print([os.getcwd(), os.listdir('data/photos'), sys.argv[1:]])"
+    seen = python(project, script, *arguments)
+    assert seen == f"{[str(project), ['-rf $(touch pwned).jpg'], arguments]}\n"
+    assert not list(tmp_path.rglob("pwned"))
+
+
 # ------------------------------------------------------------------------------------------------------------- files
 
 
