@@ -8,7 +8,7 @@
 # PYTHON=python3.12 names another Python to set up with (3.11 or newer).
 
 PYTHON ?= python3
-HOURS  ?= 1
+export HOURS ?= 1
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --no-deps
@@ -26,17 +26,17 @@ help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
 repro: $(VENV)/host.stamp
-	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
+	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
 	@python -m stages.repro
 	@python -m stages.publish
 
 until: $(VENV)/host.stamp
-	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
-	@python -m stages.until --hours '$(HOURS)'
+	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
+	@python -m stages.until --hours "$$HOURS"
 	@python -m stages.publish
 
 preflight: $(VENV)/host.stamp
-	@python -m stages.params $(if $(PRESET),--preset '$(PRESET)')
+	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
 	@python -m stages.machine
 	@python -m stages.preflight --all
 

@@ -5,6 +5,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import dataclasses
 import difflib
+import errno
 import hashlib
 import json
 import math
@@ -17,7 +18,10 @@ from typing import Any, Dict, Tuple, Type, TypeVar
 
 from stages.errors import FaceoffError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# What a field's name says of its number: see `_check_number`.
+AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|per_second|images|photos|steps)")
+SHARE = re.compile(r"(.+_)?(share|accuracy|accuracy_tta|p_value)")
 
 Record = TypeVar("Record")
 
@@ -41,18 +45,32 @@ def check_absent(record: Any, *but: str) -> None:
 
 
 def write(path: Path, record: Any) -> None:
-    """Write the record as JSON, whole or not at all: a temporary file beside it, synced, then renamed.
+    """Write the record as JSON with a digest of it, whole or not at all: a temporary file beside it, then renamed.
 
-    Raises ValueError for NaN and infinities, which JSON does not have.
+    Raises FaceoffError where the disk does not take it, ValueError for NaN and infinities, which JSON does not have.
     """
-    document = {"schema_version": SCHEMA_VERSION}
+    document = {"schema_version": SCHEMA_VERSION, "digest": fingerprint(record)}
     document.update(dataclasses.asdict(record))
     text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     write_text(path, text)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file whole or not at all. Raises FaceoffError where the disk does not take it."""
+    try:
+        _write_text(path, text)
+    except OSError as error:
+        raise FaceoffError("{}: not written: {}".format(path, refusal(error))) from None
+
+
+def refusal(error: OSError) -> str:
+    """What the disk refused, and what to do."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "{}: make room on that disk, then run again".format(error.strerror)
+    return "{}: see to it that this user may read and write there, then run again".format(error.strerror or error)
+
+
+def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=str(path.parent), prefix="." + path.name + ".")
     try:
@@ -69,14 +87,18 @@ def write_text(path: Path, text: str) -> None:
 
 def fingerprint(record: Any) -> str:
     """sha256 of the record's content, the same wherever and however it is written."""
-    return hashlib.sha256(json.dumps(dataclasses.asdict(record), sort_keys=True).encode()).hexdigest()
+    return _digest(dataclasses.asdict(record))
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def read(path: Path, kind: Type[Record]) -> Record:
     """Read a record of this kind.
 
     Raises RecordError, naming the file and the key, for a missing or unreadable file, another schema version, unknown
-    or missing keys and values of the wrong type.
+    or missing keys, values of the wrong type, and a file that was changed after it was written.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -90,7 +112,7 @@ def read(path: Path, kind: Type[Record]) -> Record:
 def parse(text: str, kind: Type[Record], where: str) -> Record:
     """The record that the text of a file holds; `where`, which ends as the file's name, names it in messages."""
     try:
-        document = json.loads(text, parse_constant=_refuse_constant)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordError("{}: not readable as JSON ({})".format(where, error)) from None
     version = document.pop("schema_version", None) if isinstance(document, dict) else None
@@ -99,7 +121,13 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
             "{}: not of schema version {}; made by another version of faceoff: measure again with "
             "`dvc repro -f`".format(where, SCHEMA_VERSION)
         )
+    digest = document.pop("digest", None)
     record: Record = decode(kind, document, where)
+    if digest != _digest(document):
+        raise RecordError(
+            "{}: digest: not that of what else the file holds: it was changed after it was written; measure again with "
+            "`dvc repro -f`".format(where)
+        )
     return record
 
 
@@ -157,10 +185,21 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     if missing:
         raise RecordError("{}: key '{}' is missing".format(where, missing[0]))
     decoded = {name: decode(hints[name], item, join(where, name)) for name, item in value.items()}
+    for name, item in decoded.items():
+        if isinstance(item, (int, float)):
+            _check_number(name, item, join(where, name))
     try:
         return kind(**decoded)
     except RecordError as error:
         raise RecordError(join(where, str(error))) from None
+
+
+def _check_number(name: str, number: float, where: str) -> None:
+    """No amount is below 0, no share outside of 0 to 1; names say what they are."""
+    if AMOUNT.fullmatch(name):
+        _expect(number >= 0, where, "0 or more", number)
+    elif SHARE.fullmatch(name):
+        _expect(0 <= number <= 1, where, "0 to 1", number)
 
 
 def _decode_tuple(kind: Any, value: Any, where: str) -> Tuple[Any, ...]:
@@ -189,7 +228,3 @@ def _expect(holds: bool, where: str, expected: str, found: object) -> None:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError("{} is not a JSON number".format(name))

@@ -6,7 +6,6 @@ Writes data/photos, data/weights, data/manifest.json and metrics/dataset.json, a
 what is valid and goes on where it was interrupted.
 """
 
-import errno
 import time
 from pathlib import Path
 
@@ -24,7 +23,8 @@ def main() -> int:
     try:
         download(params.load())
     except OSError as error:
-        raise disk_error(error) from error
+        place = error.filename or "data/"
+        raise FaceoffError(f"{place}: {codec.refusal(error)}; what was downloaded is kept") from error
     return 0
 
 
@@ -51,16 +51,6 @@ def report(dataset: records.Dataset, seconds: float) -> None:
     if left_out:
         print(left_out)
     print(f"{dataset.total_photos:,} photos, {dataset.total_bytes / 1e6:,.1f} MB, ready in {seconds:.1f} s")
-
-
-def disk_error(error: OSError) -> FaceoffError:
-    """What the disk refused, and what to do."""
-    place = error.filename or "data/"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "free some space and run again; what was downloaded is kept"
-    else:
-        advice = "see to it that this user may read and write it, then run again"
-    return FaceoffError(f"{place}: {error.strerror or error}: {advice}")
 
 
 if __name__ == "__main__":

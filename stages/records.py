@@ -8,7 +8,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import dataclasses
 from pathlib import Path
-from typing import Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from stages.codec import check, check_absent
 
@@ -496,6 +496,10 @@ class Epoch:
     peak_gpu_memory_bytes: Optional[int]  # allocated by torch's caching allocator on the training device
     split: Split  # of the training steps; about `train_seconds` in all
 
+    def __post_init__(self) -> None:
+        check("phase", self.phase, self.phase in PHASES, "one of " + ", ".join(PHASES))
+        check("train_seconds", self.train_seconds, self.train_seconds > 0, "above 0")
+
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
@@ -535,6 +539,7 @@ class TrainResult:
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
         check("sittings", self.sittings, self.sittings >= 1, "at least 1")
+        _check_whole(self, "environment", "algorithm", "epochs", "ceilings")
 
     def phase_seconds(self, phase: str) -> float:
         """Sum of the phase's epoch times, as fastai's recorder would report them."""
@@ -560,6 +565,7 @@ class EvaluateResult:
 
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
+        _check_whole(self, "accuracy", "accuracy_tta", "predict_seconds", "predict_tta_seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -652,3 +658,10 @@ class Comparison:
 def _check_status(status: str, reason: Optional[str]) -> None:
     check("status", status, status in STATUSES, "one of " + ", ".join(STATUSES))
     check("reason", reason, (status == "ok") == (reason is None), "a reason, exactly where the status is not 'ok'")
+
+
+def _check_whole(result: Any, *names: str) -> None:
+    """What a cell that ran whole says."""
+    for name in names:
+        value = getattr(result, name)
+        check(name, value, result.status != "ok" or value not in (None, ()), "a value, where the status is 'ok'")

@@ -3,13 +3,15 @@
 import csv
 import dataclasses
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stages import codec, records
 from stages.codec import RecordError
 from stages.harness.params import Params
 from stages.records import Cell, EvaluateResult, Recipe, TrainResult
+
+CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +49,7 @@ def read(cell: Cell, recipe: Recipe, dataset_sha256: str, machine_sha256: str, r
         evaluate = codec.read(root / cell.evaluate_path, EvaluateResult)
         _check_evaluate(evaluate, cell, train)
         right = _told_right(root / cell.predictions_path)
+        _check_predictions(evaluate, right)
     except RecordError as error:
         return Result(cell, "refused", str(error))
     if evaluate.status != "ok":
@@ -60,13 +63,29 @@ def _told_right(path: Path) -> dict[str, bool] | None:
         return None
     found = {}
     with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                told = max((float(value), name) for name, value in row.items() if name.endswith("_tta"))[1]
+        rows = csv.DictReader(file)
+        try:
+            for row in rows:
+                values = {name: float(value) for name, value in row.items() if name.endswith("_tta")}
+                codec.check("probabilities", values, all(0 <= each <= 1 for each in values.values()), "0 to 1")
+                told = max((value, name) for name, value in values.items())[1]
                 found[row["photo"]] = told == f"{row['label']}_tta"
-            except (KeyError, ValueError, TypeError, AttributeError):
-                raise RecordError(f"{path}, line {number}: not a prediction; measure again with `dvc repro`") from None
+        except (KeyError, ValueError, TypeError, AttributeError, RecordError, csv.Error):
+            raise RecordError(
+                f"{path}, line {rows.line_num}: not a prediction; measure again with `dvc repro`"
+            ) from None
     return found or None
+
+
+def _check_predictions(evaluate: EvaluateResult, right: Mapping[str, bool] | None) -> None:
+    """What the record counts is what the predictions hold."""
+    if right is None or evaluate.accuracy_tta is None:
+        return
+    path, photos, told = evaluate.cell.predictions_path, evaluate.photos, sum(right.values())
+    _check(path, len(right) == photos, f"of {len(right)} photos, and {evaluate.cell.evaluate_path} says {photos}")
+    expected = evaluate.accuracy_tta * photos
+    agrees = abs(told - expected) < 1.5  # a tie may have been rounded into another place
+    _check(path, agrees, f"{told} told right, and {evaluate.cell.evaluate_path}: accuracy_tta says {expected:.0f}")
 
 
 def _check_train(train: TrainResult, cell: Cell, recipe: Recipe) -> None:
@@ -77,6 +96,7 @@ def _check_train(train: TrainResult, cell: Cell, recipe: Recipe) -> None:
         _check(path, was == now, f"measured with recipe.{field.name} {was}, now {now}")
     epochs, planned = len(train.epochs), recipe.frozen_epochs + recipe.unfrozen_epochs
     _check(path, train.status != "ok" or epochs == planned, f"'ok' with {epochs} of {planned} epochs")
+    _check_past(path, train.started_at)
 
 
 def _check_evaluate(evaluate: EvaluateResult, cell: Cell, train: TrainResult) -> None:
@@ -84,6 +104,12 @@ def _check_evaluate(evaluate: EvaluateResult, cell: Cell, train: TrainResult) ->
     _check_cell(path, evaluate.cell, cell)
     older = _moment(path, evaluate.started_at) < _moment(cell.train_path, train.started_at)
     _check(path, not older, f"older than the training in {cell.train_path}")
+    _check_past(path, evaluate.started_at)
+
+
+def _check_past(path: Path, started_at: str) -> None:
+    past = _moment(path, started_at) <= datetime.now(UTC) + CLOCK_SKEW
+    _check(path, past, f"started_at: {started_at} is yet to come")
 
 
 def _moment(path: Path, text: str) -> datetime:

@@ -32,6 +32,9 @@ VMSTAT = Path("/proc/vmstat")
 # There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
 
+# Those of Docker and what it is made of, beside the one that DOCKER_HOST names.
+ENGINE_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"), Path("/run/containerd/containerd.sock"))
+
 Show = Callable[[str], None]  # takes a line of a build's or pull's output
 
 
@@ -147,7 +150,24 @@ def checkout_mounts(root: Path) -> tuple[Mount, ...]:
         (root / name).mkdir(exist_ok=True)
     mounts = [Mount((root / name).resolve(), root / name, True) for name in READ_ONLY if (root / name).exists()]
     mounts += [Mount((root / name).resolve(), root / name, False) for name in WRITABLE]
-    return (*mounts, *_linked_mounts(root / "data"))
+    mounts += _linked_mounts(root / "data")
+    for mount in mounts:
+        _check_no_socket(mount)
+    return tuple(mounts)
+
+
+def _check_no_socket(mount: Mount) -> None:
+    """Raise FaceoffError where the engine's socket would be in the container: whoever may write to it is root here.
+
+    That the mount is read-only would not help: one talks to a socket without changing it.
+    """
+    engine = os.environ.get("DOCKER_HOST", "").removeprefix("unix://")
+    for socket in (*ENGINE_SOCKETS, *([Path(engine)] if engine.startswith("/") else [])):
+        if mount.source in socket.resolve().parents:
+            raise FaceoffError(
+                f"{mount.target}: a symbolic link in data/ leads to {mount.source}, which holds {socket}, and no "
+                "container may have that: put the photos elsewhere"
+            )
 
 
 def _container_environment() -> dict[str, str]:

@@ -25,6 +25,8 @@ from stages.records import Cell
 RUNNING_PATH = Path(".dvc/tmp/faceoff.running")  # beside DVC's own locks
 BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
+# Not the script `dvc`: its first line, as pip writes it, is shell, and breaks in a checkout at "it's $(odd)".
+DVC_REPRO = [sys.executable, "-m", "dvc", "repro"]
 DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell has: what they do
 
 
@@ -95,7 +97,7 @@ def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
     tracker = Tracker(cells, {cell for cell in cells if cell.train_path.exists()})
     if not console.is_terminal:
-        return _run(["dvc", "repro"], lambda line: _show_plainly(line, tracker), errors=None)
+        return _run(DVC_REPRO, lambda line: _show_plainly(line, tracker), errors=None)
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=len(cells), visible=False)
@@ -105,7 +107,7 @@ def _repro(wanted: Params, console: Console) -> int:
             if tracker.hear(line):
                 bar.update(task, completed=tracker.done, description=tracker.words, visible=bool(tracker.words))
 
-        return _run(["dvc", "repro"], show, errors=subprocess.STDOUT)  # else they would run through the bar
+        return _run(DVC_REPRO, show, errors=subprocess.STDOUT)  # else they would run through the bar
 
 
 def _show_plainly(line: str, tracker: Tracker) -> None:

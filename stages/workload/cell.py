@@ -3,6 +3,7 @@
 import csv
 import io
 import platform
+import shutil
 import time
 from pathlib import Path
 from typing import Optional, Tuple
@@ -10,6 +11,7 @@ from typing import Optional, Tuple
 import torch
 
 from stages.codec import fingerprint, read, write_text
+from stages.errors import FaceoffError
 from stages.records import (
     DATA_DIR,
     MACHINE_PATH,
@@ -143,10 +145,21 @@ def _warnings(moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
 
 
 def _save(learner: Learner, path: Path) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. Raises FaceoffError where the disk does not take it."""
     temporary = path.with_suffix(".tmp")
-    learner.save(temporary)
-    temporary.replace(path)
+    try:
+        learner.save(temporary)
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # the latter is how torch says that a disk is full
+        if temporary.exists():
+            temporary.unlink()
+        free = shutil.disk_usage(str(path.parent)).free
+        said = str(error).strip().splitlines()[0]
+        raise FaceoffError(
+            "{}: not written, with {:.1f} MB free on that disk: make room, then run again ({})".format(
+                path, free / 1e6, said
+            )
+        ) from None
 
 
 def _predictions_csv(job: Job, plain: Optional[Prediction], tta: Optional[Prediction]) -> str:

@@ -1,5 +1,6 @@
 """The photos of the manifest, as a job's input."""
 
+import hashlib
 from pathlib import Path
 from typing import List, Tuple
 
@@ -12,11 +13,11 @@ from stages.workload.learners import Job
 def job_of(cell: Cell, recipe: Recipe) -> Tuple[Job, str]:
     """The cell's job and the data set's sha256.
 
-    Raises FaceoffError where a photo is missing or has another size than the manifest says, or where there are too few.
+    Raises FaceoffError where a photo is missing or is not as the manifest says, or where there are too few.
     """
     manifest = read(MANIFEST_PATH, Manifest)
     photos = [(PHOTOS_DIR / photo.path).resolve() for photo in manifest.photos]
-    _check_sizes(photos, [photo.size_bytes for photo in manifest.photos])
+    _check_unchanged(photos, manifest)
     valid = [index for index, photo in enumerate(manifest.photos) if photo.path.startswith("valid/")]
     job = Job(
         recipe=recipe,
@@ -36,18 +37,29 @@ def job_of(cell: Cell, recipe: Recipe) -> Tuple[Job, str]:
     return job, manifest.sha256
 
 
-def _check_sizes(photos: List[Path], sizes_bytes: List[int]) -> None:
-    for path, expected in zip(photos, sizes_bytes):
+def _check_unchanged(paths: List[Path], manifest: Manifest) -> None:
+    """Raise FaceoffError unless each photo is there, of the size and, where it may have changed, of the hash it had.
+
+    A write, a rename and a copy all set a file's time of change, which no program can set back, and moving a folder
+    sets those of the folders. What is older than the manifest is as it was: 25,000 hashes a cell would be for nothing.
+    """
+    written_at_ns = MANIFEST_PATH.stat().st_mtime_ns
+    splits_and_classes = (folder for path in paths for folder in (path.parent, path.parent.parent))
+    folders = {PHOTOS_DIR.resolve(), *splits_and_classes}
+    moved = any(folder.stat().st_ctime_ns >= written_at_ns for folder in folders if folder.exists())
+    for path, photo in zip(paths, manifest.photos):
         try:
-            found = path.stat().st_size
+            status = path.stat()
+            suspect = moved or status.st_ctime_ns >= written_at_ns
+            if status.st_size != photo.size_bytes or (suspect and sha256_of(path) != photo.sha256):
+                raise _changed(path, "it changed after the download")
         except OSError as error:
-            raise FaceoffError(
-                "{}: the manifest names it, and it is not there ({}): run `dvc repro -s -f download`".format(
-                    path, error.strerror
-                )
-            ) from None
-        if found != expected:
-            raise FaceoffError(
-                "{}: {} bytes, and the manifest says {}: it changed after the download: run "
-                "`dvc repro -s -f download`".format(path, found, expected)
-            )
+            raise _changed(path, "the manifest names it, and it cannot be read ({})".format(error.strerror)) from None
+
+
+def _changed(path: Path, what: str) -> FaceoffError:
+    return FaceoffError("{}: {}: run `dvc repro -s -f download`".format(path, what))
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,7 +1,7 @@
 """`python -m stages.inside` on a real Docker engine: what a command sees there, what it may do, and how it ends."""
 
+import dataclasses
 import fcntl
-import json
 import os
 import pty
 import signal
@@ -323,8 +323,8 @@ def test_nothing_is_left_of_a_run_that_ended_by_itself(project: Path, engine: Do
 def test_an_image_that_the_engine_lost_says_how_to_make_it_again(make_probe: Callable[..., Path]) -> None:
     project = make_probe()
     path = project / records.image_path("probe")
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | {"reference": "faceoff/probe:000000000000"}))
+    image = codec.read(path, records.Image)
+    codec.write(path, dataclasses.replace(image, reference="faceoff/probe:000000000000"))
     done = inside(project, "true")
     assert done.returncode == 1
     assert done.stderr == (

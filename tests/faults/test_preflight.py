@@ -10,20 +10,10 @@ import time
 import pytest
 from docker.constants import DEFAULT_TIMEOUT_SECONDS
 
+from tests.mounts import mounting
 from tests.project import make_project, run_stage
-from tests.real_engine import REQUIRED
 
 PREFLIGHT = f"{sys.executable} -m stages.machine && {sys.executable} -m stages.preflight"
-
-
-def mounting(script, folder, **environment):
-    """Run a shell script that may mount, in a mount namespace of its own."""
-    unshare = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "--mount", "--map-root-user"]
-    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("no mount namespace can be had here")
-    command = [*unshare, "sh", "-ec", script]
-    environment = {**os.environ, **environment}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def checks(folder):

@@ -23,6 +23,7 @@ class FileServer:
         self.seconds_per_chunk = 0.0
         self.ranges = True
         self.asked: list[tuple[str, str | None]] = []
+        self.authorizations: set[str] = set()  # what it was shown of tokens
         self.url = ""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
@@ -69,6 +70,7 @@ class Kaggle(FileServer):
         self.headers["x-goog-hash"] = f"crc32c=AAAAAA==,md5={md5}"
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        self.authorizations.add(handler.headers.get("Authorization", ""))
         if self.status is not None or not handler.path.startswith("/api/"):
             super().answer(handler)
         elif handler.path.endswith("/GetDataset"):

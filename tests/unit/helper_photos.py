@@ -39,18 +39,25 @@ def tree(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files(root)}
 
 
-def zip_of(contents: dict[str, bytes]) -> bytes:
+def zip_of(contents: dict[str, bytes], *odd: tuple[zipfile.ZipInfo, bytes], level: int = 1) -> bytes:
+    """A zip of these files and of `odd` members, whose names stay as they are."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in contents.items():
-            archive.writestr(name, content)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        for member, content in (*contents.items(), *odd):
+            archive.writestr(member, content)
     return buffer.getvalue()
 
 
-def tgz_of(contents: dict[str, bytes], *odd: tarfile.TarInfo) -> bytes:
+def odd_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.size = kind, link, size
+    return member
+
+
+def tgz_of(contents: dict[str, bytes], *odd: tarfile.TarInfo, level: int = 9) -> bytes:
     """A .tgz of these files and, before them, of `odd` members without content."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=level) as archive:
         for member in odd:
             archive.addfile(member)
         for name, content in contents.items():

@@ -1,6 +1,7 @@
 """Reading the matrix's results: only what belongs to the present params, data set and cell counts."""
 
 import dataclasses
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -10,6 +11,7 @@ from stages.records import Cell
 from tests import results
 
 CELL = Cell("host", "fp32", 16, 1)
+FUTURE = (datetime.now(UTC) + timedelta(hours=1)).isoformat(timespec="seconds")
 TRAIN, EVALUATE = results.trained(CELL), results.evaluated(CELL)
 
 
@@ -68,6 +70,9 @@ def changed_recipe(**changes):
         (dataclasses.replace(TRAIN, epochs=TRAIN.epochs[:-1]), EVALUATE, "2 of 3 epochs"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T03:04:04+00:00"), "older than the training"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="yesterday"), "'yesterday'"),
+        (dataclasses.replace(TRAIN, started_at="tomorrow"), EVALUATE, "'tomorrow'"),
+        (TRAIN, dataclasses.replace(EVALUATE, started_at=FUTURE), f"started_at: {FUTURE} is yet to come"),
+        (dataclasses.replace(TRAIN, started_at=FUTURE), EVALUATE, f"started_at: {FUTURE} is yet to come"),
     ],
 )
 def test_a_result_of_other_params_is_refused_by_name(train, evaluate, named):
@@ -99,8 +104,8 @@ def test_half_a_file_is_refused():
 HEADER = "photo,label,cats,dogs,cats_tta,dogs_tta"
 
 
-def predict(*lines):
-    results.write_cell(TRAIN, EVALUATE)
+def predict(*lines, **said):
+    results.write_cell(TRAIN, dataclasses.replace(EVALUATE, **said))
     CELL.predictions_path.write_text("\n".join((HEADER, *lines)) + "\n")
 
 
@@ -108,6 +113,8 @@ def test_which_photos_were_told_right_is_what_the_prediction_with_tta_says():
     predict(
         "valid/cats/cat.1.jpg,cats,0.1,0.9,0.8,0.2",
         "valid/dogs/dog.1.jpg,dogs,0.1,0.9,0.6,0.4",
+        photos=2,
+        accuracy_tta=0.5,
     )
     assert read().right == {"valid/cats/cat.1.jpg": True, "valid/dogs/dog.1.jpg": False}
 
@@ -117,10 +124,34 @@ def test_predictions_without_a_photo_are_none():
     assert (read().status, read().right) == ("ok", None)
 
 
-@pytest.mark.parametrize("line", ["valid/cats/cat.1.jpg,cats,0.1", "valid/cats/cat.1.jpg,cats,0.1,0.9,high,0.2"])
+CAT = "valid/cats/cat.1.jpg,cats,"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [CAT + "0.1", CAT + "0,1,high,0.2", CAT + "0,1,nan,0.2", CAT + "0,1,-1,2", CAT + "0,1,inf,0", CAT + "0,1,1\0,0"],
+)
 def test_half_a_prediction_is_refused_by_its_line(line):
     predict(line)
     assert (read().status, read().reason) == (
         "refused",
         f"{CELL.predictions_path}, line 2: not a prediction; measure again with `dvc repro`",
     )
+
+
+def test_predictions_that_are_no_text_are_refused():
+    predict()
+    CELL.predictions_path.write_bytes(HEADER.encode() + b"\n\xff\xfe\n")
+    assert read().reason.startswith(f"{CELL.predictions_path}, line ")
+
+
+LINES = [f"valid/cats/cat.{number}.jpg,cats,0.9,0.1,0.9,0.1" for number in range(40)]
+
+
+def test_predictions_that_are_not_those_that_were_counted_are_refused():
+    predict(*LINES, photos=40, accuracy_tta=1.0)
+    assert read().status == "ok"
+    predict(*LINES[:-1], photos=40, accuracy_tta=1.0)
+    assert read().reason.startswith(f"{CELL.predictions_path}: of 39 photos, and {CELL.evaluate_path} says 40; measure")
+    predict(*LINES, photos=40, accuracy_tta=0.9)
+    assert "40 told right, and metrics/host/fp32-bs16/evaluate-1.json: accuracy_tta says 36" in read().reason

@@ -77,8 +77,10 @@ def test_what_is_not_there_is_one_line(folder, place, expected):
 
 def test_facts_of_another_schema_in_a_commit_are_refused(folder):
     path = folder / records.facts_path("cuda-9.2")
-    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    path.write_text(path.read_text().replace(f'"schema_version": {codec.SCHEMA_VERSION}', '"schema_version": 1'))
     git(folder, "commit", "-q", "-a", "-m", "Old results")
     done = run_stage(folder, "compare_profiles", "HEAD:cuda-9.2", "cuda-10.0")
     assert done.returncode == 1
-    assert done.stderr.startswith("faceoff: HEAD:metrics/cuda-9.2/facts.json: not of schema version 2")
+    assert done.stderr.startswith(
+        f"faceoff: HEAD:metrics/cuda-9.2/facts.json: not of schema version {codec.SCHEMA_VERSION}"
+    )

@@ -1,7 +1,6 @@
 """docker/: what each image is made of, when one is made again, and the check of what it holds."""
 
 import dataclasses
-import json
 import re
 from pathlib import Path
 
@@ -43,8 +42,7 @@ def root(tmp_path: Path) -> Path:
     module.mkdir(parents=True)
     for each in (module.parent, module):
         (each / "__init__.py").touch()
-    document = {"schema_version": codec.SCHEMA_VERSION, **dataclasses.asdict(CONTENTS)}
-    (folder / "contents.json").write_text(json.dumps(document))
+    codec.write(folder / "contents.json", CONTENTS)
     script = "import shutil, sys\nshutil.copy('docker/mine/contents.json', sys.argv[2])\n"
     (module / "contents.py").write_text(script)
     return tmp_path

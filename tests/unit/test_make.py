@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ODD = """it's a "$(touch pwned)" `touch pwned`; touch pwned"""  # the name of every project's folder here
 
 
 class Project:
@@ -46,7 +47,9 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+    path = tmp_path / ODD
+    path.mkdir()
+    return Project(path)
 
 
 def fake_python(path: Path, change: str) -> str:
@@ -72,7 +75,7 @@ def test_make_alone_prints_help(project: Project) -> None:
     ],
 )
 def test_a_python_that_will_not_do_is_one_line(project: Project, change: str, advice: str) -> None:
-    run = project.make(fake_python(project.path, change), "repro")
+    run = project.make(fake_python(project.path.parent, change), "repro")
     assert run.returncode != 0
     ours = [line for line in run.stderr.splitlines() if not line.startswith("make")]
     assert len(ours) == 1
@@ -104,11 +107,13 @@ def test_a_failed_set_up_is_not_taken_for_done_and_a_whole_one_is_not_done_again
     assert "up to date" in project.make(".venv/host.stamp").stdout
 
 
-def test_the_preset_is_handed_on(project: Project) -> None:
+@pytest.mark.parametrize("preset", ["article", "-x", "it's", '"; touch pwned; "', "`touch pwned`"])
+def test_the_preset_is_handed_on(project: Project, preset: str) -> None:
     # -o: the set-up counts as done; what runs is this test's own environment
     (project.path / "dvc.yaml").write_text("stages: {}\n")
-    run = project.make("-o", ".venv/host.stamp", "repro", "PRESET=article")
-    assert run.stdout.splitlines()[0] == "params --preset article"
+    run = project.make("-o", ".venv/host.stamp", "repro", f"PRESET={preset}")
+    assert run.stdout.splitlines()[0] == f"params --preset {preset}"
+    assert not list(project.path.rglob("pwned"))
 
 
 def test_make_test_fails_where_no_test_is_collected(project: Project) -> None:

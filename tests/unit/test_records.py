@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from stages import codec, records
 from stages.codec import RecordError
+from stages.errors import FaceoffError
 from stages.harness import comparison
 from stages.harness.cells import Result
 from stages.harness.params import CompareParams
@@ -61,15 +62,17 @@ JSON_VALUES = st.recursive(
 )
 
 
-def values(kind):
-    """Values of a type of a record's field."""
+def values(kind, name=""):
+    """Values of a type of a record's field of this name."""
+    if kind in (int, float) and (codec.AMOUNT.fullmatch(name) or codec.SHARE.fullmatch(name)):
+        return st.floats(0, 1) if kind is float else st.integers(min_value=0)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return st.fixed_dictionaries(
-            {name: values(hint) for name, hint in typing.get_type_hints(kind).items() if name != "absent"}
+            {name: values(hint, name) for name, hint in typing.get_type_hints(kind).items() if name != "absent"}
         ).flatmap(lambda fields: st.just(with_reasons(kind, fields)))
     if origin in (typing.Union, types.UnionType):
-        return st.one_of([values(each) for each in arguments])
+        return st.one_of([values(each, name) for each in arguments])
     if origin is tuple and arguments[1:] == (Ellipsis,):
         return st.lists(values(arguments[0]), max_size=2).map(tuple)
     if origin is tuple:
@@ -143,7 +146,7 @@ UNCHECKED = [
     records.Gpu,
     records.GpuState,
     records.Measurement,
-    records.Epoch,
+    records.Split,
 ]
 
 
@@ -233,7 +236,9 @@ def test_status_and_reason_must_agree(status, reason):
         "",
         "[]",
         "{",
-        '{"schema_version": 2}',
+        '{"schema_version": 3}',
+        '{"schema_version": 2, "path": "train/cats/cat.0.jpg", "size_bytes": 12, "sha256": "a"}',
+        '{"schema_version": 3, "path": "train/cats/cat.0.jpg", "size_bytes": 12, "sha256": "a"}',
         '{"schema_version": true}',
         '{"schema_version": 1.0}',
         "{}",
@@ -256,6 +261,79 @@ def test_bytes_that_are_no_text_and_a_folder_are_refused(tmp_path):
     for path in (tmp_path / "bytes.json", tmp_path):
         with pytest.raises(RecordError, match="not readable as JSON"):
             codec.read(path, records.Photo)
+
+
+def numbers(document):
+    """Every place in a document that holds a number."""
+    for place in places(document):
+        value = document
+        for key in place:
+            value = value[key]
+        if type(value) in (int, float):
+            yield place, value
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        (("wall_seconds",), -1.0, "wall_seconds: expected 0 or more, found -1.0"),
+        (("epochs", 1, "epoch_seconds"), -0.1, "epochs[1].epoch_seconds: expected 0 or more, found -0.1"),
+        (("epochs", 0, "split", "wait_seconds"), -1, "epochs[0].split.wait_seconds: expected 0 or more, found -1"),
+        (("epochs", 0, "accuracy"), 1.01, "epochs[0].accuracy: expected 0 to 1, found 1.01"),
+        (("epochs", 0, "train_seconds"), 0.0, "epochs[0].train_seconds: expected above 0, found 0.0"),
+        (("epochs", 0, "phase"), "thawed", "epochs[0].phase: expected one of frozen, unfrozen, found 'thawed'"),
+        (("epochs",), [], "epochs: expected a value, where the status is 'ok', found ()"),
+        (("ceilings",), None, "ceilings: expected a value, where the status is 'ok', found None"),
+    ],
+)
+def test_what_no_cell_can_have_measured_is_named(field, value, expected):
+    assert expected in message_of(records.TrainResult, with_value(document_of(results.trained(CELL)), field, value))
+
+
+def test_an_evaluation_that_ended_well_has_its_figures():
+    without = {**document_of(results.evaluated(CELL)), "predict_tta_seconds": None}
+    assert "predict_tta_seconds: expected a value" in message_of(records.EvaluateResult, without)
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+def test_any_figure_that_is_changed_by_hand_is_found(record, tmp_path):
+    path = tmp_path / "record.json"
+    codec.write(path, record)
+    document = json.loads(path.read_text())
+    changed = 0
+    for place, value in numbers(document):
+        path.write_text(json.dumps(with_value(document, place, value + 1 if value == 0 else value * 0.99)))
+        with pytest.raises(RecordError, match="^" + str(path)):
+            codec.read(path, type(record))
+        changed += 1
+    assert changed > 0
+    path.write_text(json.dumps(document))  # other spacing, the same figures
+    assert codec.read(path, type(record)) == record
+
+
+def test_another_digest_and_none_are_named(tmp_path):
+    path = tmp_path / "photo.json"
+    codec.write(path, PHOTO)
+    document = json.loads(path.read_text())
+    for digest in (None, 3, "0" * 64):
+        path.write_text(json.dumps({**document, "digest": digest}))
+        with pytest.raises(RecordError, match=r"photo\.json: digest: .*it was changed after it was written; measure"):
+            codec.read(path, records.Photo)
+
+
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_figure_that_is_no_number_is_named_by_file_and_key(text, tmp_path):
+    path = tmp_path / "evaluate-1.json"
+    codec.write(path, results.evaluated(CELL, wall_seconds=1234.5))
+    path.write_text(path.read_text().replace("1234.5", text))
+    with pytest.raises(RecordError, match=r"-1\.json: wall_seconds: expected a finite number, found -?(nan|inf)"):
+        codec.read(path, records.EvaluateResult)
+
+
+def test_a_disk_that_is_full_or_not_writable_is_one_line_and_the_old_file_stays(tmp_path):
+    (tmp_path / "in the way").touch()
+    with pytest.raises(FaceoffError, match=r"in the way/photo\.json: not written: .*: see to it that this user"):
+        codec.write(tmp_path / "in the way/photo.json", PHOTO)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -1,8 +1,10 @@
 """The fastai source: its archive from a local server, unpacked without trusting it."""
 
 import dataclasses
+import gzip
 import hashlib
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from stages.errors import FaceoffError
 from stages.harness.sources import photos
 from stages.harness.sources.fastai_archive import FastaiArchive
 from tests.unit.helper_http import FileServer, serving
-from tests.unit.helper_photos import jpeg, photo_set, tgz_of, tree
+from tests.unit.helper_photos import jpeg, odd_member, photo_set, tgz_of, tree
 
 WHOLE = photo_set()
 
@@ -86,12 +88,6 @@ def test_another_file_is_refused(server: FileServer, tmp_path: Path, change: dic
     assert list(source.downloads_dir.iterdir()) == []
 
 
-def odd_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, link
-    return member
-
-
 @pytest.mark.parametrize(
     "member",
     [
@@ -112,6 +108,22 @@ def test_a_member_that_is_no_file_of_the_archive_is_refused(
     assert "not as it should be" in failure(source, tmp_path)
     assert not list(tmp_path.rglob("outside.jpg"))
     assert not list(source.downloads_dir.iterdir())
+
+
+@pytest.mark.parametrize("name", ["train/cats/cat.7.jpg", "beside/the/photos"])
+def test_a_bomb_is_refused_when_its_header_is_read(server: FileServer, tmp_path: Path, name: str) -> None:
+    """4 GB that are 4 MB when packed, and the gigabyte that any archive may take is not written either."""
+    packed = zlib.compressobj(1, wbits=31)
+    archive = [packed.compress(odd_member(name, size=4 << 30).tobuf())]
+    archive += [packed.compress(bytes(1 << 20)) for _ in range(64)]  # as far as anyone would ever read
+    source = offer(server, tmp_path, b"".join((*archive, packed.flush())))
+    assert "it unpacks to more than 1,074 MB, far more than photos would) and deleted" in failure(source, tmp_path)
+    assert list(source.downloads_dir.iterdir()) == []
+
+
+def test_a_bomb_behind_the_archives_end_is_refused(server: FileServer, tmp_path: Path) -> None:
+    source = offer(server, tmp_path, tgz_of(WHOLE) + gzip.compress(bytes(64 << 20)))
+    assert "there is more after its end" in failure(source, tmp_path)
 
 
 def test_a_link_beside_the_photos_is_not_followed(server: FileServer, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.download import disk_error
+from stages import codec
 from stages.errors import FaceoffError
 from stages.harness.sources.http import CHUNK_BYTES, download
 from tests.unit.helper_http import FileServer, refused_url, serving
@@ -96,4 +96,4 @@ def test_a_full_disk(server: FileServer, tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No space left") as caught:
         fetch(f"{server.url}/file.bin", tmp_path / "file.bin")
     assert caught.value.errno == errno.ENOSPC
-    assert "free some space and run again" in str(disk_error(caught.value))
+    assert codec.refusal(caught.value) == "No space left on device: make room on that disk, then run again"

@@ -1,11 +1,16 @@
 """The kaggle source: the real kagglehub against a stand-in for Kaggle on 127.0.0.1."""
 
+import gzip
 import logging
 import os
 import signal
+import stat
+import struct
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +20,7 @@ import pytest
 from stages.errors import FaceoffError
 from stages.harness.sources import kaggle, photos
 from tests.unit.helper_http import Kaggle, refused_url, serving
-from tests.unit.helper_photos import jpeg, photo_set, tree, zip_of
+from tests.unit.helper_photos import jpeg, odd_member, photo_set, tgz_of, tree, zip_of
 
 TOKEN = "KGAT_do_not_print_me"
 SOURCE = kaggle.Kaggle(promised={"train": 6, "valid": 6})
@@ -104,6 +109,54 @@ def test_what_arrived_is_no_archive(server: Kaggle, tmp_path: Path) -> None:
     server.offer(b"<html>come back later</html>")
     assert "not readable (Unsupported archive type.) and was deleted: run again" in failure(tmp_path)
     server.offer(whole)
+    assert place(tmp_path) == WHOLE
+
+
+def link(name: str) -> zipfile.ZipInfo:
+    member = zipfile.ZipInfo(name)
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return member
+
+
+def said_to_unpack_to(size_bytes: int, content: bytes) -> bytes:
+    """A zip whose last member, of this content, is said in both its headers to be of another size."""
+    archive = zip_of({**WHOLE, "train/cats/a.jpg": content})
+    local, central = archive.rindex(b"PK\x03\x04"), archive.rindex(b"PK\x01\x02")
+    for place in (local + 22, central + 24):
+        archive = archive[:place] + struct.pack("<I", size_bytes) + archive[place + 4 :]
+    return archive
+
+
+HOSTILE = {
+    "zip-parent": (
+        zip_of(WHOLE, (zipfile.ZipInfo("../../outside.jpg"), b"x")),
+        "'../../outside.jpg' points outside of it",
+    ),
+    "zip-absolute": (zip_of(WHOLE, (zipfile.ZipInfo("/tmp/outside.jpg"), b"x")), "points outside of it"),
+    "zip-link": (zip_of(WHOLE, (link("train/cats/a.jpg"), b"/etc/passwd")), "'train/cats/a.jpg' is a link or a device"),
+    "zip-bomb": (said_to_unpack_to(4_000_000_000, bytes(1 << 20)), "it unpacks to more than 1,074 MB"),
+    "zip-lying-bomb": (said_to_unpack_to(10, bytes(64 << 20)), "Bad CRC-32"),
+    "tar-parent": (tgz_of(WHOLE, odd_member("../outside.jpg")), "points outside of it"),
+    "tar-absolute": (tgz_of(WHOLE, odd_member("/tmp/outside.jpg")), "points outside of it"),
+    "tar-link": (
+        tgz_of(WHOLE, odd_member("train/cats/a.jpg", tarfile.SYMTYPE, "/etc/passwd")),
+        "is a link or a device",
+    ),
+    "tar-hardlink": (tgz_of(WHOLE, odd_member("train/cats/a.jpg", tarfile.LNKTYPE, "/etc/passwd")), "is a link or"),
+    "tar-device": (tgz_of(WHOLE, odd_member("train/cats/a.jpg", tarfile.CHRTYPE)), "is a link or a device"),
+    "tar-bomb": (gzip.compress(odd_member("a", size=1 << 40).tobuf() + bytes(1 << 20)), "it unpacks to more than"),
+}
+
+
+@pytest.mark.parametrize("archive, says", HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_archive_is_refused_and_deleted(server: Kaggle, tmp_path: Path, archive: bytes, says: str) -> None:
+    server.offer(archive)
+    line = failure(tmp_path)
+    assert says in line and "and was deleted" in line
+    written = [path for path in tmp_path.rglob("*") if path.is_file() or path.is_symlink()]
+    assert written == [], "what was refused takes no space"
+    assert not Path("/tmp/outside.jpg").exists()
+    server.offer(zip_of(WHOLE))
     assert place(tmp_path) == WHOLE
 
 

@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -95,7 +97,7 @@ def test_other_formats_and_odd_names_are_photos_too(tmp_path: Path) -> None:
     odd = {
         "train/cats/Kätzchen im Garten.JPEG": jpeg(50),
         "train/cats/no suffix": jpeg(51),
-        "train/cats/two\nlines.jpg": jpeg(52),
+        """train/cats/it's "$(touch x)" `y`;&|<>*?.jpg""": jpeg(52),
         "train/cats/-rf.jpg": jpeg(53),
         "train/cats/palette.png": image("P", "PNG"),
         "train/cats/alpha.png": image("LA", "PNG"),
@@ -113,6 +115,49 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
     Path(os.fsdecode(bytes(source.folder) + b"/train/cats/caf\xe9.jpg")).write_bytes(jpeg(60))
     manifest = photos.place(source, tmp_path / "photos")
     assert manifest.left_out == {"train/cats/caf\\udce9.jpg": "the file's name is not UTF-8"}
+
+
+def test_ten_thousand_odd_names_are_taken_or_named(tmp_path: Path) -> None:
+    """A name that would break a line, or a terminal, is left out by name; any other is as good as the next."""
+    photo = jpeg(1, (4, 3))
+    good = [
+        "-rf {}",
+        "--help{}",
+        "'{}'",
+        '"{}',
+        "$(rm -rf {})",
+        "`{}`",
+        "{} ;&|",
+        "é {}",
+        "\u202f{}",
+        "🐈{}.jpg",
+        "{}\\n",
+    ]
+    bad = ["{}\n", "\r{}", "{}\x1b[2J", "\x7f{}", "{}\udcff", "a\tb{}"]
+    names = [pattern.format(number) for number in range(600) for pattern in (*good, *bad)][:10_000]
+    folder = write_tree(tmp_path / "mine", WHOLE) / "train/cats"
+    for name in names:
+        (folder / name).write_bytes(photo)
+    manifest = photos.place(Folder(tmp_path / "mine"), tmp_path / "photos")
+    expected = {name for name in names if name.isprintable() or "\u202f" in name}
+    assert {photo.path.removeprefix("train/cats/") for photo in manifest.photos} >= expected
+    assert len(manifest.left_out) == len(names) - len(expected) > 3000
+    line = str(photos.describe_left_out(manifest.left_out))
+    assert line.isprintable() and f"and {len(manifest.left_out) - 5} more" in line
+    codec.write(tmp_path / "manifest.json", manifest)
+    assert codec.read(tmp_path / "manifest.json", records.Manifest) == manifest
+
+
+def test_a_photo_that_unpacks_to_gigabytes_is_left_out(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("1", (9_500, 9_500)).save(buffer, "PNG")
+    large = buffer.getvalue()
+    header = large[12:16] + struct.pack(">II", 95_000, 95_000) + large[24:29]  # an edge of 95,000 pixels, and its CRC
+    huge = large[:12] + header + struct.pack(">I", zlib.crc32(header)) + large[33:]
+    source = folder_with(tmp_path, {"train/cats/large.png": large, "train/cats/huge.png": huge})
+    manifest = photos.place(source, tmp_path / "photos")
+    assert sorted(manifest.left_out) == ["train/cats/huge.png", "train/cats/large.png"]
+    assert all("DecompressionBomb" in reason for reason in manifest.left_out.values())
     codec.write(tmp_path / "manifest.json", manifest)
 
 

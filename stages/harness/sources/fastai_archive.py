@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from stages.errors import FaceoffError
-from stages.harness.sources import layout
-from stages.harness.sources.http import CHUNK_BYTES, download
+from stages.harness.sources import archives, layout
+from stages.harness.sources.http import download
 from stages.harness.sources.progress import PHOTOS, progress
 
+PADDING_BYTES = 1 << 20  # more than any program puts after a tar archive's end
 OTHERWISE = "take dataset.source: kaggle, which has the same photos"
 
 
@@ -40,7 +41,7 @@ class FastaiArchive:
             print(f"{archive} is kept, for the next time; it may be deleted")
         try:
             self._unpack(archive, destination)
-        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        except (archives.Refused, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             archive.unlink()
             raise FaceoffError(
                 f"{archive}: not as it should be ({error}) and deleted: run again, or {OTHERWISE}"
@@ -73,13 +74,15 @@ class FastaiArchive:
 def _extract(archive: Path, destination: Path) -> Iterator[Path]:
     """Write the archive's photos under `destination`, in one pass; yield each that is written.
 
-    Raises tarfile's errors for a member that is not what it should be, and gzip's, at the latest with the checksum at
-    the archive's end.
+    Raises Refused or tarfile's errors for a member that is not what it should be, and gzip's, at the latest with the
+    checksum at the archive's end.
     """
     destination.mkdir()
+    budget = archives.Budget(archive.stat().st_size)
     with gzip.open(archive) as stream:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
+                budget.take(member.size)
                 if _is_photo(member, destination):
                     target = destination / member.name
                     target.parent.mkdir(parents=True, exist_ok=True)
@@ -87,8 +90,9 @@ def _extract(archive: Path, destination: Path) -> Iterator[Path]:
                     with target.open("wb") as file:
                         shutil.copyfileobj(source, file)
                     yield target
-        while stream.read(CHUNK_BYTES):  # up to the checksum
-            pass
+        stream.read(PADDING_BYTES)  # up to the checksum
+        if stream.read(1):
+            raise archives.Refused("there is more after its end")
 
 
 def _is_photo(member: tarfile.TarInfo, destination: Path) -> bool:

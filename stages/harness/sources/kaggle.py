@@ -2,16 +2,20 @@
 
 import dataclasses
 import os
+import shutil
 import sys
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 
+from stages import codec
 from stages.errors import FaceoffError
-from stages.harness.sources import layout
+from stages.harness.sources import archives, layout
 from stages.harness.sources.http import network_reason, status_reason
 
 OTHERWISE = "take dataset.source: fastai, which has the same photos"
@@ -51,7 +55,8 @@ class Kaggle:
         except ValueError as error:
             raise FaceoffError(f"{error}: mend or remove it; a public set needs none") from None
         try:
-            return Path(kagglehub.dataset_download(self.handle))
+            with _checked_unpacking():
+                return Path(kagglehub.dataset_download(self.handle))
         except requests.HTTPError as error:
             raise FaceoffError(f"kaggle {self.handle}: {status_reason(error)}: {_advice(error)}") from None
         except requests.RequestException as error:
@@ -66,18 +71,47 @@ class Kaggle:
             ) from None
         except (exceptions.BackendError, exceptions.CredentialError, exceptions.KaggleEnvironmentError) as error:
             raise FaceoffError(f"kaggle {self.handle}: inside Kaggle: {error}: {OTHERWISE}") from None
+        except archives.Refused as error:
+            self._delete_archives()
+            raise FaceoffError(
+                f"kaggle {self.handle}: what arrived is refused ({error}) and was deleted: {OTHERWISE}"
+            ) from None
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, ValueError) as error:
             self._delete_archives()  # or kagglehub would take it for whole the next time
             raise FaceoffError(
                 f"kaggle {self.handle}: what arrived is not readable ({error}) and was deleted: "
                 f"run again, or {OTHERWISE}"
             ) from None
+        except OSError as error:
+            raise FaceoffError(f"{config.get_cache_folder()}: {codec.refusal(error)}; what arrived is kept") from None
 
     def _delete_archives(self) -> None:
         from kagglehub.config import get_cache_folder
 
         for archive in (Path(get_cache_folder()) / "datasets" / self.handle).glob("*.archive"):
             archive.unlink()
+
+
+@contextmanager
+def _checked_unpacking() -> Iterator[None]:
+    """Within, kagglehub looks at an archive before it unpacks it, and leaves nothing half unpacked on a full disk."""
+    from kagglehub import http_resolver
+
+    unpack = http_resolver._extract_archive
+
+    def checked(archive_path: str, out_path: str) -> None:
+        archives.check(Path(archive_path))
+        try:
+            unpack(archive_path, out_path)
+        except BaseException:
+            shutil.rmtree(out_path, ignore_errors=True)
+            raise
+
+    http_resolver._extract_archive = checked
+    try:
+        yield
+    finally:
+        http_resolver._extract_archive = unpack
 
 
 def _advice(error: requests.HTTPError) -> str:

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import unicodedata
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -48,7 +50,7 @@ class Receipt:
 def place(source: Source, photos_dir: Path) -> Manifest:
     """Have the source's photos in `photos_dir`, and nothing else; those that are there and intact are kept.
 
-    Written beside it first and renamed when whole: an interrupted run leaves the old photos, or none, never a part.
+    Written beside it first and renamed when whole: a run that fails leaves the old photos, or none, never a part.
     """
     identity = source.identity()
     kept = _kept(photos_dir, identity)
@@ -59,8 +61,12 @@ def place(source: Source, photos_dir: Path) -> Manifest:
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir(parents=True)
-    manifest = inspect(partial, source.fetch(partial))
-    codec.write(partial / RECEIPT, Receipt(identity, manifest))
+    try:
+        manifest = inspect(partial, source.fetch(partial))
+        codec.write(partial / RECEIPT, Receipt(identity, manifest))
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk
+        raise
     if photos_dir.exists():
         shutil.rmtree(photos_dir)
     partial.rename(photos_dir)
@@ -104,14 +110,16 @@ def inspect(root: Path, source: str) -> Manifest:
     Raises FaceoffError where a folder has no photo left.
     """
     paths = layout.files(root)
-    complaints = in_parallel(_complaint, paths, "decoding photos")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)  # of a photo that unpacks to gigabytes
+        complaints = in_parallel(_complaint, paths, "decoding photos")
     photos, left_out = [], {}
     for path, complaint in zip(paths, complaints, strict=True):
         name = path.relative_to(root).as_posix()
         if complaint is None:
             photos.append(Photo(name, path.stat().st_size, sha256_of(path)))
         else:
-            left_out[name.encode("utf-8", "backslashreplace").decode("utf-8")] = complaint
+            left_out["".join(each if each.isprintable() else _escaped(each) for each in name)] = complaint
             path.unlink()
     photos.sort(key=lambda photo: photo.path)
     manifest = Manifest(source, tuple(photos), left_out, manifest_sha256(photos))
@@ -129,10 +137,11 @@ def manifest_sha256(photos: Sequence[Photo]) -> str:
 
 def _complaint(path: Path) -> str | None:
     """Why the file is no photo to train on, or None."""
-    try:
-        str(path).encode("utf-8")
-    except UnicodeEncodeError:
+    categories = {unicodedata.category(each) for each in path.name}
+    if "Cs" in categories:  # what Python makes of such bytes
         return "the file's name is not UTF-8"
+    if "Cc" in categories:
+        return "the file's name has a control character"
     if path.stat().st_size == 0:
         return "empty file"
     try:
@@ -147,6 +156,10 @@ def _complaint(path: Path) -> str | None:
     except Exception as error:  # Pillow's plugins raise nearly anything for a damaged file
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def describe_left_out(left_out: dict[str, str]) -> str | None:

