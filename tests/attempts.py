@@ -46,8 +46,9 @@ def failed(root: Path, cell: Cell) -> str:
 
 
 def told(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """Its lines on stderr that are faceoff's."""
-    return [line for line in done.stderr.splitlines() if line.startswith("faceoff: ")]
+    """Its lines on stderr that are faceoff's. torch ends what a crashing worker says with a null character."""
+    lines = done.stderr.replace("\0", "").splitlines()
+    return [line for line in lines if line.startswith("faceoff: ")]
 
 
 def params_with(root: Path, **changes: Any) -> None:
