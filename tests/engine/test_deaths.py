@@ -179,7 +179,9 @@ def test_a_reused_pid_is_not_taken_for_the_owner(root: Path, engine: DockerEngin
     here, _, started_at = owner.rsplit(" ", 2)
     forged = {**left.labels, "faceoff.owner": f"{here} {os.getpid()} {started_at}"}
     left.remove(force=True)
-    forgery = engine._client.containers.create(real_engine.base(engine), ["sleep", "600"], labels=forged)
+    forgery = engine._client.containers.create(
+        real_engine.base(engine), ["sleep", "600"], labels=forged, network_mode="none"
+    )
     forgery.start()
     try:
         assert run_stage(root, "inside", "probe", "--", "true").returncode == 0
