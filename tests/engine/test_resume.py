@@ -69,54 +69,16 @@ def test_a_container_that_is_killed(engine: DockerEngine, project: Path, undistu
     goes_on_to_the_same_end(project, undisturbed)
 
 
-def test_an_engine_that_is_killed(engine: DockerEngine, project: Path, undisturbed: Path, tmp_path: Path) -> None:
+def test_an_engine_that_is_killed(engine: DockerEngine, project: Path, undisturbed: Path) -> None:
     reference = codec.read(project / records.image_path(IMAGE), records.Image).reference
-    with daemon(tmp_path) as start:
-        address, pid = start()
-        client = docker.DockerClient(address, timeout=600)
-        client.images.load(engine._client.images.get(reference).save(named=True))
-        with training.started(project, IMAGE, DOCKER_HOST=address) as process:
+    with tempfile.TemporaryDirectory(prefix="d-") as folder, daemon.running(Path(folder)) as own:
+        own.load(reference)
+        with training.started(project, IMAGE, DOCKER_HOST=own.host) as process:
             training.wait_for(process, lambda: len(kept_epochs(project, IMAGE)) >= 1)
-            os.kill(pid, signal.SIGKILL)
+            own.kill()
             output, _ = process.communicate(timeout=training.PATIENCE_SECONDS)
         assert process.returncode not in (0, None) and "Traceback" not in output, output
-        start()  # which ends what the one before left running
-        assert not client.containers.list()
+        own.start()  # which ends what the one before left running
+        assert not docker.DockerClient(own.host).containers.list()
         assert not (project / cell(IMAGE).train_path).exists()
-        goes_on_to_the_same_end(project, undisturbed, DOCKER_HOST=address)
-
-
-@contextlib.contextmanager
-def daemon(folder: Path) -> Iterator[Callable[[], tuple[str, int]]]:
-    """Starts an engine of the test's own, again and again on the same data; gives its address and process id."""
-    if os.getuid() != 0:
-        pytest.skip("only root starts a Docker engine")
-    run, address = folder / "run", f"unix://{folder}/sock"
-    data = ["--data-root", str(folder / "data"), "--exec-root", str(run), "--pidfile", str(folder / "pid")]
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start() -> tuple[str, int]:
-        (folder / "pid").unlink(missing_ok=True)
-        log = (folder / "dockerd.log").open("ab")
-        command = ["dockerd", "--host", address, *data, "--bridge=none", "--iptables=false"]
-        running.append(subprocess.Popen(command, stdout=log, stderr=log))
-        for _ in range(600):
-            with contextlib.suppress(docker.errors.DockerException):
-                if docker.DockerClient(address).ping():
-                    return address, running[-1].pid
-            assert running[-1].poll() is None, (folder / "dockerd.log").read_text()
-            time.sleep(0.1)
-        raise AssertionError("dockerd does not answer")
-
-    try:
-        yield start
-    finally:
-        for each in running:
-            each.terminate()
-            each.wait()
-        for file in run.glob("containerd/*.pid"):  # survives a dockerd that was killed
-            with contextlib.suppress(ProcessLookupError, ValueError):
-                os.kill(int(file.read_text()), signal.SIGTERM)
-        for mount in (folder / "data", run):
-            subprocess.run(["umount", "--recursive", "--lazy", str(mount)], capture_output=True)
-        shutil.rmtree(folder / "data")  # gigabytes
+        goes_on_to_the_same_end(project, undisturbed, DOCKER_HOST=own.host)

@@ -146,7 +146,7 @@ def test_other_files_of_the_machine_are_not_there(project: Path, tmp_path: Path)
 def test_dockers_socket_is_refused_behind_a_link_too(tmp_path: Path, engine: DockerEngine) -> None:
     if not os.environ.get("DOCKER_HOST", "unix:///").startswith("unix:///"):
         pytest.skip("the engine has no socket on this machine")
-    path = Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://"))
+    path = Path(os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")).resolve()
     project = checkout(tmp_path, engine)
     for target in (path, path.parent, path.parent.parent):
         (project / "data/photos/cat.jpg").unlink(missing_ok=True)
