@@ -1,13 +1,9 @@
 """Trainings of fastai 1 in containers that end early: the container is killed, or the engine itself is."""
 
-import contextlib
 import dataclasses
-import os
 import shutil
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+import tempfile
 from pathlib import Path
 
 import docker
@@ -15,7 +11,7 @@ import pytest
 
 from stages import codec, records
 from stages.harness.engine import DockerEngine
-from tests import real_engine, training
+from tests import daemon, real_engine, training
 from tests.training import cell, kept_epochs, learned, result
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
