@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -43,8 +44,7 @@ class Attempt:
         began, started_at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         running = self.cell.running_path
         with held(running, f"{self.cell.setting}, repeat {self.cell.repeat}"):
-            for each in self.result.parent.glob(f".{self.result.name}.*"):  # half a result, of a job that was killed
-                each.unlink()
+            self._discard_half_written()
             outcome = run(Watch(running, self.params.limits))
             if outcome.exit_code == 0 or outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
@@ -61,10 +61,18 @@ class Attempt:
     def _again(self) -> str:
         return f"dvc repro -s -f {self.stage}@{self.cell.matrix_name}"
 
+    def _discard_half_written(self) -> None:
+        """Remove what a job was writing when it was killed."""
+        for output in (self.result,) if self.stage == "train" else (self.result, self.cell.predictions_path):
+            for each in output.parent.glob(f".{output.name}.*"):
+                each.unlink()
+
     def _record(self, reason: str, started_at: str, wall_seconds: float) -> None:
         """Write what the stage's outputs are when it fails."""
+        self._discard_half_written()
         if self.stage == "train":
-            self.cell.model_dir.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.cell.model_dir, ignore_errors=True)  # of a job that was killed after its last epoch
+            self.cell.model_dir.mkdir(parents=True)
             codec.write(self.cell.train_path, self._failed_training(reason, started_at, wall_seconds))
         else:
             codec.write_text(self.cell.predictions_path, "photo,label\n")

@@ -39,9 +39,12 @@ def main():
         os.fsync = lambda _: strike(fault, path)
     with MEASURED.open("a") as log:
         log.write(json.dumps([str(path), seconds]) + "\n")
-    codec.write(path, result)
-    if stage == "evaluate":
+    if stage == "train":
+        cell.model_dir.mkdir(parents=True, exist_ok=True)
+        (cell.model_dir / "weights").touch()
+    else:
         codec.write_text(cell.predictions_path, "photo,label\n")
+    codec.write(path, result)
     return 0
 
 
@@ -65,7 +68,6 @@ def strike(fault, path):
 
 
 def trained(cell):
-    cell.model_dir.mkdir(parents=True, exist_ok=True)
     template = codec.read(SOAK / "train.json", TrainResult)
     epochs = []
     for epoch in template.epochs:

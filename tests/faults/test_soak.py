@@ -133,6 +133,7 @@ class Soak:
             assert fault is not None and result.status == "refused" and str(fault.result) in str(result.reason)
         elif fault is not None and fault.name in REASONS:
             assert result.status == "failed" and str(result.reason).startswith(REASONS[fault.name]), (fault, result)
+            assert fault.result == result.cell.evaluate_path or not any((self.path / result.cell.model_dir).iterdir())
         else:
             assert (result.status, result.reason) == ("ok", None), (fault, result)
             assert result.train is not None and result.evaluate is not None
@@ -146,11 +147,9 @@ class Soak:
 
     def left_over(self) -> list[str]:
         """Containers, temporary files and locks, and processes, zombies among them."""
-        files = [
-            each for part in ("metrics", "models", "reports", ".dvc/tmp") for each in (self.path / part).rglob("*")
-        ]
-        suffixes = (".tmp", ".running", ".checkpoint")
-        left = [str(each) for each in files if each.name.startswith(".") or each.suffix in suffixes]
+        parts = [self.path / name for name in ("metrics", "models", "reports", ".dvc/tmp")]
+        files = [each for part in parts for each in part.rglob("*")]
+        left = [str(each) for each in files if each.name.startswith(".") or each.suffix in (".tmp", ".running")]
         left += [" ".join(argv) or "zombie" for session in self.sessions for argv in at_work(session).values()]
         containers = real_engine.containers(real_engine.connect(), f"faceoff.checkout={self.path}")
         return left + [f"container {each.name}" for each in containers]
