@@ -77,7 +77,8 @@ class Soak:
         make(path, base)
         self.params = params.load(path)
         self.faults = deal(self.params.cells(), random.Random(SEED))  # noqa: S311
-        plan = {str(each.result): [each.name, each.moment] for each in self.faults.values()}
+        running = [each for each in self.faults.values() if each.name not in DAMAGES]
+        plan = {str(each.result): [each.name, each.moment] for each in running}
         (path / "stages/soak/plan.json").write_text(json.dumps(plan))
         self.sessions: set[int] = set()
         self.struck: set[Path] = set()
