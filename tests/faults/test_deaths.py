@@ -109,6 +109,24 @@ def test_a_failed_evaluation_is_a_failed_cell(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "path", [CELL.train_path, CELL.evaluate_path, CELL.predictions_path], ids=lambda path: path.stem
+)
+def test_a_job_that_dies_while_it_writes_leaves_nothing_half_written(root: Path, path: Path) -> None:
+    attempts.params_with(root, on_failure="record")
+    (root / CELL.model_dir).mkdir(parents=True)
+    (root / CELL.model_dir / "model.pth").touch()  # as one that trained to the end leaves
+    writes = (
+        "import os; from pathlib import Path; from stages import codec; os.fsync = lambda _: os.kill(os.getpid(), 9)"
+    )
+    script = f"{writes}; codec.write_text(Path('{path}'), 'half')"
+    result = CELL.train_path if path == CELL.train_path else CELL.evaluate_path
+    run_stage(root, "inside", "host", "--result", str(result), "--", "python", "-c", script)
+    assert (root / result).exists()
+    assert list((root / "metrics").rglob(".*")) == []
+    assert any((root / CELL.model_dir).iterdir()) == (path != CELL.train_path)  # a failed evaluation has its model
+
+
+@pytest.mark.parametrize(
     ("script", "code"),
     [("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143), ("raise SystemExit(75)", 75)],
     ids=["SIGTERM", "stopped on purpose"],
