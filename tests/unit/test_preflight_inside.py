@@ -117,7 +117,8 @@ os.wait()
     process = subprocess.Popen([sys.executable, "-c", script])
     with MemoryWatch(process.pid) as watch:
         process.wait()
-    assert 300e6 < watch.peak_bytes < 400e6
+    # 300 MB and two interpreters; a look that the fork falls into finds up to 100 more. Counted twice, it is over 500.
+    assert 300e6 < watch.peak_bytes < 450e6
 
 
 # ------------------------------------------------------------------------------------------------------- for real
