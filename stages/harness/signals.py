@@ -27,7 +27,7 @@ def stop_signals() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     before = {each: signal.signal(each, stop) for each in STOP_SIGNALS}
-    if "DVC_STAGE" in os.environ:  # DVC names its stage there; its shell replaces itself by a single command
+    if "DVC_STAGE" in os.environ:  # DVC names its stage there; it is the parent, by the `exec` in dvc.yaml
         end_with_parent(signal.SIGTERM)
     try:
         yield

@@ -18,7 +18,7 @@ PATIENCE_SECONDS = 60
 STAGE = """
 stages:
   job:
-    cmd: python -m stages.inside probe -- sh -c 'touch models/begun; sleep 600'
+    cmd: exec python -m stages.inside probe -- sh -c 'touch models/begun; sleep 600'
 """
 
 
@@ -32,7 +32,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    """SHELL is what DVC runs the stage with: here one that does not replace itself by a single command."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "SHELL": "/bin/sh"}
 
 
 def begin(root: Path) -> subprocess.Popen[bytes]:

@@ -80,6 +80,7 @@ def begin(checkout: Checkout, stage: str, *command: str) -> subprocess.Popen[str
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(checkout.path / "site"),
+        "SHELL": "/bin/sh",  # with which DVC runs the stage; Debian's does not replace itself by a single command
         "FACEOFF_PAUSE": f"stages.{stage}",
     }
     output = (checkout.path.parent / "output").open("w")
