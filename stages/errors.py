@@ -6,6 +6,7 @@ FaceoffError            something the user can mend: what happened, why, what to
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import io
 import signal
 import sys
 from typing import Any, Callable
@@ -31,8 +32,11 @@ class Unsupported(FaceoffError):
 def run_entry(main: Callable[[], int]) -> None:
     """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr.
 
-    SIGTERM ends it as Ctrl-C does: what is half done is taken back on the way out.
+    SIGTERM ends it as Ctrl-C does: what is half done is taken back on the way out. What is printed is written line by
+    line, into a pipe too: in order with what other processes print, and not lost with a killed one.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = main()

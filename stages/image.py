@@ -27,13 +27,9 @@ def main() -> int:
     else:
         from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
-        image = images.make(name, definition, root, container, DockerEngine(), _show)
+        image = images.make(name, definition, root, container, DockerEngine(), print)
     codec.write(output, image)
     return 0
-
-
-def _show(line: str) -> None:
-    print(line, flush=True)  # as it comes, through a pipe as well
 
 
 if __name__ == "__main__":

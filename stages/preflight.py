@@ -107,7 +107,7 @@ def setting_seconds(wanted: params.Params) -> dict[str, float]:
 
 
 def look_inside(image: str) -> int:
-    print(f"inside {image}:", flush=True)  # before what the image says
+    print(f"inside {image}:")
     command = [sys.executable, "-m", "stages.inside", image, "--", "python", "-m", "stages.preflight_inside"]
     with subprocess.Popen([*command, "--image", image]) as process:
         try:

@@ -111,9 +111,9 @@ def _repro(wanted: Params, console: Console) -> int:
 
 
 def _show_plainly(line: str, tracker: Tracker) -> None:
-    print(line, flush=True)
+    print(line)
     if tracker.hear(line) and tracker.words:
-        print(f"faceoff: {tracker.words}", flush=True)
+        print(f"faceoff: {tracker.words}")
 
 
 def _run(command: list[str], show: Callable[[str], None], errors: int | None) -> int:

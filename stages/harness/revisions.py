@@ -2,8 +2,8 @@
 
 import io
 import subprocess
-import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +17,10 @@ PARTS = ("metrics", "params.yaml", "docker")  # the images too: params are check
 def laid_out(revision: str) -> Iterator[Path]:
     """A folder with the results of `revision`. Errors that are raised meanwhile name REVISION:FILE, not that folder."""
     commit = _git(revision, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
-    archive = _git(revision, "archive", commit, "--", *PARTS)
+    archive = _git(revision, "archive", "--format=zip", commit, "--", *PARTS)
     with tempfile.TemporaryDirectory(prefix="faceoff-revision-") as name:
-        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-            files.extractall(name, filter="data")
+        with zipfile.ZipFile(io.BytesIO(archive)) as files:
+            files.extractall(name)  # which makes no links, and keeps within the folder
         try:
             yield Path(name)
         except FaceoffError as error:

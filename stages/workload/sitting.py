@@ -45,7 +45,7 @@ class Sitting:
         if resumed:
             done, planned = len(self.progress.epochs), self._planned()
             told = "{}, repeat {}: goes on after epoch {} of {}, sitting {}"
-            print(told.format(self._cell.setting, self._cell.repeat, done, planned, self.progress.sittings), flush=True)
+            print(told.format(self._cell.setting, self._cell.repeat, done, planned, self.progress.sittings))
         for phase in PHASES[PHASES.index(resumed) if resumed else 0 :]:
             if self._job.epochs(phase):
                 done = tuple(epoch for epoch in self.progress.epochs if epoch.phase == phase)

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 PAGE_BYTES = 4096
 SETTINGS = [(16, 2, 64), (8, 1, 96), (4, 4, 64)]  # batch size, workers, edge of the photos
-# Many more batches than can wait in /dev/shm at once. How many stay uncollected in fastai 2 varies from step to step:
-# with half of /dev/shm, 8 photos and 1 worker, 12 runs of 12 failed, between the 40th and the 100th step.
-BATCHES = {"cuda-10.0": 60, "host": 200}
+# By workers, many more than can wait in /dev/shm at once. How many stay uncollected in fastai 2 varies from step to
+# step: with half of /dev/shm and 1 worker 12 runs of 12 failed, between the 40th and the 100th step.
+BATCHES = {1: 200, 2: 60, 4: 60}
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids="batch {0[0]}, workers {0[1]}, size {0[2]}".format)
@@ -73,7 +73,7 @@ def make(folder: Path, image: str, setting: tuple[int, int, int]) -> Path:
         folder,
         [image],
         recipe={"arch": "resnet18", "pretrained": False, "unfrozen_epochs": 0, "workers": workers, "size": size},
-        dataset={"train_photos": BATCHES[image] * batch_size, "valid_photos": 2 * batch_size},
+        dataset={"train_photos": BATCHES[workers] * batch_size, "valid_photos": 2 * batch_size},
         batch_sizes=[batch_size],
         compare={"baseline": f"{image}/fp32-bs{batch_size}"},
     )

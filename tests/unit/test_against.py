@@ -18,6 +18,7 @@ REPEATS = [1, 2, 3, 4, 5]
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A project whose results are committed under the tag THEN."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # for the repository stays as it was
     made = project.make_project(tmp_path / "project", ["host", "cpu"], precisions=["fp32"], repeats=REPEATS)
     monkeypatch.chdir(made)
     results.write_dataset()

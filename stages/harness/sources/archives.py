@@ -42,12 +42,17 @@ def check(archive: Path) -> None:
     """
     budget = Budget(archive.stat().st_size)
     for name, size_bytes, is_plain in _members(archive):
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise Refused(f"{name!r} points outside of it")
+        check_path(name)
         if not is_plain:
             raise Refused(f"{name!r} is a link or a device")
         budget.take(size_bytes)
+
+
+def check_path(name: str) -> None:
+    """Raise Refused for a member's name that leads out of the archive's folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise Refused(f"{name!r} points outside of it")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, int, bool]]:

@@ -33,8 +33,6 @@ class FastaiArchive:
         return f"fastai {self.url}"
 
     def fetch(self, destination: Path) -> str:
-        if not hasattr(tarfile, "data_filter"):
-            raise FaceoffError(f"this Python can't unpack archives safely: take 3.11.4 or newer, or {OTHERWISE}")
         archive = self.downloads_dir / self.url.rpartition("/")[2]
         if not archive.exists():
             download(self.url, archive, self._complaint, OTHERWISE)
@@ -83,7 +81,7 @@ def _extract(archive: Path, destination: Path) -> Iterator[Path]:
         with tarfile.open(fileobj=stream, mode="r|") as tar:
             for member in tar:
                 budget.take(member.size)
-                if _is_photo(member, destination):
+                if _is_photo(member):
                     target = destination / member.name
                     target.parent.mkdir(parents=True, exist_ok=True)
                     source = cast(IO[bytes], tar.extractfile(member))  # None for what is no file, and this is one
@@ -95,21 +93,16 @@ def _extract(archive: Path, destination: Path) -> Iterator[Path]:
             raise archives.Refused("there is more after its end")
 
 
-def _is_photo(member: tarfile.TarInfo, destination: Path) -> bool:
+def _is_photo(member: tarfile.TarInfo) -> bool:
     """Whether it is a file of the four folders, at the top or one folder below; sample/ and a nested copy are deeper.
 
-    Raises tarfile's errors for a path outside the archive, and for a link among the photos. Links elsewhere are not
-    looked at, as nothing but photos is written.
+    Raises Refused for a path outside the archive, and for what is no file among the photos. Links and devices elsewhere
+    do not matter, as nothing but photos is written.
     """
+    archives.check_path(member.name)
     path = PurePosixPath(member.name)
-    wanted = (
-        3 <= len(path.parts) <= 4 and "/".join(path.parts[-3:-1]) in layout.FOLDERS and not path.name.startswith(".")
-    )
-    if path.is_absolute():
-        raise tarfile.AbsolutePathError(member)
-    if member.issym() or member.islnk():
-        if wanted:
-            raise tarfile.ExtractError(f"{member.name} is a link, not a photo")
+    if not 3 <= len(path.parts) <= 4 or "/".join(path.parts[-3:-1]) not in layout.FOLDERS or path.name.startswith("."):
         return False
-    tarfile.data_filter(member, str(destination))
-    return wanted and member.isfile()
+    if not (member.isfile() or member.isdir()):
+        raise archives.Refused(f"{member.name!r} is a link or a device")
+    return member.isfile()

@@ -61,7 +61,7 @@ def _lines(title: str, total: int | None) -> Iterator[Show]:
         nonlocal printed_at
         if time.monotonic() - printed_at >= SECONDS_BETWEEN_LINES:
             printed_at = time.monotonic()
-            print(f"{title}: {state}", flush=True)
+            print(f"{title}: {state}")
 
     yield show
 
