@@ -82,7 +82,7 @@ def run_round(folder: Path, image: str, repeat: int) -> Round:
     done = Round(
         json.loads(plain.read_text(encoding="utf-8")),
         cell_seconds,
-        json.loads(recorder.read_text(encoding="utf-8")),
+        json.loads(recorder.read_text(encoding="utf-8"))[: len(cell_seconds)],  # the rest are no epochs but ceilings
         around_seconds,
     )
     print(f"round {repeat}: ratio {done.ratio:.4f}, {done.around_seconds:.2f} s around the epochs", flush=True)

@@ -167,7 +167,7 @@ def show(compared: Comparison, console: Console) -> None:
     lead = leading(compared)
     _print(console, conclusion(compared), "bold")
     for sentence in lead.explanation if lead else ():
-        console.print(sentence, markup=False, highlight=False)
+        _print(console, sentence, None)
 
 
 def _columns(body: Sequence[tuple[str, ...]], width: int | None) -> list[int] | None:
