@@ -18,7 +18,7 @@ from typing import Any, Dict, Tuple, Type, TypeVar
 
 from stages.errors import FaceoffError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 # What a field's name says of its number: see `_check_number`.
 AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|per_second|images|photos|steps)")
 SHARE = re.compile(r"(.+_)?(share|accuracy|accuracy_tta|p_value)")

@@ -606,15 +606,30 @@ class PairedAccuracy:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bottleneck:
-    """What holds a setting's training back, from its split and ceilings, over the repeats that ran whole."""
+class PhaseSteps:
+    """The training steps of one phase, over the repeats that ran whole: where their time went, what holds them back."""
 
     kind: str  # of BOTTLENECKS
     split: Split  # summed over epochs and repeats
-    loader_images_per_second: float  # medians of the repeats' ceilings
-    compute_images_per_second: float
     images_per_second: float  # reached
-    possible_speedup: float  # of the training steps, if what holds it back took no time at all
+    possible_speedup: float  # of the steps, if what holds them back took no time at all
+
+    def __post_init__(self) -> None:
+        check("kind", self.kind, self.kind in BOTTLENECKS, "one of " + ", ".join(BOTTLENECKS))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bottleneck:
+    """What holds a setting's training back, from its splits and ceilings, over the repeats that ran whole."""
+
+    phases: Dict[str, PhaseSteps]  # in the order in which they ran
+    loader_images_per_second: float  # medians of the repeats' ceilings
+    compute_images_per_second: float  # of the network as it was trained last: to compare with the last phase alone
+
+    @property
+    def last(self) -> PhaseSteps:
+        """The phase that the ceilings belong to."""
+        return list(self.phases.values())[-1]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ from stages.records import (
     Comparison,
     Hardware,
     PairedAccuracy,
+    PhaseSteps,
     Ratio,
     SettingFigures,
     Split,
@@ -90,7 +91,14 @@ def setting(
     return dataclasses.replace(plain, **changes)
 
 
-BOTTLENECK = Bottleneck("input-bound", Split(120, 20.4, 0.9, 13.1, 0.8), 118.2, 231.5, 108.4, 1.71)
+BOTTLENECK = Bottleneck(
+    {
+        "frozen": PhaseSteps("input-bound", Split(40, 7.4, 0.3, 2.1, 0.3), 130.9, 3.74),
+        "unfrozen": PhaseSteps("compute-bound", Split(80, 3.0, 0.6, 21.0, 0.5), 102.3, 6.12),
+    },
+    618.2,
+    121.5,
+)
 
 
 def comparison(*settings: SettingFigures, hardware: Hardware = results.HARDWARE, **changes: Any) -> Comparison:

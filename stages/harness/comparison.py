@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from stages.harness import accuracy, comparable, explanation, profile_diff, sentences, steadiness, verdicts
+from stages.harness import accuracy, comparable, explanation, sentences, steadiness, verdicts
 from stages.harness.cells import Result
 from stages.harness.figures import TIMED, TOTAL, run_order, samples, summaries
 from stages.harness.params import CompareParams
@@ -74,7 +74,7 @@ def _setting(
         words="the baseline" if is_baseline else sentences.words(total, status, told, rules.margin),
         accuracy=told,
         bottleneck=explanation.bottleneck(group),
-        differences=differences(profile, reference_profile),
+        differences=differences(group, reference, profiles),
         explanation=explanation.explain(group, reference, total, profiles),
         warnings=steadiness.of_setting(group),
     )
@@ -87,11 +87,11 @@ def _unless(obstacle: str | None, ratio: Ratio) -> Ratio:
     return dataclasses.replace(ratio, verdict="cannot say", reason=obstacle, more_repeats=None)
 
 
-def differences(here: Profile | None, baseline: Profile | None) -> tuple[str, ...]:
+def differences(
+    group: Sequence[Result], reference: Sequence[Result], profiles: Mapping[str, Profile]
+) -> tuple[str, ...]:
     """What of the environments is not the same: 'torch 1.2.0, not 2.14.1'."""
-    if here is None or baseline is None:
-        return ()
-    found = profile_diff.differences(here.facts, baseline.facts)
+    found = explanation.environment_differences(group, reference, profiles)
     return tuple(f"{each.what} {each.a}, not {each.b}" for each in found)
 
 

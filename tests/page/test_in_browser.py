@@ -126,9 +126,11 @@ def needed(document):
         repeats = setting["figures"].get("total_seconds", {"samples": ()})["samples"]
         places |= {f"{here}/figures/total_seconds/samples/{repeat}" for repeat in repeats}
         if setting["bottleneck"]:
-            rest = set(setting["bottleneck"]) - {"kind", "split"}
-            places |= {f"{here}/bottleneck/{name}" for name in rest}
-            places |= {f"{here}/bottleneck/split/{name}" for name in set(setting["bottleneck"]["split"]) - {"steps"}}
+            places |= {f"{here}/bottleneck/{name}" for name in set(setting["bottleneck"]) - {"phases"}}
+            for phase, steps in setting["bottleneck"]["phases"].items():
+                at = f"{here}/bottleneck/phases/{phase}"
+                places |= {f"{at}/images_per_second", f"{at}/possible_speedup"}
+                places |= {f"{at}/split/{name}" for name in set(steps["split"]) - {"steps"}}
         if setting["accuracy"]:
             places |= {f"{here}/accuracy/{name}" for name in ("photos", "only_here_right", "only_baseline_right")}
     return places

@@ -121,13 +121,13 @@ def _pictures(compared: Comparison, groups: Mapping[str, Sequence[Result]]) -> d
             "Time of each phase",
             "; ".join(f"{each.setting}: {wording.time(each.figures[TOTAL])}" for each in timed),
         )
-    split = [each for each in compared.settings if each.bottleneck]
+    split = drawings.split_rows(compared)
     if split:
         found["split"] = _picture(
             "split",
             lambda width: drawings.split(compared, width),
             "Where the time of the training steps went",
-            "; ".join(f"{each.setting}: {each.bottleneck.kind}" for each in split if each.bottleneck),
+            "; ".join(f"{label}: {steps.kind}" for _, label, _, steps in split),
         )
     points = _curves(groups)
     if points:

@@ -17,7 +17,7 @@ from stages.harness import wording
 from stages.harness.figures import TOTAL
 from stages.harness.page.svg import COLOURS
 from stages.harness.scorecard import Point
-from stages.records import Comparison, Ratio, Split
+from stages.records import Comparison, PhaseSteps, Ratio, Split
 
 WIDE, NARROW = 500, 300
 PHASES = {  # that the total is made of
@@ -173,7 +173,7 @@ def phases(compared: Comparison, width: int) -> Figure:
         total = setting.figures[TOTAL]
         y = drawing.heading(setting.setting, wording.time(total), y) + 4
         parts = [(name, setting.figures[name].mean) for name in PHASES if name in setting.figures]
-        _stack(drawing, y, index, parts, PHASES, wording.seconds)
+        _stack(drawing, y, str(index), parts, PHASES, wording.seconds)
         if total.spread:
             axes.errorbar([total.mean], [y], xerr=[total.spread], color=COLOURS["ink"], capsize=3, linewidth=1.2)
         y += _BELOW_BAR
@@ -189,17 +189,28 @@ def _time_locator(longest: float) -> ticker.Locator:
 
 
 def split(compared: Comparison, width: int) -> Figure:
-    """Where the time of each setting's training steps went, in shares of them."""
-    rows = [(index, each.setting, each.bottleneck) for index, each in enumerate(compared.settings) if each.bottleneck]
-    drawing = _bars([(name, found.kind) for _, name, found in rows], width, SPLIT)
+    """Where the time of each setting's training steps went, in shares of them: a bar for each phase."""
+    rows = split_rows(compared)
+    drawing = _bars([(label, steps.kind) for _, label, _, steps in rows], width, SPLIT)
     drawing.axes.set_xlim(0, 1)
     drawing.axes.xaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
     y = _TOP
-    for index, name, found in rows:
-        y = drawing.heading(name, found.kind, y) + 4
-        _stack(drawing, y, index, [(part, share(found.split, part)) for part in SPLIT], SPLIT, wording.whole_share)
+    for index, label, phase, steps in rows:
+        y = drawing.heading(label, steps.kind, y) + 4
+        parts = [(part, share(steps.split, part)) for part in SPLIT]
+        _stack(drawing, y, f"{index}-{phase}", parts, SPLIT, wording.whole_share)
         y += _BELOW_BAR
     return drawing.figure
+
+
+def split_rows(compared: Comparison) -> list[tuple[int, str, str, PhaseSteps]]:
+    """(index of the setting, label, phase, its steps)"""
+    return [
+        (index, f"{each.setting}, {phase}" if len(each.bottleneck.phases) > 1 else each.setting, phase, steps)
+        for index, each in enumerate(compared.settings)
+        if each.bottleneck
+        for phase, steps in each.bottleneck.phases.items()
+    ]
 
 
 def share(of: Split, part: str) -> float:
@@ -235,7 +246,7 @@ def _bars(names: Sequence[tuple[str, str]], width: int, parts: Mapping[str, str]
 def _stack(
     drawing: _Rows,
     y: float,
-    index: int,
+    name_of_bar: str,
     parts: Sequence[tuple[str, float]],
     order: Mapping[str, str],
     words: Callable[[float], str],
@@ -246,7 +257,7 @@ def _stack(
         colour, hatch = FILLS[list(order).index(name)]
         edge: dict[str, Any] = {"edgecolor": COLOURS["on-fill"], "linewidth": 0.8}
         (bar,) = drawing.axes.barh([y], [value], _BAR, left, color=colour, hatch=hatch, **edge)
-        bar.set_gid(f"bar-{index}-{name}")
+        bar.set_gid(f"bar-{name_of_bar}-{name}")
         text = words(value)
         if value / whole * drawing.width > LETTER * len(text) + 14:
             box: dict[str, Any] = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
