@@ -243,7 +243,7 @@ def document(text: str, where: str) -> dict[str, Any]:
     except Exception as error:  # beside their own errors, what int() and date() say of '0x' and of 2026-13-45
         raise FaceoffError(f"{where}: not readable as YAML: {_first_words(error)}") from None
     if not isinstance(document, dict):
-        raise FaceoffError(f"{where}: expected keys with values, found {document!r}")
+        raise FaceoffError(f"{where}: expected keys with values, found {document!r:.80}")
     return document
 
 
