@@ -18,8 +18,10 @@ from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.workload import fat_binaries
 from stages.workload.probes import files
+from stages.workload.probes.guard import guarded
 
 NOT_INSTALLED = "not installed"
+CUDA_SECONDS = 30.0  # newer torch asks the driver for its cards before it tells cuDNN's version
 
 
 def main() -> int:
@@ -29,9 +31,16 @@ def main() -> int:
     return 0
 
 
+def import_modules() -> None:
+    """All that `read` asks, which takes seconds. Raises FaceoffError where one of them is broken."""
+    for name in ("torch", "PIL", "torchvision", "fastai"):
+        _module(name)
+
+
 def read() -> records.Contents:
     """What is installed for the Python that runs this. Raises FaceoffError where torch or fastai is broken."""
     torch, pillow = _module("torch"), _module("PIL")
+    cudnn, no_cudnn = guarded("cuDNN", torch.backends.cudnn.version, CUDA_SECONDS) if torch else (None, None)
     packages = _packages()
     built_without = "torch was built without {}" if torch else "torch is not installed"
     lines = "".join("{}=={}\n".format(name, version) for name, version in sorted(packages.items()))
@@ -46,7 +55,7 @@ def read() -> records.Contents:
                 "torchvision": (_version(_module("torchvision")), NOT_INSTALLED),
                 "fastai": (_version(_module("fastai")), NOT_INSTALLED),
                 "cuda": (torch.version.cuda if torch else None, built_without.format("CUDA")),
-                "cudnn": (torch.backends.cudnn.version() if torch else None, built_without.format("cuDNN")),
+                "cudnn": (cudnn, no_cudnn or built_without.format("cuDNN")),
                 "nccl": (_nccl(torch), built_without.format("NCCL")),
                 "pillow": (_version(pillow), NOT_INSTALLED),
                 # It has the version of the Pillow that it was made from and '.post1'; Pillow never had such a version.
@@ -91,11 +100,24 @@ def _version(module: Optional[Any]) -> Optional[str]:
 def _packages() -> Dict[str, str]:
     """Version of each distribution by its normalised name; the first on the path is the one that is imported."""
     found = {}  # type: Dict[str, str]
-    for folder in sys.path:
-        for entry in sorted(Path(folder).glob("*.dist-info")):
-            name, _, version = entry.name[: -len(".dist-info")].partition("-")
+    for folder in map(Path, sys.path):
+        for entry in sorted([*folder.glob("*.dist-info"), *folder.glob("*.egg-info")]):
+            name, version = _distribution(entry)
             found.setdefault(re.sub("[-_.]+", "-", name).lower(), version)
     return dict(sorted(found.items()))
+
+
+def _distribution(entry: Path) -> Tuple[str, str]:
+    """Name and version, of a name like 'six-1.0.dist-info' or, of what setuptools installed, 'six-1.0-py3.7.egg-info'.
+
+    Installed in place (`pip install -e`) it is 'six.egg-info', and the version stands inside.
+    """
+    name, _, version = entry.stem.partition("-")
+    version = re.sub(r"-py\d[\d.]*(-.*)?$", "", version)
+    if not version:
+        told = dict(files.fields(entry / "PKG-INFO" if entry.is_dir() else entry))
+        name, version = told.get("Name", name), told.get("Version", "unknown")
+    return name, version
 
 
 if __name__ == "__main__":

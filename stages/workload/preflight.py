@@ -6,10 +6,10 @@ Runs inside images: Python 3.7 syntax.
 import itertools
 from typing import Dict, Iterable, Iterator, Optional, Tuple
 
-from stages import checks, codec, needs, profile
+from stages import checks, codec, needs
 from stages.checks import amount
 from stages.records import DATA_DIR, MANIFEST_PATH, Check, Conditions, Facts, Manifest, Profile, Recipe, profile_path
-from stages.workload import dry_run, inputs
+from stages.workload import dry_run, facts, inputs
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions
 
@@ -25,9 +25,9 @@ DECODING = "JPEG decode, all usable cores"
 
 def look_over(image: str) -> Tuple[Check, ...]:
     params, recipe = inputs.read_params(), inputs.read_recipe()
-    moment = conditions.look(DATA_DIR)  # first: it forks, and a CUDA context does not outlive that
-    facts = profile.look(image)
-    found = [*gpus(facts, params["container"]["gpus"]), *shared_memory(facts, recipe, params["batch_sizes"])]
+    moment = conditions.look(DATA_DIR)
+    seen, _ = facts.look(image)
+    found = [*gpus(seen, params["container"]["gpus"]), *shared_memory(seen, recipe, params["batch_sizes"])]
     found += checks.idle(conditions.doubts(moment))
     settings = list(itertools.product(params["precisions"], params["batch_sizes"]))
     if not MANIFEST_PATH.exists():
@@ -35,7 +35,7 @@ def look_over(image: str) -> Tuple[Check, ...]:
     if any(each.status == "failed" for each in found):
         return (*found, checks.not_checked("dry-run", "all checks above passed", "not all did"))
     runs = dry_run.try_settings(image, recipe, settings)
-    found += [tried(*setting, run, facts, moment) for setting, run in runs.items()]
+    found += [tried(*setting, run, seen, moment) for setting, run in runs.items()]
     return (*found, *session(image, params, recipe, runs))
 
 

@@ -12,6 +12,8 @@ from tests.real_engine import REQUIRED
 
 SOURCE = Path(__file__).with_name("standin.c")
 LIBRARY = "libnvidia-ml.so.1"
+HANGING_CUDA = Path(__file__).with_name("hanging_cuda.c")
+CUDA_LIBRARY = "libcuda.so.1"
 DRIVER, CUDA = "535.104.05", 12020  # 12.2, as NVML writes it
 
 Card = Mapping[str, object]  # key: value, as the head of standin.c says
@@ -88,20 +90,33 @@ def environment(
     if not (folder / LIBRARY).exists():
         compile_into(folder, before_510)
     describe(folder, *cards, driver=driver, cuda=cuda, **system)
-    paths = [str(folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
-    return {**os.environ, "LD_LIBRARY_PATH": os.pathsep.join(paths), "NVML_STANDIN": str(folder / "cards.txt")}
+    return {**os.environ, "LD_LIBRARY_PATH": _with(folder), "NVML_STANDIN": str(folder / "cards.txt")}
+
+
+def with_hanging_cuda(folder: Path) -> dict[str, str]:
+    """This process's environment with a CUDA driver in which every call hangs; `folder` holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _compile(HANGING_CUDA, folder / CUDA_LIBRARY)
+    return {**os.environ, "LD_LIBRARY_PATH": _with(folder)}
+
+
+def _with(folder: Path) -> str:
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
 
 
 def compile_into(folder: Path, before_510: bool = False) -> None:
+    _compile(SOURCE, folder / LIBRARY, *(["-DBEFORE_510"] if before_510 else []))
+
+
+def _compile(source: Path, library: Path, *flags: str) -> None:
     """Skips the test where there is no C compiler, unless there has to be one."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         if os.environ.get(REQUIRED):
             pytest.fail(f"{REQUIRED} is set, and there is no C compiler")
         pytest.skip("no C compiler")
-    old = ["-DBEFORE_510"] if before_510 else []
-    flags = ["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", *old]
-    subprocess.run([compiler, *flags, "-o", folder / LIBRARY, SOURCE], check=True)
+    strict = ["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    subprocess.run([compiler, *strict, *flags, "-o", library, source], check=True)
 
 
 def describe(folder: Path, *cards: Card, driver: str = DRIVER, cuda: int = CUDA, **system: object) -> None:

@@ -3,13 +3,19 @@
 import ctypes
 import faulthandler
 import os
+import pickle
+import resource
 import signal
+import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from stages.workload.probes.guard import guarded
+from tests.project import ROOT
 
 PATIENT_SECONDS = 60.0
 
@@ -49,6 +55,36 @@ def test_a_probe_that_crashes_is_told():
 
 def test_a_probe_that_exits_is_told():
     assert guarded("it", lambda: os._exit(3), PATIENT_SECONDS) == (None, "it ended without an answer (exit code 3)")
+
+
+def test_a_probe_that_dies_amid_its_answer_is_told():
+    folder = Path("/proc/self/fd")
+    open_before = {each.name for each in folder.iterdir()}
+
+    def die_amid_the_answer():
+        answer = pickle.dumps((list(range(1000)), None))
+        opened = [int(each.name) for each in folder.iterdir() if each.name not in open_before]
+        writer = next(each for each in opened if stat.S_ISFIFO(os.fstat(each).st_mode))
+        os.write(writer, answer[: len(answer) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert guarded("it", die_amid_the_answer, PATIENT_SECONDS) == (None, "it ended amid its answer (SIGKILL)")
+
+
+@pytest.mark.parametrize("limit", [resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC])
+def test_where_no_process_can_be_had_the_reason_is_told(limit):
+    """In a process of its own, whose limits are not ours; RLIMIT_NPROC does not bind root."""
+    script = f"""
+import os, resource
+from stages.workload.probes.guard import guarded
+if os.getuid() == 0:
+    os.setuid(65534)
+resource.setrlimit({limit}, (0, 0))
+print(guarded("it", int, 1.0))
+"""
+    command = [sys.executable, "-S", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.stdout.startswith("(None, 'it could not be asked: [Errno "), done.stderr
 
 
 def test_a_probe_that_fails_says_why():

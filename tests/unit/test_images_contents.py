@@ -77,6 +77,31 @@ def test_versions_and_packages(python: str, packages: Path, tmp_path: Path) -> N
     assert contents.python.startswith("3.7.") == (python in LEGACY_PYTHON)
 
 
+def test_what_setuptools_or_debian_installed_counts_too(packages: Path, tmp_path: Path) -> None:
+    """A folder or a file, with the Python and the platform in its name; installed in place, without a version."""
+    (packages / "numpy-1.17.5-py3.7-linux-x86_64.egg-info").mkdir()
+    (packages / "Pygments-2.14.0.egg-info").write_text("Metadata-Version: 2.1\nName: Pygments\nVersion: 2.14.0\n")
+    (packages / "mine.egg-info").mkdir()
+    (packages / "mine.egg-info" / "PKG-INFO").write_text("Name: mine\nVersion: 0.3\n")
+    hashes = set()
+    for output in ("with.json", "without.json"):
+        read(sys.executable, tmp_path / output, packages)
+        contents = codec.read(tmp_path / output, records.Contents)
+        hashes.add(contents.packages_sha256)
+        if output == "with.json":
+            known = contents.packages
+            (packages / "mine.egg-info" / "PKG-INFO").write_text("Name: mine\nVersion: 0.4\n")
+    assert known == {
+        "mine": "0.3",
+        "numpy": "1.17.5",
+        "pygments": "2.14.0",
+        "ruamel-yaml-clib": "0.2",
+        "six": "1.0",
+        "torch": "1.2.0+cu92",
+    }
+    assert len(hashes) == 2
+
+
 @pytest.mark.parametrize(("installed", "simd"), [("9.0.0", False), ("9.0.0.post1", True)])
 def test_pillow_simd_is_told_by_the_module_that_is_imported(
     packages: Path, tmp_path: Path, installed: str, simd: bool

@@ -3,12 +3,19 @@
 import os
 import platform
 import shutil
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
 
 from stages import codec, records
-from tests.project import make_project, stage
+from stages.workload.probes import hardware
+from tests import nvml
+from tests.project import make_project, run_stage, stage
+
+LOOK_SECONDS = 5.0  # that a complete profile may take, imports and measurements left out
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,49 @@ def test_it_is_this_environment(profile):
     assert facts.hardware.limits.shm_bytes == shutil.disk_usage("/dev/shm").total
     assert 0 < profile.conditions.disk_free_bytes <= facts.hardware.disk.total_bytes
     assert 0 < profile.conditions.memory_available_bytes <= facts.hardware.memory_bytes
+
+
+def test_it_takes_under_5_seconds_beside_imports(profile):
+    assert 0 < profile.wall_seconds < LOOK_SECONDS
+
+
+def test_a_driver_that_hangs_is_waited_for_once(folder):
+    environment = nvml.environment(folder / "driver", {**nvml.T4, "hangs": "nvmlDeviceGetMemoryInfo"})
+    done = run_stage(folder, "profile", "--image", "host", **environment)
+    assert done.returncode == 0, done.stderr
+    found = codec.read(folder / records.profile_path("host"), records.Profile)
+    assert found.wall_seconds < hardware.DRIVER_SECONDS + LOOK_SECONDS
+    for part in (found.facts.hardware, found.conditions):
+        assert part.gpus == () and part.gpus_reason.startswith("the NVIDIA driver did not answer within")
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="a torch without CUDA asks no driver")
+@pytest.mark.parametrize("entry", ["profile", "preflight_inside"])
+def test_a_cuda_that_hangs_ends_the_stage_with_a_line(folder, tmp_path, entry):
+    """As the driver does in a machine whose card is lost: any call of CUDA never returns."""
+    limited = f"""
+import sys
+from stages.workload import facts
+from stages.errors import run_entry
+from stages import {entry}
+facts.DEVICE_SECONDS = 2.0
+sys.argv = ["", "--image", "host"]
+run_entry({entry}.main)
+"""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", limited],
+        cwd=folder,
+        env=nvml.with_hanging_cuda(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and time.monotonic() - began > 2.0
+    assert done.stderr == (
+        "faceoff: image host: CUDA did not answer within 2 s; see what nvidia-smi says and mend the driver, or set "
+        "container.gpus: none in params.yaml\n"
+    )
 
 
 def test_the_facts_stand_alone_and_are_the_same_in_the_next_run(folder, profile):

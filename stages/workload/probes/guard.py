@@ -20,8 +20,16 @@ def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Opti
 
     Forks, so it must be called before this process makes a CUDA context, which does not outlive a fork.
     """
-    reader, writer = os.pipe()
-    child = os.fork()
+    try:
+        reader, writer = os.pipe()
+    except OSError as error:  # no more open files
+        return None, "{} could not be asked: {}".format(what, error)
+    try:
+        child = os.fork()
+    except OSError as error:  # no more processes, or no memory for one
+        os.close(reader)
+        os.close(writer)
+        return None, "{} could not be asked: {}".format(what, error)
     if child == 0:
         os.close(reader)
         _answer(writer, probe)
@@ -35,7 +43,10 @@ def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Opti
         return None, "{} did not answer within {:g} s".format(what, seconds)
     if not answer:
         return None, "{} ended without an answer ({})".format(what, _describe(status))
-    value, failure = pickle.loads(answer)  # noqa: S301 - our own child wrote it
+    try:
+        value, failure = pickle.loads(answer)  # noqa: S301 - our own child wrote it
+    except Exception:  # what pickle raises for half an answer is of many kinds
+        return None, "{} ended amid its answer ({})".format(what, _describe(status))
     return value, None if failure is None else "{} failed: {}".format(what, failure)
 
 

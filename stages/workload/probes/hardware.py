@@ -15,6 +15,7 @@ from stages.workload.probes.guard import guarded
 Answer = Tuple[tuple, Optional[str]]
 FILE_SECONDS = 2.0  # for what the kernel answers in a millisecond, unless a mount is gone
 DRIVER_SECONDS = 10.0  # a driver without persistence mode wakes its cards first, which takes seconds
+_silence = []  # type: list
 
 
 def look(folder: Path, root: Path = files.ROOT) -> Hardware:
@@ -61,6 +62,13 @@ def _disk(root: Path, folder: Path) -> Disk:
 
 
 def asked_driver(question: Callable[[], Answer]) -> Answer:
-    """Of gpus.facts or gpus.states: the cards, and why there is none. A driver that hangs has no cards to tell of."""
-    found, reason = guarded("the NVIDIA driver", question, DRIVER_SECONDS)
-    return found or ((), reason)
+    """Of gpus.facts or gpus.states: the cards, and why there is none. A driver that hangs has no cards to tell of.
+
+    Who asks again gets that answer again: to wait for a driver once is enough for one process.
+    """
+    if not _silence:
+        found, reason = guarded("the NVIDIA driver", question, DRIVER_SECONDS)
+        if found is not None:
+            return found
+        _silence.append(reason)
+    return (), _silence[0]
