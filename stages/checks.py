@@ -89,20 +89,50 @@ def driver(gpu: Gpu, cuda: str) -> Check:
 
 
 def shared_memory(
-    learner: str, on_gpu: bool, batch_size: int, recipe: Recipe, shm_bytes: Optional[int], in_container: bool
+    learner: str,
+    on_gpu: bool,
+    batch_size: int,
+    recipe: Recipe,
+    shm_bytes: Optional[int],
+    free_bytes: Optional[int],
+    in_container: bool,
 ) -> Check:
-    """Whether /dev/shm holds what the loader's processes put there. `learner`: of needs.LEARNERS."""
+    """Whether /dev/shm holds what the loader's processes put there. `learner`: of needs.LEARNERS.
+
+    `free_bytes`: of its size now; None where it is yet to be made. A machine's is shared by all that runs there.
+    """
     name = "shared memory, batch size {}".format(batch_size)
     need = needs.shared_memory_bytes(learner, on_gpu, batch_size, recipe)
     needed = "{} in /dev/shm".format(amount(need))
     if shm_bytes is None:
         return not_checked(name, needed, "the size of /dev/shm is not known")
-    if shm_bytes >= need:
-        return passed(name, needed, amount(shm_bytes))
+    found = amount(shm_bytes)
+    if free_bytes is not None and free_bytes < shm_bytes:
+        found += ", {} of it free".format(amount(free_bytes))
+    if need <= shm_bytes and free_bytes is not None and free_bytes < need:
+        advice = "delete what lies in it (ls -l /dev/shm), end what else uses it, or lower batch_sizes in params.yaml"
+        return Check(name, "failed", needed, found, advice)
+    if need <= shm_bytes:
+        return passed(name, needed, found)
     size = "{}m".format(-(-need // SHM_STEP_BYTES) * SHM_STEP_BYTES // 2**20)  # as Docker and mount write it
     advice = "or lower batch_sizes, recipe.workers or recipe.size in params.yaml"
     enlarge = "container.shm_size: {} in params.yaml" if in_container else "mount -o remount,size={} /dev/shm as root"
-    return Check(name, "failed", needed, amount(shm_bytes), "{}, {}".format(enlarge.format(size), advice))
+    return Check(name, "failed", needed, found, "{}, {}".format(enlarge.format(size), advice))
+
+
+def session(max_hours: float, whole_seconds: float, epoch_seconds: float, needed: str) -> Check:
+    """Whether a session holds the run, or at least an epoch, after which it can go on in the next one.
+
+    `needed`: in words, with how it is known.
+    """
+    name, found = "session", "{:g} h: session.max_hours".format(max_hours)
+    if epoch_seconds > max_hours * 3600:
+        advice = "not one epoch would end in time: lower recipe.size or take a machine without such a limit"
+        return Check(name, "failed", needed, found, advice)
+    if whole_seconds > SESSION_SHARE * max_hours * 3600:
+        advice = "keep metrics/, models/ and dvc.lock, and run `make repro` again in the next session: it goes on"
+        return Check(name, "warning", needed, found, advice)
+    return passed(name, needed, found)
 
 
 def idle(doubts: Iterable[str]) -> List[Check]:

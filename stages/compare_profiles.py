@@ -8,12 +8,14 @@ Each is an image, or REV:IMAGE: the image as a commit's results have it.
 
 import argparse
 import subprocess
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from stages import codec, records
+from stages.codec import Record
 from stages.errors import FaceoffError, run_entry
 from stages.harness import profile_diff
 
@@ -23,7 +25,8 @@ def main() -> int:
     for name in ("A", "B"):
         parser.add_argument(name, help="an image, or REV:IMAGE")
     given = parser.parse_args()
-    found = profile_diff.differences(read(given.A), read(given.B))
+    a, b = read(given.A), read(given.B)
+    found = profile_diff.differences(a[0], b[0], (a[1], b[1]))
     console = Console()
     for kind in ("hardware", "software"):
         of_kind = [each for each in found if each.kind == kind]
@@ -35,17 +38,21 @@ def main() -> int:
     return 0
 
 
-def read(place: str) -> records.Facts:
-    """The facts of an image, as they are now or, for REV:IMAGE, in a commit."""
+def read(place: str) -> tuple[records.Facts, records.Image]:
+    """The facts of an image and what the engine said of it, as they are now or, for REV:IMAGE, in a commit."""
     revision, _, image = place.rpartition(":")
-    path = records.facts_path(image)
+    facts = _read(records.facts_path(image), records.Facts, revision, place)
+    return facts, _read(records.image_path(image), records.Image, revision, place)
+
+
+def _read(path: Path, kind: type[Record], revision: str, place: str) -> Record:
     if not revision:
-        return codec.read(path, records.Facts)
+        return codec.read(path, kind)
     shown = subprocess.run(["git", "show", f"{revision}:./{path}"], capture_output=True, encoding="utf-8")
     if shown.returncode:
         said = " ".join(shown.stderr.split()).removeprefix("fatal: ")
         raise FaceoffError(f"{place}: git has no {path} there ({said}); name a commit with results of this image")
-    return codec.parse(shown.stdout, records.Facts, f"{revision}:{path}")
+    return codec.parse(shown.stdout, kind, f"{revision}:{path}")
 
 
 def show(found: list[profile_diff.Difference], a: str, b: str, console: Console) -> None:

@@ -8,7 +8,7 @@ import datetime
 
 from stages import codec, records
 from stages.checks import amount
-from stages.errors import run_entry
+from stages.errors import FaceoffError, run_entry
 from stages.harness.signals import stop_signals
 from stages.workload.probes import files, hardware
 
@@ -16,7 +16,11 @@ from stages.workload.probes import files, hardware
 @stop_signals()
 def main() -> int:
     records.MACHINE_PATH.unlink(missing_ok=True)
-    records.DATA_DIR.mkdir(exist_ok=True)
+    try:
+        records.DATA_DIR.mkdir(exist_ok=True)
+    except OSError as error:
+        why = "something that is no folder lies there" if isinstance(error, FileExistsError) else error.strerror
+        raise FaceoffError(f"{records.DATA_DIR} cannot be made: {why}; move it away, then run again") from None
     found = hardware.look(records.DATA_DIR)
     identity = files.machine_id(files.ROOT), "there is no /etc/machine-id"
     machine = records.Machine(hardware=found, **files.known({"machine_id": identity}))

@@ -30,11 +30,20 @@ def shared_memory_bytes(learner: str, on_gpu: bool, batch_size: int, recipe: Rec
     """
     if recipe.workers == 0:
         return 0
+    batches = batches_at_once(learner, on_gpu, recipe)
+    return batches * batch_bytes(learner, batch_size, recipe) + QUEUES_BYTES
+
+
+def batches_at_once(learner: str, on_gpu: bool, recipe: Recipe) -> int:
+    """Batches that are in memory together, from the loader's processes to the one that trains."""
     batches = PREFETCH * recipe.workers + 1
-    if learner == "fastai2" and not on_gpu:
-        batches += UNCOLLECTED_BATCHES
+    return batches + UNCOLLECTED_BATCHES if learner == "fastai2" and not on_gpu else batches
+
+
+def batch_bytes(learner: str, batch_size: int, recipe: Recipe) -> int:
+    """What one batch takes, as the loader hands it over."""
     photos = batch_size * CHANNELS * recipe.size**2 * CHANNEL_BYTES[learner]
-    return batches * (_whole_pages(photos) + _whole_pages(batch_size * LABEL_BYTES)) + QUEUES_BYTES
+    return _whole_pages(photos) + _whole_pages(batch_size * LABEL_BYTES)
 
 
 def learner_kind(fastai: str) -> str:

@@ -24,6 +24,7 @@ VERDICTS = ("baseline", "faster", "slower", "equivalent", "inconclusive", "canno
 ACCURACY_VERDICTS = ("better", "worse", "no difference shown")
 BOTTLENECKS = ("input-bound", "compute-bound", "balanced")
 CHECK_STATUSES = ("passed", "warning", "failed", "not checked")
+MIG = " MIG "  # between a card's name and its instance's, as torch tells them
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "tf_efficientnet_lite0")
 
 DATA_DIR = Path("data")
@@ -395,6 +396,16 @@ class Facts:
 
     def __post_init__(self) -> None:
         check_absent(self)
+
+    @property
+    def cards(self) -> Tuple[Gpu, ...]:
+        """Those that may be the one that the job trains on: torch tells a name, and equal cards have the same."""
+        return tuple(gpu for gpu in self.hardware.gpus if gpu.name and self.device.split(MIG)[0] == gpu.name)
+
+    @property
+    def on_mig_instance(self) -> bool:
+        """Whether it trains on a part of a card: 'NVIDIA A100-SXM4-40GB MIG 1g.5gb', as torch names it."""
+        return MIG in self.device
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,6 +80,10 @@ class DockerEngine:
         with _explained():
             return Path(self._client.info()["DockerRootDir"])
 
+    def is_local(self) -> bool:
+        """Whether it is reached by a socket of this machine; over a network it may run on another one."""
+        return str(self._client.api.base_url) == "http+docker://localhost"
+
     def about(self) -> About:
         with _explained():
             info = self._client.info()

@@ -4,19 +4,20 @@ What only an image's own torch can tell is looked at inside it, by stages/prefli
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from stages import checks, needs
 from stages.checks import amount
-from stages.harness.images import Definition
 from stages.harness.params import ContainerParams, DatasetParams, Params, amount_bytes, size_bytes
-from stages.records import Check, Gpu, Image, Machine
+from stages.harness.situation import Disk, ImageState, Situation
+from stages.harness.sources import layout
+from stages.records import Check, Gpu
 
 RESERVE_BYTES = 500 * 10**6  # that a disk should have left: logs, results, what else is written meanwhile
-# The archive of the real photos and of others of the set. fastai's is kept beside what comes out of it; Kaggle's is in
-# kagglehub's cache, in the home folder, and not counted.
+# The archive of the real photos and of others of the set. fastai's is kept beside what comes out of it.
 REAL_PHOTOS_BYTES = 839_285_364
+KAGGLE_COPIES = 4  # of those in kagglehub's cache: the set holds each photo twice, and its archive lies beside at first
 DRAWN_PHOTO_BYTES = 22_000  # mean of 60
 # A trained model's file, as torch.save writes the parameters of body and head.
 MODEL_BYTES = {
@@ -29,43 +30,10 @@ MODEL_BYTES = {
 }
 # What a cell under way keeps: the weights and Adam's two moments of each; twice, while one file replaces the other.
 CHECKPOINT_MODELS = 6
+NO_CUDA = "none"  # as image.yaml says it
 
 
-@dataclasses.dataclass(frozen=True)
-class ImageState:
-    """An image of params.yaml."""
-
-    name: str
-    definition: Definition
-    made: Image | None  # what the image stage made of it; None where it has not run
-    here: bool  # whether it can be run as it is
-    fastai: str | None  # that it holds, or is expected to
-
-
-@dataclasses.dataclass(frozen=True)
-class Disk:
-    """A file system that something will be written to."""
-
-    path: str
-    free_bytes: int | None  # to this user
-    device: int | None  # the same for folders on the same file system
-    reason: str | None  # why that is not known
-
-
-@dataclasses.dataclass(frozen=True)
-class Situation:
-    """What is found on the host."""
-
-    machine: Machine
-    has_driver: bool  # an NVIDIA driver is loaded, whether or not it answers
-    images: tuple[ImageState, ...]
-    engine: str | None  # why no Docker engine answers; None where one does, or none is needed
-    engine_disk: Disk | None  # None without an engine
-    checkout_disk: Disk
-    has_photos: bool  # the download stage is through
-    models: int  # that are there already
-    doubts: tuple[str, ...]  # what of the machine's present state would spoil a timing
-    setting_seconds: Mapping[str, float]  # what a cell of the setting took when it was last measured
+Besides = Sequence[tuple[Disk, int, str]]  # a disk, the bytes that will be written to it, and what they are
 
 
 def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
@@ -76,8 +44,8 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *shared_memory(params, found),
         *container_limits(params.container, found),
         *disks(params, found),
-        *checks.idle(found.doubts),
-        *session(params, found.setting_seconds),
+        *checks.idle(found.moment.doubts),
+        *session(params, found),
     )
 
 
@@ -110,22 +78,35 @@ def gpus(choice: str, found: Situation) -> Iterator[Check]:
 
 def capability(image: ImageState, cards: Iterable[Gpu]) -> list[Check]:
     """By what torch says it was compiled for, once the image is made; before, by what its image.yaml states."""
+    if cuda(image) == NO_CUDA:
+        return []
     if image.made is not None and image.made.contents.cuda_architectures:
         return [checks.capability(gpu, image.made.contents.cuda_architectures) for gpu in cards]
     stated = image.definition.compute_capabilities
-    return [checks.capability_in_range(gpu, *stated) for gpu in cards] if stated else []
+    if stated:
+        return [checks.capability_in_range(gpu, *stated) for gpu in cards]
+    return [_not_before(f"compute capability of {gpu.title}", "compute_capabilities") for gpu in cards]
 
 
 def driver(image: ImageState, cards: Sequence[Gpu]) -> list[Check]:
     """The driver is the same for all cards."""
     built_with = cuda(image)
-    return [] if built_with is None else [checks.driver(gpu, built_with) for gpu in cards[:1]]
+    if built_with == NO_CUDA:
+        return []
+    if built_with is None:
+        return [_not_before(f"driver of {gpu.title}", "expects.cuda") for gpu in cards[:1]]
+    return [checks.driver(gpu, built_with) for gpu in cards[:1]]
+
+
+def _not_before(name: str, key: str) -> Check:
+    return checks.not_checked(
+        name, "what its torch was built for", f"not known before it is made: no {key} in image.yaml"
+    )
 
 
 def cuda(image: ImageState) -> str | None:
-    """The CUDA that the image's torch was built with; None without one, or where that is not known yet."""
-    stated = image.made.contents.cuda if image.made else image.definition.expects.cuda
-    return None if stated == "none" else stated
+    """The CUDA that the image's torch was built with, NO_CUDA without one; None where that is not known yet."""
+    return image.made.contents.cuda or NO_CUDA if image.made else image.definition.expects.cuda
 
 
 def _least_bad(found: list[Check]) -> list[Check]:
@@ -156,8 +137,9 @@ def shared_memory(params: Params, found: Situation) -> Iterator[Check]:
                 yield checks.not_checked(name, "depends on its fastai", "not known before the image is made")
                 continue
             kind = needs.learner_kind(image.fastai)
-            on_gpu = gpus_wanted and cuda(image) is not None
-            check = checks.shared_memory(kind, on_gpu, batch_size, params.recipe, there, not on_host)
+            on_gpu = gpus_wanted and cuda(image) not in (None, NO_CUDA)
+            free = found.moment.shm_free_bytes if on_host else None
+            check = checks.shared_memory(kind, on_gpu, batch_size, params.recipe, there, free, not on_host)
             yield from named(image.name, [check])
 
 
@@ -183,39 +165,47 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
 
 
 def disks(params: Params, found: Situation) -> Iterator[Check]:
-    """Room for the photos and models in the checkout, and for the images where Docker keeps them."""
-    photos = 0 if found.has_photos else data_bytes(params.dataset)
+    """Room for the photos and models in the checkout, for Kaggle's download, and for images where Docker keeps them."""
+    arch = MODEL_BYTES[params.recipe.arch]
     cells = max(0, len(params.cells()) - found.models)
-    models = cells * MODEL_BYTES[params.recipe.arch]
-    checkpoint = CHECKPOINT_MODELS * MODEL_BYTES[params.recipe.arch] if cells else 0
-    needed = f"{amount(photos)} for photos, {amount(models)} for {cells} models, {amount(checkpoint)} for a checkpoint"
-    yield _room("disk of the checkout", needed, photos + models + checkpoint, found.checkout_disk)
+    parts = {
+        "photos": 0 if found.has_photos else data_bytes(params.dataset),
+        "pretrained weights": 0 if found.has_weights else arch,
+        f"{cells} models": cells * arch,
+        "a checkpoint": CHECKPOINT_MODELS * arch if cells else 0,
+    }
+    # By file system, in the order in which it is written: what goes to the same one adds up.
+    checkout = sum(parts.values())
+    needed = ", ".join(f"{amount(size)} for {what}" for what, size in parts.items())
+    yield _room("disk of the checkout", needed, checkout, found.checkout_disk)
+    besides = [(found.checkout_disk, checkout, "the checkout")]
+    if found.cache_disk is not None:
+        cache = KAGGLE_COPIES * REAL_PHOTOS_BYTES
+        needed = f"{amount(cache)} for Kaggle's archive and what comes out of it"
+        yield _room_besides("disk of kagglehub's cache", needed, cache, found.cache_disk, besides)
+        besides.append((found.cache_disk, cache, "kagglehub's cache"))
     missing = [image for image in found.images if not image.here and not image.definition.on_host]
     if missing and found.engine_disk is not None:
-        shared = found.engine_disk.device is not None and found.engine_disk.device == found.checkout_disk.device
-        yield _room_for_images(missing, found.engine_disk, photos + models + checkpoint if shared else 0)
+        yield _room_for_images(missing, found.engine_disk, besides)
 
 
 def data_bytes(dataset: DatasetParams) -> int:
-    """What the photos take, at most, with what is kept of their download; a user's own folder is linked or copied."""
+    """What the photos take, at most, with what is kept of their download; a user's own folder is copied."""
     if dataset.source == "synthetic":
         return (dataset.train_photos + dataset.valid_photos) * DRAWN_PHOTO_BYTES
     if dataset.source == "folder":
-        files = Path(dataset.folder or "").expanduser().glob("**/*")
-        return sum(each.stat().st_size for each in files if each.is_file())
+        return sum(each.stat().st_size for each in layout.files(Path(dataset.folder or "").expanduser()))
     return REAL_PHOTOS_BYTES * (2 if dataset.source == "fastai" else 1)
 
 
-def _room_for_images(missing: list[ImageState], disk: Disk, besides_bytes: int) -> Check:
-    """`besides_bytes`: what else will be written to the same disk."""
+def _room_for_images(missing: list[ImageState], disk: Disk, besides: Besides) -> Check:
     sizes = [image_bytes(image) for image in missing]
     total = sum(size or 0 for size in sizes)
     unknown = [image.name for image, size in zip(missing, sizes, strict=True) if size is None]
     needed = f"{amount(total)} for images" + (f", without {', '.join(unknown)}, of unknown size" if unknown else "")
-    needed += f", besides {amount(besides_bytes)} for the checkout on the same disk" if besides_bytes else ""
-    found = _room("disk of Docker's images", needed, total + besides_bytes, disk)
+    found = _room_besides("disk of Docker's images", needed, total, disk, besides)
     if unknown and found.status == "passed":
-        return checks.not_checked(found.name, needed, found.found)
+        return checks.not_checked(found.name, found.needed, found.found)
     return found
 
 
@@ -224,6 +214,13 @@ def image_bytes(image: ImageState) -> int | None:
     if image.made is not None:
         return image.made.size_bytes
     return None if image.definition.size is None else amount_bytes(image.definition.size)
+
+
+def _room_besides(name: str, needed: str, wanted_bytes: int, disk: Disk, besides: Besides) -> Check:
+    """Likewise, with what else will be written to the same disk."""
+    same = [(size, what) for other, size, what in besides if size and other.device == disk.device is not None]
+    needed += "".join(f", besides {amount(size)} for {what} on the same disk" for size, what in same)
+    return _room(name, needed, wanted_bytes + sum(size for size, _ in same), disk)
 
 
 def _room(name: str, needed: str, wanted_bytes: int, disk: Disk) -> Check:
@@ -241,24 +238,21 @@ def _free(disk: Disk) -> str:
     return f"{amount(disk.free_bytes)} free at {disk.path}"
 
 
-def session(params: Params, setting_seconds: Mapping[str, float]) -> Iterator[Check]:
-    """The session's limit against the length of the run, as far as cells like these were measured before."""
+def session(params: Params, found: Situation) -> Iterator[Check]:
+    """The session's limit against what is left of the run, as far as cells like these were measured before."""
     if params.session.max_hours is None:
         return
     cells = params.cells()
-    known = [setting_seconds[cell.setting] for cell in cells if cell.setting in setting_seconds]
-    name, limit = "session", f"{params.session.max_hours:g} h: session.max_hours"
+    known = [found.setting_seconds[cell.setting] for cell in cells if cell.setting in found.setting_seconds]
     if not known:
         needed = "the length of the run, told by cells that were measured before"
-        yield checks.not_checked(name, needed, f"none was measured on this machine yet; {limit}")
+        limit = f"{params.session.max_hours:g} h: session.max_hours"
+        yield checks.not_checked("session", needed, f"none was measured on this machine yet; {limit}")
         return
-    hours, longest = sum(known) / len(known) * len(cells) / 3600, max(known) / 3600
-    needed = f"{hours:.1f} h for {len(cells)} cells, {longest:.1f} h for the longest, by what {len(known)} took before"
-    if longest / (params.recipe.frozen_epochs + params.recipe.unfrozen_epochs) > params.session.max_hours:
-        advice = "not one epoch would end in time: lower recipe.size or take a machine without such a limit"
-        yield Check(name, "failed", needed, limit, advice)
-    elif hours > checks.SESSION_SHARE * params.session.max_hours:
-        advice = "keep metrics/, models/ and dvc.lock, and run `make repro` again in the next session: it goes on"
-        yield Check(name, "warning", needed, limit, advice)
-    else:
-        yield checks.passed(name, needed, limit)
+    left, longest = len(cells) - found.measured, max(known)
+    whole = sum(known) / len(known) * left
+    needed = (
+        f"{whole / 3600:.1f} h for {left} cells, {longest / 3600:.1f} h for the longest, by what {found.measured} took"
+    )
+    epochs = params.recipe.frozen_epochs + params.recipe.unfrozen_epochs
+    yield checks.session(params.session.max_hours, whole, longest / epochs, needed)

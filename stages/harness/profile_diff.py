@@ -2,24 +2,25 @@
 
 Only fixed facts are compared. Each difference names its cause, by these rules:
 
-- A cause is what can be changed with all else left as it is: the GPU, its settings, the driver, the CPU, a limit, CUDA,
-  cuDNN, torch, Python, a package.
+- A cause is what can be changed with all else left as it is: the GPU, its settings, the driver, the CPU, a limit, the
+  container's runtime, the base image, CUDA, cuDNN, torch, Python, a package.
 - What comes along with something that differs too is put down to that. torch's build tag (+cu92), the CUDA packages
   from PyPI (nvidia-*, cuda-*), NCCL and the GPUs that torch was compiled for come with CUDA; torchvision and triton
-  with torch; fastcore and the like with fastai; glibc with the operating system; a GPU's memory, clocks and limits with
-  the GPU; the CPUs that may be used and torch's threads with a CPU limit, or with the CPU.
+  with torch; fastcore and the like with fastai; the operating system and glibc with the base image; a GPU's memory,
+  clocks and limits with the GPU; the CPUs that may be used and torch's threads with a CPU limit, or with the CPU.
 - cuDNN is a cause of its own where its version differs: it can be exchanged without CUDA.
-- No cause of a timing: the size of /dev/shm (it suffices, or training crashes), the cgroup version, the installers pip,
-  setuptools and wheel. What is unknown on one side is shown, and not counted.
+- No cause of a timing: the size of /dev/shm (it suffices, or training crashes), the cgroup version, the version of
+  Docker, an image's id and size (what is in it is compared itself), the installers pip, setuptools and wheel. What is
+  unknown on one side is shown, and not counted.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
 from stages.checks import amount
-from stages.records import Cache, Facts
+from stages.records import Cache, Facts, Image
 
 NO_CAUSE = ""
 UNKNOWN = "unknown"
@@ -53,16 +54,23 @@ class Difference:
     cause: str  # that it is put down to; '' where it decides no timing, or is unknown on one side
 
 
-def differences(a: Facts, b: Facts) -> tuple[Difference, ...]:
-    """All that differs, hardware first. The images' names are no difference."""
+def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -> tuple[Difference, ...]:
+    """All that differs, hardware first, with what the engine says of the images. Their names are no difference."""
     found: list[Difference] = []
-    for fact in (*_gpu_facts(a, b), *_FACTS):
+    if images is not None:
+        _compare(_image_facts(*images), *images, found)
+    _compare((*_gpu_facts(a, b), *_FACTS), a, b, found)
+    found += _packages(a.contents.packages, b.contents.packages, {each.cause for each in found})
+    return tuple(sorted(found, key=lambda each: each.kind))
+
+
+def _compare(facts: Iterable["_Fact"], a: Any, b: Any, found: list[Difference]) -> None:
+    """Put what differs to what is found already, which it may come along with."""
+    for fact in facts:
         left, right = fact.value(a), fact.value(b)
         if left != right:
             cause = fact.cause_among({each.cause for each in found}) if fact.known(left, right) else NO_CAUSE
             found.append(Difference(fact.kind, fact.what, fact.shown(left), fact.shown(right), cause))
-    found += _packages(a.contents.packages, b.contents.packages, {each.cause for each in found})
-    return tuple(sorted(found, key=lambda each: each.kind))
 
 
 def causes(found: tuple[Difference, ...]) -> tuple[str, ...]:
@@ -104,6 +112,11 @@ class _Fact:
 
     def cause_among(self, differing: set[str]) -> str:
         return next((each for each in self.comes_with if each in differing), self.cause)
+
+
+def _image_facts(a: Image, b: Image) -> tuple[_Fact, ...]:
+    """Where one of them runs without a container, that alone: it has no base, no engine and no size."""
+    return _IMAGE_FACTS if a.reference and b.reference else _IMAGE_FACTS[:1]
 
 
 def _gpu_facts(a: Facts, b: Facts) -> Iterator[_Fact]:
@@ -191,6 +204,15 @@ def _soft(what: str, value: str | Callable[[Facts], Any], cause: str, **more: An
     return _Fact("software", what, attrgetter(value) if isinstance(value, str) else value, cause, **more)
 
 
+# Of two images; the first stands alone where one of them is no container.
+_IMAGE_FACTS = (
+    _soft("container runtime", "runtime", "runtime", none="no container"),
+    _soft("base image", "base", "base image", none="none of faceoff's: the image was pulled"),
+    _soft("base image's digest", "base_digest", "base image", comes_with=("base image",)),
+    _soft("Docker engine", "engine", NO_CAUSE),
+    _soft("image id", "image_id", NO_CAUSE),
+    _soft("image size", "size_bytes", NO_CAUSE, show=amount),
+)
 # What leads stands before what comes with it.
 _FACTS = (
     _hard("CPU", "hardware.cpu.model", "CPU"),
@@ -217,8 +239,8 @@ _FACTS = (
     _hard("file system", "hardware.disk.filesystem", "disk"),
     _hard("disk size", "hardware.disk.total_bytes", "disk", show=amount),
     _soft("kernel", "hardware.kernel", "kernel"),
-    _soft("operating system", "os", "operating system"),
-    _soft("glibc", "glibc", "operating system"),
+    _soft("operating system", "os", "operating system", comes_with=("base image",)),
+    _soft("glibc", "glibc", "operating system", comes_with=("base image",)),
     _soft("CUDA", "contents.cuda", "CUDA", none="none"),
     _soft("cuDNN", "contents.cudnn", "cuDNN", show=_cudnn, none="none"),
     _soft("Python", "contents.python", "Python"),

@@ -31,6 +31,7 @@ def rows(params: Params, facts: Facts) -> list[Row]:
     total = None if cpu.logical_cpus is None else float(cpu.logical_cpus)
     memory = _least(hardware.memory_bytes, limits.memory_bytes)
     hours = params.session.max_hours
+    cards = float(len(hardware.gpus)) or None  # none that answers is no sign that there is none
     return [
         Row("CPU", cpu.model or "", "", "", ""),
         _counted("CPUs", total, limits.usable_cpus, claims.cpus, cpu.absent.get("logical_cpus", "")),
@@ -38,7 +39,7 @@ def rows(params: Params, facts: Facts) -> list[Row]:
         Row("/dev/shm", "", amount(limits.shm_bytes) if limits.shm_bytes else "", "", ""),  # noqa: S108
         _sized("disk of the data", disk.total_bytes, disk.total_bytes, claims.disk, disk.absent.get("total_bytes", "")),
         _named_gpu(hardware.gpus, claims.gpu, hardware.gpus_reason or ""),
-        _counted("GPUs", float(len(hardware.gpus)), float(len(hardware.gpus)), claims.gpus, ""),
+        _counted("GPUs", cards, cards, claims.gpus, hardware.gpus_reason or ""),
         *_gpu_memory(hardware.gpus, claims.gpu_memory, hardware.gpus_reason or ""),
         Row(
             "session",
@@ -50,11 +51,12 @@ def rows(params: Params, facts: Facts) -> list[Row]:
     ]
 
 
-def _counted(what: str, there: float | None, usable: float, claim: float | None, why: str) -> Row:
+def _counted(what: str, there: float | None, usable: float | None, claim: float | None, why: str) -> Row:
     verdict = ""
     if claim is not None:
-        verdict = "agrees" if usable == claim else f"differs: {usable:g} found"
-    limit = f"{usable:g}" if usable != there else ""
+        differs = f"not found: {why}" if usable is None else f"differs: {usable:g} found"
+        verdict = "agrees" if usable == claim else differs
+    limit = f"{usable:g}" if usable is not None and usable != there else ""
     return Row(
         what, f"{there:g}" if there is not None else why, limit, f"{claim:g}" if claim is not None else "", verdict
     )

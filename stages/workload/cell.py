@@ -10,6 +10,7 @@ from typing import Optional, Tuple
 
 import torch
 
+from stages.checks import amount
 from stages.codec import fingerprint, read, write_text
 from stages.errors import FaceoffError
 from stages.records import (
@@ -156,8 +157,8 @@ def _save(learner: Learner, path: Path) -> None:
         free = shutil.disk_usage(str(path.parent)).free
         said = str(error).strip().splitlines()[0]
         raise FaceoffError(
-            "{}: not written, with {:.1f} MB free on that disk: make room, then run again ({})".format(
-                path, free / 1e6, said
+            "{}: not written, with {} free on that disk: make room, then run again ({})".format(
+                path, amount(free), said
             )
         ) from None
 

@@ -8,6 +8,7 @@ Runs inside images: Python 3.7 syntax.
 import dataclasses
 import gc
 import threading
+import time
 from pathlib import Path
 from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
@@ -27,9 +28,11 @@ Setting = Tuple[str, int]  # precision and batch size
 class DryRun(NamedTuple):
     """What a few steps of one cell took."""
 
-    memory_bytes: int  # of the process and its loader's, at the most that was seen
+    memory_bytes: Optional[int]  # of the process and its loader's, at the most that was seen; None: could not be seen
     gpu_memory_bytes: Optional[int]  # that torch took from the card, at most
+    gpu_total_bytes: Optional[int]  # of the card or, where it is divided, of the instance: as torch tells
     step_seconds: Optional[float]  # the loader's part left out
+    start_seconds: Optional[float]  # to import and prepare; next to nothing where an earlier run imported it all
     unsupported: Optional[str]  # why this image can't train at that precision
     failure: Optional[str]  # how it ended, where it did not end well
 
@@ -52,15 +55,19 @@ def try_settings(image: str, recipe: Recipe, settings: Iterable[Setting]) -> Dic
 def _try(process: MeasuringProcess, arguments: dict) -> DryRun:
     failure = process.load(__name__, LIMIT_SECONDS)
     if failure:
-        return DryRun(0, None, None, None, failure)
+        return DryRun(*[None] * 6, failure)
     with MemoryWatch(process.pid) as watch:
         told = process.run(__name__, "few_steps", arguments, LIMIT_SECONDS, LIMIT_SECONDS)
     answer = told.samples[0] if told.samples else {}
-    return DryRun(watch.peak_bytes, answer.get("gpu"), answer.get("step"), answer.get("unsupported"), told.failure)
+    peak = watch.peak_bytes or None  # a process has some: 0 is that of a kernel that does not tell
+    return DryRun(
+        peak, *(answer.get(key) for key in ("gpu", "gpu_total", "step", "start", "unsupported")), told.failure
+    )
 
 
 def few_steps(image: str, recipe: dict, precision: str, batch_size: int, seconds: float) -> Iterator[dict]:
     """In the other process: the real job with few photos, and no weights, which take as much memory untrained."""
+    began = time.perf_counter()
     import torch
 
     from stages import codec
@@ -91,9 +98,11 @@ def few_steps(image: str, recipe: dict, precision: str, batch_size: int, seconds
             weights=None,
         )
     )
+    start = time.perf_counter() - began
     split = learner.run_phase("unfrozen")[-1].split
     step = (split.copy_seconds + split.compute_seconds + split.other_seconds) / split.steps
-    yield {"gpu": peak_gpu_memory_bytes(), "step": step}
+    total = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+    yield {"gpu": peak_gpu_memory_bytes(), "gpu_total": total, "step": step, "start": start}
 
 
 class MemoryWatch:
@@ -128,7 +137,7 @@ def _family(pid: int) -> List[int]:
 
 
 def _memory_bytes(pid: int) -> int:
-    """Its proportional share of the pages that it holds (proc(5), smaps_rollup); 0 where it has ended."""
+    """Its proportional share of the pages that it holds (proc(5), smaps_rollup, since Linux 4.14); 0 where it ended."""
     for line in _text(PROC / str(pid) / "smaps_rollup").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024

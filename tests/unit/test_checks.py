@@ -92,17 +92,30 @@ def test_whether_a_driver_is_new_enough(driver: str, cuda: str, status: str) -> 
 
 def test_too_small_a_shared_memory_says_what_to_set() -> None:
     recipe = make_recipe(size=224, workers=2)
-    check = checks.shared_memory("fastai1", False, 64, recipe, 64 * 2**20, True)
+    check = checks.shared_memory("fastai1", False, 64, recipe, 64 * 2**20, None, True)
     assert (check.status, check.needed, check.found) == ("failed", "183.9 MiB in /dev/shm", "64 MiB")
     assert check.advice is not None and check.advice.startswith("container.shm_size: 192m in params.yaml")
-    assert checks.shared_memory("fastai1", False, 64, recipe, 192 * 2**20, True).status == "passed"
+    assert checks.shared_memory("fastai1", False, 64, recipe, 192 * 2**20, None, True).status == "passed"
 
 
 def test_the_articles_crashes_are_foretold() -> None:
     """Its containers had Docker's 64 MB: batch 16 ran, 64 and 256 ended with a bus error."""
     recipe = make_recipe(size=224, workers=2)
-    found = [checks.shared_memory("fastai1", False, size, recipe, 64 * 2**20, True).status for size in (16, 64, 256)]
+    found = [
+        checks.shared_memory("fastai1", False, size, recipe, 64 * 2**20, None, True).status for size in (16, 64, 256)
+    ]
     assert found == ["passed", "failed", "failed"]
+
+
+@pytest.mark.parametrize(("free_mib", "status"), [(4, "failed"), (63, "passed"), (None, "passed")])
+def test_what_others_put_there_is_not_free(free_mib: int | None, status: str) -> None:
+    recipe = make_recipe(size=224, workers=2)
+    free = None if free_mib is None else free_mib * 2**20
+    check = checks.shared_memory("fastai1", False, 16, recipe, 64 * 2**20, free, False)
+    assert check.status == status
+    if status == "failed":
+        assert check.found == "64 MiB, 4 MiB of it free"
+        assert check.advice is not None and check.advice.startswith("delete what lies in it")
 
 
 def test_without_workers_nothing_is_shared() -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from stages import codec, records
-from stages.workload.probes import files
+from stages.workload.probes import conditions, files
 from tests.project import make_project, run_stage, stage
 
 
@@ -69,6 +69,8 @@ def test_it_agrees_with_lscpu(folder):
     assert set(found.isa) <= set(said["Flags"].split())
     for name in ("avx2", "avx512f", "amx_tile", "avx512_bf16"):
         assert (name in found.isa) == (name in said["Flags"].split())
+    assert (found.max_hertz is None) == ("CPU max MHz" not in said)
+    assert found.max_hertz in (None, round(float(said.get("CPU max MHz", 0)) * 1e6))
     ours = {(each.level, each.kind): (each.size_bytes, each.size_bytes * each.instances) for each in found.caches}
     kinds = {"Data": "data", "Instruction": "instruction", "Unified": "unified"}
     theirs = {
@@ -78,6 +80,31 @@ def test_it_agrees_with_lscpu(folder):
     assert ours == theirs
 
 
+def own_cpuset():
+    """By the affinity that the system's tool tells of this process."""
+    said = subprocess.run(["taskset", "--cpu-list", "--pid", str(os.getpid())], check=True, capture_output=True)
+    return said.stdout.decode().rpartition(": ")[2].strip()
+
+
+def test_what_moves_agrees_with_df_and_free(tmp_path):
+    moment = conditions.look(tmp_path)
+    free = subprocess.run(["df", "-B1", "--output=avail", tmp_path], check=True, capture_output=True, text=True).stdout
+    available = subprocess.run(["free", "--bytes"], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert moment.disk_free_bytes == pytest.approx(int(free.split()[1]), abs=2**30)  # others write meanwhile
+    assert moment.memory_available_bytes == pytest.approx(int(available[1].split()[6]), abs=2**31)
+
+
+def test_the_kind_of_disk_is_lsblks_where_no_hypervisor_made_it_up(folder):
+    stage(folder, "machine")
+    disk, isa = read(folder).hardware.disk, files.fields(files.ROOT / "proc/cpuinfo")
+    source = subprocess.run(["findmnt", "-no", "SOURCE", "-T", folder], capture_output=True, text=True).stdout.strip()
+    said = subprocess.run(["lsblk", "-ndo", "ROTA", source], capture_output=True, text=True).stdout.strip()
+    virtual = any(key == "flags" and "hypervisor" in value.split() for key, value in isa)
+    expected = {"0": "solid state", "1": None if virtual else "rotating"}
+    assert disk.kind == expected.get(said, disk.kind)
+    assert (disk.kind is None) == ("kind" in disk.absent)
+
+
 def test_it_agrees_with_the_systems_other_tools(folder):
     printed = stage(folder, "machine")
     machine = read(folder).hardware
@@ -85,6 +112,7 @@ def test_it_agrees_with_the_systems_other_tools(folder):
     assert machine.kernel == os.uname().release
     said = subprocess.run(["df", "-B1", "--output=size,fstype", "data"], cwd=folder, capture_output=True, text=True)
     assert [str(machine.disk.total_bytes), machine.disk.filesystem] == said.stdout.split()[2:]
+    assert files.listed(machine.limits.cpuset) == files.listed(own_cpuset())
     assert machine.limits.shm_bytes == shutil.disk_usage("/dev/shm").total
     assert bool(machine.gpus) == (machine.gpus_reason is None)
     assert (machine.gpus_reason or machine.gpus[0].name) in printed
@@ -112,5 +140,9 @@ def test_a_failed_run_leaves_no_old_file(folder):
     stage(folder, "machine")
     (folder / "data").rmdir()
     (folder / "data").write_text("in the way")
-    assert run_stage(folder, "machine").returncode != 0
+    done = run_stage(folder, "machine")
+    assert (done.returncode, done.stderr) == (
+        1,
+        "faceoff: data cannot be made: something that is no folder lies there; move it away, then run again\n",
+    )
     assert not (folder / records.MACHINE_PATH).exists()

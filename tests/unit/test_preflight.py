@@ -5,14 +5,15 @@ import dataclasses
 import pytest
 
 from stages.harness import params, preflight
+from stages.harness import situation as found_by
 from stages.harness.images import Build, Definition, Expects
 from stages.records import Image
 from tests.environments import GIB, contents, gpu, hardware, machine
 from tests.project import ROOT
 
 PARAMS = params.load(ROOT)
-DISK = preflight.Disk("/checkout", 50 * GIB, 1, None)
-DOCKER_DISK = preflight.Disk("/var/lib/docker", 50 * GIB, 2, None)
+DISK = found_by.Disk("/checkout", 50 * GIB, 1, None)
+DOCKER_DISK = found_by.Disk("/var/lib/docker", 50 * GIB, 2, None)
 BUILD = Build("python:3.7", "docker/legacy.lock", "docker/cuda-10.0/torch.txt")
 LEGACY = Definition(
     build=BUILD,
@@ -34,7 +35,7 @@ def wanted(**changes):
 
 
 def image(name="cuda-10.0", definition=LEGACY, made=None, here=False, fastai="1.0.48"):
-    return preflight.ImageState(name, definition, made, here, fastai)
+    return found_by.ImageState(name, definition, made, here, fastai)
 
 
 def made(size_bytes=2_300_000_000, **held):
@@ -42,20 +43,24 @@ def made(size_bytes=2_300_000_000, **held):
     return Image("cuda-10.0", "faceoff/x", "sha256:1", size_bytes, "b", None, "28", "runc", contents(**held), null)
 
 
+IDLE = found_by.Moment((), GIB)
 HOST = image("host", Definition(run="host"), None, True, "2.8.12")
 
 
 def situation(*images, on=None, **changes):
-    plain = preflight.Situation(
+    plain = found_by.Situation(
         machine=machine(on),
         has_driver=on is not None and bool(on.gpus),
         images=images or (HOST,),
         engine=None,
         engine_disk=DOCKER_DISK,
         checkout_disk=DISK,
+        cache_disk=None,
+        moment=IDLE,
         has_photos=False,
+        has_weights=False,
         models=0,
-        doubts=(),
+        measured=0,
         setting_seconds={},
     )
     return dataclasses.replace(plain, **changes)
@@ -171,11 +176,13 @@ def test_limits_above_what_the_machine_has():
 
 
 def test_room_for_photos_and_models():
-    full = preflight.Disk("/checkout", 10**8, 1, None)
+    full = found_by.Disk("/checkout", 10**8, 1, None)
     assert statuses(situation(checkout_disk=full)) == {"disk of the checkout": "failed"}
     check = look(situation(checkout_disk=full))["disk of the checkout"]
     assert "95.4 MiB free at /checkout" in check.found and "make room for" in check.advice
-    assert statuses(situation(checkout_disk=full, has_photos=True, models=6)) == {}  # nothing is to be written
+    assert (
+        statuses(situation(checkout_disk=full, has_photos=True, has_weights=True, models=6)) == {}
+    )  # nothing is to be written
     assert statuses(situation(checkout_disk=dataclasses.replace(full, free_bytes=10**9))) == {}
     article = {"dataset": {"source": "fastai"}, "recipe": {"arch": "resnet152"}}
     assert statuses(situation(checkout_disk=dataclasses.replace(full, free_bytes=3 * 10**9)), **article) == {
@@ -185,7 +192,7 @@ def test_room_for_photos_and_models():
 
 @pytest.mark.parametrize(("free_bytes", "status"), [(2 * 10**9, "failed"), (3 * 10**9, None), (None, "not checked")])
 def test_room_for_images_that_are_not_here(free_bytes, status):
-    disk = preflight.Disk("/var/lib/docker", free_bytes, 2, None if free_bytes else "another machine's")
+    disk = found_by.Disk("/var/lib/docker", free_bytes, 2, None if free_bytes else "another machine's")
     assert statuses(situation(image(), engine_disk=disk)).get("disk of Docker's images") == status
     assert statuses(situation(image(here=True), engine_disk=disk)) == {}
 
@@ -194,12 +201,55 @@ def test_what_goes_to_one_disk_adds_up():
     free = 3 * 10**9
     apart = situation(
         image(),
-        checkout_disk=preflight.Disk("/checkout", free, 1, None),
-        engine_disk=preflight.Disk("/var/lib/docker", free, 2, None),
+        checkout_disk=found_by.Disk("/checkout", free, 1, None),
+        engine_disk=found_by.Disk("/var/lib/docker", free, 2, None),
     )
-    together = dataclasses.replace(apart, engine_disk=preflight.Disk("/checkout/docker", free, 1, None))
+    together = dataclasses.replace(apart, engine_disk=found_by.Disk("/checkout/docker", free, 1, None))
     assert statuses(apart, dataset={"source": "kaggle"}) == {}
     assert statuses(together, dataset={"source": "kaggle"}) == {"disk of Docker's images": "failed"}
+
+
+def test_kaggles_download_needs_room_where_its_cache_lies():
+    kaggle = {"dataset": {"source": "kaggle"}}
+    home = found_by.Disk("/home/me", 3 * 10**9, 3, None)
+    check = look(situation(cache_disk=home), **kaggle)["disk of kagglehub's cache"]
+    assert (check.status, check.needed) == ("failed", "3.1 GiB for Kaggle's archive and what comes out of it")
+    same = dataclasses.replace(DISK, path="/home/me", free_bytes=int(4.5e9))
+    check = look(situation(cache_disk=same, checkout_disk=same), **kaggle)["disk of kagglehub's cache"]
+    assert (
+        check.status == "failed"
+        and ", besides " in check.needed
+        and " for the checkout on the same disk" in check.needed
+    )
+    roomy = dataclasses.replace(home, free_bytes=5 * 10**9)
+    assert statuses(situation(cache_disk=roomy), **kaggle) == {}
+
+
+def test_pretrained_weights_are_counted_until_they_are_there():
+    assert ", 18.2 MiB for pretrained weights, " in look(situation())["disk of the checkout"].needed
+    assert ", 0 B for pretrained weights, " in look(situation(has_weights=True))["disk of the checkout"].needed
+
+
+def test_of_a_users_own_folder_the_photos_count(tmp_path):
+    for name in ("train/cats/1.jpg", "valid/dogs/2.jpg", "another thing/large"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(bytes(1000))
+    dataset = dataclasses.replace(PARAMS.dataset, source="folder", folder=str(tmp_path))
+    assert preflight.data_bytes(dataset) == 2000
+
+
+def test_a_ready_made_image_of_which_nothing_is_known_is_not_checked():
+    found = situation(image("mine", Definition(pull="mine"), fastai=None), on=hardware(T4))
+    expected = {"compute capability of Tesla T4", "driver of Tesla T4", "shared memory, batch size 16"}
+    assert {name for name, status in statuses(found).items() if status == "not checked"} >= {
+        f"mine: {name}" for name in expected
+    }
+
+
+def test_what_is_measured_already_is_no_part_of_the_session():
+    found = situation(setting_seconds={"host/fp32-bs16": 3 * 3600}, measured=3)
+    check = look(found, session={"max_hours": 12.0})["session"]
+    assert (check.status, check.needed[:19]) == ("passed", "9.0 h for 3 cells, ")
 
 
 def test_an_image_of_unknown_size_is_said_to_be_left_out():
@@ -214,7 +264,9 @@ def test_an_image_of_unknown_size_is_said_to_be_left_out():
 
 
 def test_what_spoils_a_timing_is_a_warning():
-    found = look(situation(doubts=("other processes keep 80 % of the CPUs busy",)))["idle machine"]
+    found = look(situation(moment=found_by.Moment(("other processes keep 80 % of the CPUs busy",), GIB)))[
+        "idle machine"
+    ]
     assert (found.status, found.found) == ("warning", "other processes keep 80 % of the CPUs busy")
 
 

@@ -1,6 +1,7 @@
 """What is read of the kernel's files, on trees as machines and containers show them."""
 
 import dataclasses
+import json
 import multiprocessing
 import os
 import time
@@ -10,6 +11,7 @@ import pytest
 
 from stages.records import Cache, GpuState
 from stages.workload.probes import conditions, cpu, disk, files, gpus, hardware, limits
+from tests.project import ROOT
 from tests.results import CONDITIONS
 
 GIB = 2**30
@@ -266,6 +268,30 @@ def test_limits_of_cgroups(tree, contents, version, cpus, memory):
     assert ("cpu_quota" in found.absent) == (found.cpu_quota is None)
 
 
+RECORDED = sorted((ROOT / "tests/recorded/cgroup2").glob("*.json"))
+
+
+@pytest.mark.parametrize("record", RECORDED, ids=lambda record: record.stem)
+def test_recorded_trees_of_version_2_agree_with_the_limits_that_were_set(tree, record):
+    """Of a kernel that has it, whatever this one has: tests/recorded/README.md."""
+    document = json.loads(record.read_text())
+    root, inspected = tree(document["files"]), document["host_config"]
+    found = limits.look(root)
+    assert (found.cgroup_version, found.cpuset) == (2, "0")
+    if inspected is None:  # the tree that it sees has limits, which are not its own
+        assert (root / "sys/fs/cgroup/cpu.max").read_text() == "50000 100000\n"
+        assert {found.absent["cpu_quota"], found.absent["memory_bytes"]} == {limits.OUTSIDE}
+    else:
+        assert found.cpu_quota == (inspected["NanoCpus"] / 1e9 or None)
+        assert found.memory_bytes == (inspected["Memory"] or None)
+        assert found.usable_cpus == (found.cpu_quota or 1.0)
+    assert limits.memory_bytes(root) == 236980 * 1024
+
+
+def test_every_layout_is_recorded():
+    assert len(RECORDED) == 5
+
+
 def test_the_cpuset_binds_where_it_is_less_than_the_quota(tree):
     status = {"proc/self/status": "Cpus_allowed_list:\t2\n"}
     found = limits.look(tree(status | V2 | {"sys/fs/cgroup/cpu.max": "300000 100000\n"}))
@@ -285,11 +311,14 @@ MOUNTS = {
         "35 27 0:29 /home /home/me/tree rw - btrfs /dev/sda1 rw\n"
         "36 27 0:30 / /of-the-hosts rw - virtiofs share rw\n"
         "37 27 254:16 / /virtual rw - ext4 /dev/vdb rw\n"
+        "38 27 8:16 / /of-a-cloud rw - ext4 /dev/sdb rw\n"
     ),
     # As the kernel has it: a partition's folder lies in that of its disk, and dev/block leads to it.
     "sys/devices/vda/vda1/partition": "1\n",
     "sys/devices/vda/queue/rotational": "0\n",
     "sys/devices/vdb/queue/rotational": "1\n",  # the kernel's default for such a disk
+    "sys/devices/sdb/queue/rotational": "1\n",
+    "sys/devices/sdb/device/vendor": "Google  \n",
     "sys/devices/sda/sda1/partition": "1\n",
     "sys/devices/sda/queue/rotational": "1\n",
 }
@@ -307,6 +336,7 @@ MOUNTS = {
         ("/home/me/tree/data", "btrfs", "rotating"),
         ("/of-the-hosts", "virtiofs", None),
         ("/virtual/data", "ext4", None),
+        ("/of-a-cloud", "ext4", None),
     ],
 )
 def test_the_disk_below_a_folder(tree, folder, filesystem, kind):
@@ -314,11 +344,30 @@ def test_the_disk_below_a_folder(tree, folder, filesystem, kind):
     (root / "sys/dev/block").mkdir(parents=True)
     (root / "sys/dev/block/254:1").symlink_to(root / "sys/devices/vda/vda1")
     (root / "sys/dev/block/254:16").symlink_to(root / "sys/devices/vdb")
+    (root / "sys/dev/block/8:16").symlink_to(root / "sys/devices/sdb")
     (root / "sys/dev/block/8:1").symlink_to(root / "sys/devices/sda/sda1")
     (root / "sys/class/block").mkdir(parents=True)
     (root / "sys/class/block/sda1").symlink_to(root / "sys/devices/sda/sda1")
     mount = disk._mount(root, Path(folder))
     assert (mount.filesystem, disk._kind(root, mount)) == (filesystem, kind)
+
+
+def test_in_a_virtual_machine_no_disk_is_called_rotating(tree):
+    """Its kernel says so of any whose host does not tell otherwise."""
+    root = tree(MOUNTS | {"proc/cpuinfo": "flags\t\t: fpu hypervisor avx2\n"})
+    (root / "sys/dev/block").mkdir(parents=True)
+    (root / "sys/dev/block/8:1").symlink_to(root / "sys/devices/sda/sda1")
+    assert disk._kind(root, disk._mount(root, Path("/big disk"))) is None
+
+
+def test_a_size_that_moves_is_no_fact(tmp_path):
+    """ZFS and network file systems tell what is used and free together."""
+    (tmp_path / "proc/self").mkdir(parents=True)
+    for filesystem in ("zfs", "nfs4", "ext4"):
+        (tmp_path / "proc/self/mountinfo").write_text(f"27 1 0:40 / / rw - {filesystem} tank rw\n")
+        found = disk.look(tmp_path, tmp_path)
+        assert (found.total_bytes is None) == (filesystem != "ext4")
+        assert ("moves with what else is stored there" in found.absent.get("total_bytes", "")) == (filesystem != "ext4")
 
 
 # ----------------------------------------------------------------------------------------------------- conditions

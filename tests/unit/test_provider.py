@@ -73,6 +73,8 @@ def test_what_cannot_be_found_is_not_called_different():
     found = rows(claiming(gpu="Tesla T4", gpu_memory="16 GB", memory="8 GB"), facts(on=hardware(memory_bytes=None)))
     assert found["GPU"].verdict == found["GPU memory"].verdict == "not found: no NVIDIA driver answers"
     assert found["memory"].verdict == "not found: not stated"
+    found = rows(claiming(gpus=1), facts())["GPUs"]
+    assert (found.machine, found.verdict) == ("no NVIDIA driver answers", "not found: no NVIDIA driver answers")
 
 
 def test_the_session_is_a_claim_that_no_machine_shows():

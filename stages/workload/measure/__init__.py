@@ -97,7 +97,7 @@ def _of_device(facts: Facts, recipe: Recipe, batch_sizes: Sequence[int]) -> Iter
         yield Part("host to device, " + kind, "bytes/s", module, "host_to_device", arguments, peaks.link(facts))
     for batch_size in batch_sizes:
         for layer in ("first", "heaviest"):
-            for precision in ("fp32", "fp16" if device == "cuda" else "bf16"):
+            for precision in ("fp32", "tf32", "fp16") if device == "cuda" else ("fp32", "bf16"):
                 arguments = {
                     "device": device,
                     "precision": precision,

@@ -56,8 +56,9 @@ def convolution(
     device: str, precision: str, layer: str, arch: str, size: int, channels_last: bool, batch_size: int, seconds: float
 ) -> Told:
     """Forward and backward of one layer of the recipe's network. The first needs no gradient of its input, a photo."""
-    shape = _layers(arch, size)[layer]
     _refuse_unknown(device, precision)
+    _allow_tf32(precision == "tf32")
+    shape = _layers(arch, size)[layer]
     step = _finished(device, _convolution_step(device, precision, layer, shape, channels_last, 1))
     expected_seconds = _fastest(step) * batch_size
     if expected_seconds > seconds:
@@ -155,9 +156,10 @@ def _refuse_unknown(device: str, precision: str) -> None:
 
 
 def _allow_tf32(allowed: bool) -> None:
-    """Whether fp32 products may be computed in TF32, whatever this version's default is."""
-    if hasattr(torch.backends.cuda, "matmul") and hasattr(torch.backends.cuda.matmul, "allow_tf32"):
-        torch.backends.cuda.matmul.allow_tf32 = allowed
+    """Whether fp32 products and convolutions may be computed in TF32, whatever this version's defaults are."""
+    for part in (getattr(torch.backends.cuda, "matmul", None), torch.backends.cudnn):
+        if hasattr(part, "allow_tf32"):
+            part.allow_tf32 = allowed
 
 
 def _finished(device: str, work: Callable[[], object]) -> Callable[[], None]:

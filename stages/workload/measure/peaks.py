@@ -3,7 +3,7 @@
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
-from typing import NamedTuple, Optional
+from typing import Dict, NamedTuple, Optional, Tuple
 
 from stages.records import Facts, Gpu
 
@@ -16,6 +16,16 @@ class Peak(NamedTuple):
     reason: Optional[str]  # why there is no value
 
 
+# What tensor cores, or twice packed halves, do for each operation at fp32, by compute capability, where all cards of
+# that have the same: P100, V100, A100 and H100, dense, summed up in fp32 (the chips' white papers; P100 sums in fp16).
+FACTORS = {
+    "6.0": {"fp16": 2},
+    "7.0": {"fp16": 8},
+    "8.0": {"tf32": 8, "fp16": 16, "bf16": 16},
+    "9.0": {"tf32": 8, "fp16": 16, "bf16": 16},
+}
+T4_FACTORS = {"fp16": 8}  # GeForce cards of its 7.5 do half of that
+
 NONE_FOR_A_DISK = Peak(None, "the kernel does not tell what the disk could do")
 NONE_FOR_JPEG = Peak(None, "there is no theory of it")
 
@@ -24,23 +34,27 @@ def arithmetic(facts: Facts, precision: str) -> Peak:
     """Operations per second. A multiply-add counts as two, and each CUDA core does one per clock."""
     if facts.device == "cpu":
         return Peak(None, "how many vector units a core has is not told by its name, clock and instruction sets")
-    gpu = _gpu(facts)
+    gpu, unknown = _gpu(facts)
     if gpu is None:
-        return Peak(None, "the driver does not list the card that torch uses")
-    if precision != "fp32":
-        return Peak(None, "the driver does not tell what the tensor cores do at {}".format(precision))
+        return Peak(None, unknown)
+    factor = 1 if precision == "fp32" else _factors(gpu).get(precision)
+    if factor is None:
+        capability = gpu.compute_capability or "of unknown compute capability"
+        return Peak(
+            None, "what a card of {} does at {} is not told by what the driver tells".format(capability, precision)
+        )
     if gpu.cores is None or gpu.max_sm_hertz is None:
         return Peak(None, gpu.absent.get("cores") or gpu.absent.get("max_sm_hertz"))
-    return Peak(2.0 * gpu.cores * gpu.max_sm_hertz, None)
+    return Peak(2.0 * factor * gpu.cores * gpu.max_sm_hertz, None)
 
 
 def memory(facts: Facts) -> Peak:
     """Bytes per second, read and written together: the bus's width at two transfers per clock."""
     if facts.device == "cpu":
         return Peak(None, "the kernel does not tell the number and the clock of the memory's channels")
-    gpu = _gpu(facts)
+    gpu, unknown = _gpu(facts)
     if gpu is None:
-        return Peak(None, "the driver does not list the card that torch uses")
+        return Peak(None, unknown)
     if gpu.memory_bus_bits is None or gpu.max_memory_hertz is None:
         return Peak(None, gpu.absent.get("memory_bus_bits") or gpu.absent.get("max_memory_hertz"))
     return Peak(2.0 * gpu.memory_bus_bits / 8 * gpu.max_memory_hertz, None)
@@ -50,9 +64,9 @@ def link(facts: Facts) -> Peak:
     """Bytes per second from the host to the card."""
     if facts.device == "cpu":
         return Peak(None, "without a GPU there is no way to it")
-    gpu = _gpu(facts)
+    gpu, unknown = _gpu(facts)
     if gpu is None:
-        return Peak(None, "the driver does not list the card that torch uses")
+        return Peak(None, unknown)
     if gpu.pcie_max_generation is None or gpu.pcie_max_width is None:
         return Peak(None, gpu.absent.get("pcie_max_generation") or gpu.absent.get("pcie_max_width"))
     if gpu.pcie_max_generation not in PCIE_LANE_BYTES:
@@ -60,6 +74,14 @@ def link(facts: Facts) -> Peak:
     return Peak(PCIE_LANE_BYTES[gpu.pcie_max_generation] * gpu.pcie_max_width, None)
 
 
-def _gpu(facts: Facts) -> Optional[Gpu]:
-    """The card that the job trains on: torch tells its name. Of several with that name all are alike."""
-    return next((gpu for gpu in facts.hardware.gpus if gpu.name == facts.device), None)
+def _factors(gpu: Gpu) -> Dict[str, int]:
+    return T4_FACTORS if gpu.name == "Tesla T4" else FACTORS.get(gpu.compute_capability or "", {})
+
+
+def _gpu(facts: Facts) -> Tuple[Optional[Gpu], Optional[str]]:
+    """The card that the job trains on, of several with its name any, for all are alike; or why none can be named."""
+    if facts.on_mig_instance:
+        return None, "a MIG instance has a part of its card, and the driver does not tell how large a part"
+    if not facts.cards:
+        return None, "the driver does not list the card that torch uses"
+    return facts.cards[0], None

@@ -9,7 +9,9 @@ from stages.workload.probes import files
 
 IN_MEMORY = ("tmpfs", "ramfs")
 OVER_A_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "ceph", "lustre", "beegfs", "fuse.glusterfs", "fuse.sshfs")
+MOVING_SIZE = ("zfs", *OVER_A_NETWORK)  # used and free together, which is what else the pool or the server leaves
 VIRTUAL_DISKS = ("vd", "xvd")  # how the kernel names those of virtio and Xen
+HYPERVISORS = ("QEMU", "VMware", "Msft", "Google", "VBOX", "Xen")  # vendors of disks that a virtual machine is given
 
 
 class Mount(NamedTuple):
@@ -23,12 +25,15 @@ def look(root: Path, folder: Path) -> Disk:
     mount = _mount(root, folder)
     status = os.statvfs(str(folder))
     kind = _kind(root, mount) if mount else None
+    size, no_size = status.f_blocks * status.f_frsize or None, "the file system gives no size"
+    if mount and mount.filesystem in MOVING_SIZE:
+        size, no_size = None, "on {} the size moves with what else is stored there".format(mount.filesystem)
     return Disk(
         **files.known(
             {
                 "filesystem": (mount.filesystem if mount else None, "/proc/self/mountinfo does not tell"),
-                "kind": (kind, "the kernel shows no disk behind this file system, or a virtual one"),
-                "total_bytes": (status.f_blocks * status.f_frsize or None, "the file system gives no size"),
+                "kind": (kind, "the kernel shows no disk behind this file system, or one that a hypervisor made up"),
+                "total_bytes": (size, no_size),
             }
         )
     )
@@ -64,12 +69,13 @@ def _kind(root: Path, mount: Mount) -> Optional[str]:
         for folder in (block, block / ".."):  # a partition has no queue; the disk that it belongs to has
             rotating = files.number(folder / "queue/rotational")
             if rotating is not None:
-                return _kind_of_disk(folder.resolve().name, bool(rotating))
+                return "solid state" if not rotating else None if _is_virtual(root, folder) else "rotating"
     return None
 
 
-def _kind_of_disk(name: str, rotating: bool) -> Optional[str]:
-    """A virtual disk is called rotating by default, whatever its host keeps it on."""
-    if rotating and name.startswith(VIRTUAL_DISKS):
-        return None
-    return "rotating" if rotating else "solid state"
+def _is_virtual(root: Path, block: Path) -> bool:
+    """Such a disk is called rotating by default, whatever its host keeps it on."""
+    vendor = files.text(block / "device/vendor") or ""
+    flags = next((value for key, value in files.fields(root / "proc/cpuinfo") if key == "flags"), "").split()
+    named = block.resolve().name.startswith(VIRTUAL_DISKS)
+    return named or vendor.startswith(HYPERVISORS) or "hypervisor" in flags

@@ -12,20 +12,22 @@ from stages.records import Limits
 from stages.workload.probes import files
 
 KIB = 1024
+OUTSIDE = "this process is outside of the part of the cgroups that is shown here, so its limits are not seen"
 
 
 def look(root: Path) -> Limits:
     cpuset = _cpuset(root)
     quota = min(_cpu_quotas(root), default=None)
     allowed = len(files.listed(cpuset))
+    unseen = OUTSIDE if _outside_of_what_is_shown(root) else None
     return Limits(
         cpuset=cpuset,
         usable_cpus=float(allowed) if quota is None else min(float(allowed), quota),
         **files.known(
             {
                 "cgroup_version": (_cgroup_version(root), "no cgroup file system in /proc/self/cgroup"),
-                "cpu_quota": (quota, "no limit is set"),
-                "memory_bytes": (_memory_limit_bytes(root), "no limit is set below what the machine has"),
+                "cpu_quota": (quota, unseen or "no limit is set"),
+                "memory_bytes": (_memory_limit_bytes(root), unseen or "no limit is set below what the machine has"),
                 "shm_bytes": (_shm_bytes(root), "there is no /dev/shm"),
             }
         ),
@@ -45,6 +47,15 @@ def memory_available_bytes(root: Path) -> Optional[int]:
 def _meminfo_bytes(root: Path, key: str) -> Optional[int]:
     match = re.search(r"^{}:\s+(\d+) kB".format(key), files.text(root / "proc/meminfo") or "", re.MULTILINE)
     return int(match.group(1)) * KIB if match else None
+
+
+def shm_free_bytes(root: Path) -> Optional[int]:
+    """What of /dev/shm is free now, as df's 'Available'."""
+    folder = root / "dev/shm"
+    if not folder.is_dir():
+        return None
+    status = os.statvfs(str(folder))
+    return status.f_bavail * status.f_frsize
 
 
 def _shm_bytes(root: Path) -> Optional[int]:
@@ -92,6 +103,12 @@ def _memory_limit_bytes(root: Path) -> Optional[int]:
     return min((limit for limit in found if limit is not None and limit < ceiling), default=None)
 
 
+def _outside_of_what_is_shown(root: Path) -> bool:
+    """'0::/../..': whoever put the process there did so from outside of its cgroup namespace (cgroup_namespaces(7))."""
+    lines = (files.text(root / "proc/self/cgroup") or "").splitlines()
+    return any(line.split(":", 2)[2].startswith("/..") for line in lines)
+
+
 def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
     """Folders whose limits bind this process: its own cgroup and all above it, of version 2 and of version 1.
 
@@ -101,6 +118,8 @@ def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
     mounts = root / "sys/fs/cgroup"
     for line in (files.text(root / "proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
+        if path.startswith("/.."):  # what is shown are limits of others
+            continue
         if controllers == "":
             tops = [mounts, mounts / "unified"]
         elif controller in controllers.split(","):
