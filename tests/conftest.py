@@ -1,0 +1,32 @@
+"""Tests that run side by side (`pytest -n`), and those that measure time and so need the machine to themselves."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def machine_is_shared_or_not(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """A test that is marked `alone` runs while no other test does. Fixtures of a wider scope are made before it."""
+    if not hasattr(request.config, "workerinput"):  # of pytest-xdist
+        yield
+        return
+    folder = tmp_path_factory.getbasetemp().parent  # of this run, the same for all of its processes
+    how = fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH
+    with ExitStack() as held:
+        # Who waits for the machine holds the queue, or those that share it would never leave it empty.
+        with _locked(folder / "queue", fcntl.LOCK_EX):
+            held.enter_context(_locked(folder / "machine", how))
+        yield
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, how)
+        yield
