@@ -1,4 +1,4 @@
-"""Tests that run side by side (`pytest -n`), and those that measure time and so need the machine to themselves."""
+"""Tests run side by side (`pytest -n`), but for those that measure time and so need the machine to themselves."""
 
 import fcntl
 from collections.abc import Iterator
@@ -9,11 +9,9 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def machine_is_shared_or_not(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    """A test that is marked `alone` runs while no other test does. Fixtures of a wider scope are made before it."""
-    if not hasattr(request.config, "workerinput"):  # of pytest-xdist
+def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A test that is marked `alone` runs while no other test does. Its wider fixtures are made before that."""
+    if not hasattr(request.config, "workerinput"):  # of pytest-xdist: there is one process of tests
         yield
         return
     folder = tmp_path_factory.getbasetemp().parent  # of this run, the same for all of its processes
