@@ -41,7 +41,7 @@ preflight: $(VENV)/host.stamp
 	@python -m stages.preflight --all
 
 test: lint
-	@python -m pytest
+	@python -m pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/tests.stamp
 	@ruff check --quiet .
