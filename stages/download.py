@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from stages import codec, records
+from stages.checks import amount
 from stages.errors import FaceoffError, run_entry
 from stages.harness import params, sources
 from stages.harness.signals import stop_signals
@@ -50,7 +51,7 @@ def report(dataset: records.Dataset, seconds: float) -> None:
     left_out = photos.describe_left_out(dataset.left_out)
     if left_out:
         print(left_out)
-    print(f"{dataset.total_photos:,} photos, {dataset.total_bytes / 1e6:,.1f} MB, ready in {seconds:.1f} s")
+    print(f"{dataset.total_photos:,} photos, {amount(dataset.total_bytes)}, ready in {seconds:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,23 +1,48 @@
-"""What README names is there."""
+"""README's table of faults names tests that are there, and all that there are."""
 
 import re
-from pathlib import Path
+
+import pytest
 
 from tests.project import ROOT
 
-NAMED = re.compile(r"`(?P<file>tests/[\w/]+\.py)?(?:\.\.\.)?::(?P<test>[\w*]+)")
+SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Reliability\n")[2].partition("\n## ")[0]
+ROWS = [line for line in SECTION.splitlines() if line.startswith("| ")][1:]  # without the head
+NAMED = re.compile(r"`(?P<file>tests/[\w/]+\.py)?(?:(?:\.\.\.)?::(?P<test>[\w*]+)(?:\[(?P<case>[^\]]+)\])?)?`")
+NO_FAULTS = {  # of tests/faults and tests/engine: what they are about instead
+    "tests/engine/test_image.py": "what is built and what it holds",
+    "tests/engine/test_inside.py": "how a command runs in an image",
+    "tests/engine/test_limits.py": "what a container may use",
+    "tests/engine/test_preflight_inside.py": "what preflight finds",
+    "tests/engine/test_profile.py": "what a container is seen to have",
+    "tests/faults/test_preflight.py": "what preflight finds",
+}
 
 
-def test_every_test_that_the_table_of_faults_names_is_there():
-    named, file = [], None
-    for match in NAMED.finditer((ROOT / "README.md").read_text(encoding="utf-8")):
+def named(row: str) -> list[tuple[str, str | None, str | None]]:
+    """File, test and case of each test that the row names; without a file it is that of the name before."""
+    found, file = [], ""
+    for match in NAMED.finditer(row.rstrip(" |").rpartition(" | ")[2]):
         file = match["file"] or file
-        named.append((file, match["test"]))
-    missing = [(file, test) for file, test in named if not is_there(ROOT / file, test)]
-    assert missing == []
-    assert len(named) > 40
+        found.append((file, match["test"], match["case"]))
+    return found
 
 
-def is_there(path: Path, test: str) -> bool:
-    pattern = test.replace("*", r"\w*")
-    return re.search(rf"^ *def {pattern}\(", path.read_text(encoding="utf-8"), re.MULTILINE) is not None
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.split(" | ")[0].strip("| ")[:60])
+def test_every_row_names_tests_that_are_there(row: str) -> None:
+    found = named(row)
+    assert found, "no test"
+    for file, test, case in found:
+        assert (ROOT / file).is_file(), file
+        text = (ROOT / file).read_text(encoding="utf-8")
+        pattern = (test or "test_*").replace("*", r"\w*")
+        assert re.search(rf"^ *def {pattern}\(", text, re.MULTILINE), f"{file}::{test}"
+        assert case is None or f'"{case}"' in text, f"{file}::{test}[{case}]"
+
+
+def test_every_file_of_faults_is_named() -> None:
+    there = {
+        str(path.relative_to(ROOT)) for part in ("faults", "engine") for path in (ROOT / "tests" / part).glob("test_*")
+    }
+    assert len(ROWS) > 40
+    assert there - {file for row in ROWS for file, _, _ in named(row)} == set(NO_FAULTS)

@@ -31,18 +31,33 @@ def test_it_arrives_whole(server: FileServer, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["file.bin"]
 
 
-def test_a_cut_connection_leaves_no_file_and_the_next_run_goes_on_from_there(
+def test_a_cut_connection_is_taken_up_again(server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    server.cut_after = 3 * CHUNK_BYTES + 100
+    fetch(f"{server.url}/file.bin", tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    assert server.asked == [("/file.bin", None), *(("/file.bin", f"bytes={n * CHUNK_BYTES}-") for n in (3, 6))]
+    assert capsys.readouterr().out.splitlines() == [
+        "downloading file.bin: 0 B of 500 KiB",
+        "the connection broke off after 192 KiB: going on from there",
+        "downloading file.bin: 192 KiB of 500 KiB",
+        "the connection broke off after 384 KiB: going on from there",
+        "downloading file.bin: 384 KiB of 500 KiB",
+    ]
+
+
+def test_a_connection_that_brings_no_more_leaves_no_file_and_the_next_run_goes_on(
     server: FileServer, tmp_path: Path
 ) -> None:
     target = tmp_path / "file.bin"
-    server.cut_after = 3 * CHUNK_BYTES + 100
-    with pytest.raises(FaceoffError, match=r"the connection broke off; the 0\.2 MB that arrived are kept: run again"):
+    target.with_name("file.bin.part").write_bytes(CONTENT[: 3 * CHUNK_BYTES])
+    server.cut_after = 100
+    with pytest.raises(FaceoffError, match=r"the connection broke off; the 192 KiB that arrived are kept: run again"):
         fetch(f"{server.url}/file.bin", target)
     assert not target.exists()
     server.cut_after = None
     fetch(f"{server.url}/file.bin", target)
     assert target.read_bytes() == CONTENT
-    assert server.asked == [("/file.bin", None), ("/file.bin", f"bytes={3 * CHUNK_BYTES}-")]
+    assert server.asked == [("/file.bin", f"bytes={3 * CHUNK_BYTES}-")] * 2
 
 
 def test_a_server_without_ranges_starts_anew(server: FileServer, tmp_path: Path) -> None:

@@ -117,37 +117,6 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
     assert manifest.left_out == {"train/cats/caf\\udce9.jpg": "the file's name is not UTF-8"}
 
 
-def test_ten_thousand_odd_names_are_taken_or_named(tmp_path: Path) -> None:
-    """A name that would break a line, or a terminal, is left out by name; any other is as good as the next."""
-    photo = jpeg(1, (4, 3))
-    good = [
-        "-rf {}",
-        "--help{}",
-        "'{}'",
-        '"{}',
-        "$(rm -rf {})",
-        "`{}`",
-        "{} ;&|",
-        "é {}",
-        "\u202f{}",
-        "🐈{}.jpg",
-        "{}\\n",
-    ]
-    bad = ["{}\n", "\r{}", "{}\x1b[2J", "\x7f{}", "{}\udcff", "a\tb{}"]
-    names = [pattern.format(number) for number in range(600) for pattern in (*good, *bad)][:10_000]
-    folder = write_tree(tmp_path / "mine", WHOLE) / "train/cats"
-    for name in names:
-        (folder / name).write_bytes(photo)
-    manifest = photos.place(Folder(tmp_path / "mine"), tmp_path / "photos")
-    expected = {name for name in names if name.isprintable() or "\u202f" in name}
-    assert {photo.path.removeprefix("train/cats/") for photo in manifest.photos} >= expected
-    assert len(manifest.left_out) == len(names) - len(expected) > 3000
-    line = str(photos.describe_left_out(manifest.left_out))
-    assert line.isprintable() and f"and {len(manifest.left_out) - 5} more" in line
-    codec.write(tmp_path / "manifest.json", manifest)
-    assert codec.read(tmp_path / "manifest.json", records.Manifest) == manifest
-
-
 def test_a_photo_that_unpacks_to_gigabytes_is_left_out(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("1", (9_500, 9_500)).save(buffer, "PNG")

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from stat import S_IFMT, S_ISDIR, S_ISREG
 
+from stages.checks import amount
+
 MOST_TIMES_LARGER = 20  # than the archive; photos hardly shrink
 ALWAYS_BYTES = 1 << 30  # however small the archive is
 MOST_MEMBERS = 1_000_000
@@ -30,7 +32,7 @@ class Budget:
         self._left_bytes -= size_bytes
         self._left_members -= 1
         if self._left_bytes < 0:
-            raise Refused(f"it unpacks to more than {self._bytes / 1e6:,.0f} MB, far more than photos would")
+            raise Refused(f"it unpacks to more than {amount(self._bytes)}, far more than photos would")
         if self._left_members < 0:
             raise Refused(f"it holds more than {MOST_MEMBERS:,} files")
 

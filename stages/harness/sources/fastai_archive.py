@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from stages import codec
 from stages.errors import FaceoffError
 from stages.harness.sources import archives, layout
 from stages.harness.sources.http import download
-from stages.harness.sources.progress import PHOTOS, progress
+from stages.harness.sources.photos import sha256_of
+from stages.harness.sources.progress import photos_of, progress
 
 PADDING_BYTES = 1 << 20  # more than any program puts after a tar archive's end
 OTHERWISE = "take dataset.source: kaggle, which has the same photos"
@@ -21,7 +23,11 @@ OTHERWISE = "take dataset.source: kaggle, which has the same photos"
 
 @dataclasses.dataclass(frozen=True)
 class FastaiArchive:
-    """dogscats.tgz. Its size, and the md5 of its first 1 MiB, are those that fastai 1.0's own list gives."""
+    """dogscats.tgz. Its size, and the md5 of its first 1 MiB, are those that fastai 1.0's own list gives.
+
+    Nobody publishes a checksum of the whole: the sha256 of the first one whose photos are all there is kept beside it,
+    and no other is taken after that.
+    """
 
     downloads_dir: Path  # the archive stays there: with it, photos can be had again without a network
     url: str = "http://files.fast.ai/data/examples/dogscats.tgz"
@@ -37,7 +43,11 @@ class FastaiArchive:
         if not archive.exists():
             download(self.url, archive, self._complaint, OTHERWISE)
             print(f"{archive} is kept, for the next time; it may be deleted")
+        checksum = archive.with_name(f"{archive.name}.sha256")  # as sha256sum has it
+        line = f"{sha256_of(archive)}  {archive.name}\n"
         try:
+            if checksum.exists() and checksum.read_text(encoding="utf-8") != line:
+                raise archives.Refused(f"its sha256 is not the one in {checksum}, of the first that was downloaded")
             self._unpack(archive, destination)
         except (archives.Refused, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             archive.unlink()
@@ -46,12 +56,13 @@ class FastaiArchive:
             ) from None
         again = f"delete {archive} and run again, or {OTHERWISE}"
         layout.check_counts(destination, self.promised, str(archive), again)
+        codec.write_text(checksum, line)
         return f"fastai {archive.name}"
 
     def _unpack(self, archive: Path, destination: Path) -> None:
         scratch = destination / ".unpacked"
         total = sum(self.promised.values())
-        with progress(f"unpacking {archive.name}", total, PHOTOS) as advance:
+        with progress(f"unpacking {archive.name}", total, photos_of) as advance:
             for _ in _extract(archive, scratch):
                 advance(1)
         found = layout.find(scratch)

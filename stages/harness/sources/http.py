@@ -5,8 +5,9 @@ from pathlib import Path
 
 import requests
 
+from stages.checks import amount
 from stages.errors import FaceoffError
-from stages.harness.sources.progress import MEGABYTES, progress
+from stages.harness.sources.progress import bytes_of, progress
 
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces
 CHUNK_BYTES = 1 << 16  # a broken connection loses at most one
@@ -16,18 +17,26 @@ RANGE_NOT_SATISFIABLE = 416
 def download(url: str, target: Path, complaint: Callable[[Path], str | None], otherwise: str) -> None:
     """Fetch `url` into the file `target`, whole and checked, or not at all.
 
-    What has arrived lies in `<target>.part`; a later call goes on from there. `complaint` says what is wrong with the
-    finished file, which is then deleted. Raises FaceoffError, which ends in `otherwise`: another way to get there.
+    What has arrived lies in `<target>.part`: a cut connection is taken up again as long as each brings more, and a
+    later call goes on from there. `complaint` says what is wrong with the finished file, which is then deleted. Raises
+    FaceoffError, which ends in `otherwise`: another way to get there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    try:
-        _fetch(url, part)
-    except requests.HTTPError as error:
-        raise FaceoffError(f"{url}: {status_reason(error)}: {otherwise}") from None
-    except requests.RequestException as error:
-        kept = f"; the {part.stat().st_size / 1e6:,.1f} MB that arrived are kept" if part.exists() else ""
-        raise FaceoffError(f"{url}: {network_reason(error)}{kept}: run again to go on, or {otherwise}") from None
+    whole = False
+    while not whole:
+        had = _size(part)
+        try:
+            _fetch(url, part)
+            whole = True
+        except requests.HTTPError as error:
+            raise FaceoffError(f"{url}: {status_reason(error)}: {otherwise}") from None
+        except requests.RequestException as error:
+            reason, have = network_reason(error), _size(part)
+            if have <= had:
+                kept = f"; the {amount(have)} that arrived are kept" if have else ""
+                raise FaceoffError(f"{url}: {reason}{kept}: run again to go on, or {otherwise}") from None
+            print(f"{reason} after {amount(have)}: going on from there", flush=True)
     wrong = complaint(part)
     if wrong is not None:
         part.unlink()
@@ -35,9 +44,13 @@ def download(url: str, target: Path, complaint: Callable[[Path], str | None], ot
     part.replace(target)
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _fetch(url: str, part: Path) -> None:
     """Fetch what `part` lacks of `url`."""
-    have = part.stat().st_size if part.exists() else 0
+    have = _size(part)
     headers = {"Accept-Encoding": "identity"}  # the file's own bytes, so that sizes and ranges mean what they say
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -50,7 +63,8 @@ def _fetch(url: str, part: Path) -> None:
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)
         title = f"downloading {url.rpartition('/')[2]}"
-        with part.open("ab" if resumes else "wb") as file, progress(title, total, MEGABYTES, done) as advance:
+        print(f"{title}: {bytes_of(done, total)}", flush=True)  # at once: it may take minutes
+        with part.open("ab" if resumes else "wb") as file, progress(title, total, bytes_of, done) as advance:
             for chunk in response.iter_content(CHUNK_BYTES):
                 file.write(chunk)
                 advance(len(chunk))

@@ -53,13 +53,13 @@ def place(source: Source, photos_dir: Path) -> Manifest:
     Written beside it first and renamed when whole: a run that fails leaves the old photos, or none, never a part.
     """
     identity = source.identity()
+    partial = photos_dir.with_name(photos_dir.name + ".partial")
+    if partial.exists():  # a killed run's
+        shutil.rmtree(partial)
     kept = _kept(photos_dir, identity)
     if kept is not None:
         print(f"kept the {len(kept.photos):,} photos of {photos_dir}")
         return kept
-    partial = photos_dir.with_name(photos_dir.name + ".partial")
-    if partial.exists():
-        shutil.rmtree(partial)
     partial.mkdir(parents=True)
     try:
         manifest = inspect(partial, source.fetch(partial))

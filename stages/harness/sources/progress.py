@@ -5,9 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stages.checks import amount
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -16,54 +18,56 @@ Result = TypeVar("Result")
 Show = Callable[[int, str], None]
 
 
-class Unit(NamedTuple):
-    """What is counted: its name, and how many of what is reported make one."""
-
-    name: str
-    size: int
+def photos_of(done: int, total: int | None) -> str:
+    return f"{done:,} of {total:,} photos"
 
 
-PHOTOS = Unit("photos", 1)
-MEGABYTES = Unit("MB", 1_000_000)
+def bytes_of(done: int, total: int | None) -> str:
+    return amount(done) if total is None else f"{amount(done)} of {amount(total)}"
 
 
 @contextmanager
-def progress(title: str, total: int | None, unit: Unit, done: int = 0) -> Iterator[Callable[[int], None]]:
+def progress(
+    title: str, total: int | None, state: Callable[[int, int | None], str], done: int = 0
+) -> Iterator[Callable[[int], None]]:
     """Yield a function that is told how much more is done. The total is None where it is unknown."""
-
-    def state() -> str:
-        whole = "" if total is None else f"of {total / unit.size:,.0f} "
-        return f"{done / unit.size:,.0f} {whole}{unit.name}"
-
-    with (_bar if sys.stdout.isatty() else _lines)(title, total) as show:
+    with (_bar if sys.stdout.isatty() else _lines)(title, total, done) as show:
 
         def advance(more: int) -> None:
             nonlocal done
             done += more
-            show(done, state())
+            show(done, state(done, total))
 
         yield advance
 
 
 @contextmanager
-def _bar(title: str, total: int | None) -> Iterator[Show]:
+def _bar(title: str, total: int | None, done: int) -> Iterator[Show]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"), TimeRemainingColumn())
     with Progress(*columns, transient=True) as bar:
-        task = bar.add_task(title, total=total, state="")
+        task = bar.add_task(title, total=total, completed=done, state="")
         yield lambda done, state: bar.update(task, completed=done, state=state)
 
 
 @contextmanager
-def _lines(title: str, total: int | None) -> Iterator[Show]:
-    printed_at = time.monotonic()
+def _lines(title: str, total: int | None, done: int) -> Iterator[Show]:
+    began_at = printed_at = time.monotonic()
+    already = done
 
     def show(done: int, state: str) -> None:
         nonlocal printed_at
-        if time.monotonic() - printed_at >= SECONDS_BETWEEN_LINES:
-            printed_at = time.monotonic()
-            print(f"{title}: {state}")
+        now = time.monotonic()
+        if now - printed_at >= SECONDS_BETWEEN_LINES:
+            printed_at = now
+            rate = (done - already) / (now - began_at)
+            left = "" if total is None or rate == 0 else f", {_duration((total - done) / rate)} left"
+            print(f"{title}: {state}{left}", flush=True)
 
     yield show
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 99.5 else f"{seconds / 60:.0f} min"
 
 
 def in_parallel(work: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
@@ -73,7 +77,7 @@ def in_parallel(work: Callable[[Item], Result], items: Sequence[Item], title: st
     """
     pool = ThreadPoolExecutor()
     try:
-        with progress(title, len(items), PHOTOS) as advance:
+        with progress(title, len(items), photos_of) as advance:
             results = []
             for result in pool.map(work, items):
                 results.append(result)
