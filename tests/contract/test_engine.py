@@ -52,8 +52,10 @@ def test_what_was_built_here_has_no_registrys_digest(engine: Engine, base: str, 
     assert found is not None and found.digest is None
 
 
-def test_what_was_pulled_has_its_registrys_digest(engine: Engine) -> None:
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_was_pulled_has_its_registrys_digest(engine: Engine, pinned: bool) -> None:
     with registry.serving(uuid.uuid4().bytes) as (reference, digest):
+        reference += f"@{digest}" if pinned else ""
         if isinstance(engine, FakeEngine):
             engine.registry = {reference: digest}
         try:

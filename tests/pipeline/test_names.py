@@ -37,12 +37,8 @@ def test_a_checkout_may_lie_in_a_folder_of_any_name(checkout):
     "changes",
     [
         {"images": ["host", "$(touch pwned)"]},
-        {"images": ["host", "`touch pwned`"]},
-        {"images": ["host", "x; touch pwned"]},
-        {"images": ["host", "x' touch pwned '"]},
         {"images": ["host", "x\ntouch pwned\n"]},
         {"images": ["host", "--help"]},
-        {"images": ["host", "../host"]},
         {"precisions": ["fp32", "$(touch pwned)"]},
         {"batch_sizes": [16, "$(touch pwned)"]},
         {"repeats": [1, "1; touch pwned"]},

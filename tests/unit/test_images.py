@@ -103,12 +103,27 @@ def test_the_legacy_lock_is_made_of_what_its_input_asks_for() -> None:
 
 
 @pytest.mark.parametrize("name", BUILT)
+def test_the_base_is_pinned_by_its_digest(name: str) -> None:
+    build = images.load(name, ROOT).build
+    assert build is not None and re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", build.base)
+
+
+UNHASHED = {  # README says so: nobody publishes their hashes
+    "cuda-9.2": ["torch", "torchvision"],
+    "cuda-12.6": ["torch", "torchvision"],
+    "cpu": ["torchvision"],
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
 def test_torchs_wheels_are_named_by_hash_or_by_exact_address(name: str) -> None:
     text = re.sub(r" \\\n +", " ", (ROOT / "docker" / name / "torch.txt").read_text())
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     assert lines
-    for line in lines:
-        assert re.match(r"\S+==\S+ --hash=sha256:|https://download\.pytorch\.org/whl/(cpu|cu\d+)/\S+\.whl$", line)
+    address = r"https://download\.pytorch\.org/whl/(cpu|cu\d+)/\S+\.whl(#sha256=[0-9a-f]{64})?$"
+    assert all(re.match(rf"\S+==\S+ --hash=sha256:|{address}", line) for line in lines)
+    without = sorted(names("\n".join(line for line in lines if "sha256" not in line)))
+    assert without == UNHASHED.get(name, [])
 
 
 def names(requirements: str) -> set[str]:

@@ -73,6 +73,10 @@ def test_a_good_file_is_left_as_it_is(folder):
         ("  arch: \\S+", "  arch: resnet30", "params.yaml: recipe.arch: expected one of resnet18, resnet34, "),
         (r"^images: \[host\]", "images: [host, nowhere]", "params.yaml: images: expected a folder of docker/ ("),
         (r"^images: \[host\]", "images: [Host]", "params.yaml: images: expected lower-case letters"),
+        (r"^images: \[host\]", "images: [../host]", "params.yaml: images: expected lower-case letters"),
+        (r"^images: \[host\]", "images: ['`touch x`']", "params.yaml: images: expected lower-case letters"),
+        (r"^images: \[host\]", "images: ['x; touch x']", "params.yaml: images: expected lower-case letters"),
+        (r"^images: \[host\]", "images: [\"x' touch x '\"]", "params.yaml: images: expected lower-case letters"),
         ("^image: host", "image: cuda-10.0", "params.yaml: image: expected one of `images`: host, found 'cuda-10.0'"),
         (
             "baseline: host",

@@ -46,3 +46,15 @@ def test_every_file_of_faults_is_named() -> None:
     }
     assert len(ROWS) > 40
     assert there - {file for row in ROWS for file, _, _ in named(row)} == set(NO_FAULTS)
+
+
+def test_what_the_legacy_images_carry_is_named_with_its_version() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    paragraph = text.partition("The legacy images knowingly carry")[2].partition("\n\n")[0]
+    stated = set(re.findall(r"([A-Za-z]\w+)\s(\d+\.\d+(?:\.\d+)?)", paragraph)) - {
+        ("Python", "3.7"),
+        ("torch", "1.2.0"),
+    }
+    assert len(stated) == 7
+    locked = set(re.findall(r"^(\S+?)==(\S+)", (ROOT / "docker/legacy.in").read_text(), re.MULTILINE))
+    assert stated <= locked
