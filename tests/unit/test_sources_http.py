@@ -1,6 +1,7 @@
 """Downloads resume, are checked, and fail in one line that says what to do."""
 
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from stages import codec
 from stages.errors import FaceoffError
+from stages.harness.sources import progress
 from stages.harness.sources.http import CHUNK_BYTES, download
 from tests.unit.helper_http import FileServer, refused_url, serving
 
@@ -43,6 +45,18 @@ def test_a_cut_connection_is_taken_up_again(server: FileServer, tmp_path: Path, 
         "the connection broke off after 384 KiB: going on from there",
         "downloading file.bin: 384 KiB of 500 KiB",
     ]
+
+
+def test_a_log_says_how_far_it_is_and_how_long_it_will_take(
+    server: FileServer, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.05)
+    server.seconds_per_chunk = 0.1
+    fetch(f"{server.url}/file.bin", tmp_path / "file.bin")
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "downloading file.bin: 0 B of 500 KiB" and len(others) > 3
+    for line in others:
+        assert re.fullmatch(r"downloading file\.bin: \d+(\.\d)? KiB of 500 KiB, \d+ s left", line)
 
 
 def test_a_connection_that_brings_no_more_leaves_no_file_and_the_next_run_goes_on(
