@@ -1,6 +1,6 @@
 # make repro                 set up .venv and run the face-off that params.yaml describes
 # make repro PRESET=article  lay presets/article.yaml over params.yaml first
-# make until HOURS=2         the same, then add repeats until every verdict is settled or the time is spent
+# make until HOURS=2         the same, then add repeats until verdicts on the total time are settled, or it is over
 # make preflight             look whether this machine can run it, outside and inside each image that is here
 # make test                  set up .venv and run the checks and the tests
 # make lint                  the checks alone

@@ -1,15 +1,20 @@
 """How often a verdict is wrong: face-offs with a known truth, drawn from recorded runs of one and the same setting.
 
-python -m benchmarks.verdict_quality [RECORDING.csv] [--face-offs N] [--seed N]
+python -m benchmarks.verdict_quality [RECORDING.csv] [--face-offs N] [--seed N] [--check]
 
 The recording is of benchmarks/record_aa.py: runs of one setting, one after the other, so that whatever tells two of
 them apart is noise of the machine. A face-off takes runs in the order in which they were recorded and deals them in
-turn to A and B, as the matrix does with two settings: blocks of BLOCK consecutive runs, each from a random place, one
+turn to the baseline and its rivals, as the matrix does: blocks of BLOCK consecutive runs, each from a random place, one
 behind the other for as long as runs are wanted. So neighbours stay neighbours, with all that the machine did then.
 
-Every face-off goes the way of `make until`: PILOT repeats and a look; while that is inconclusive, the repeats that it
-asks for, or as many again where it can name no number, and another look. Beside it, at the same repeats, an unpaired
+Judged is after PILOT repeats; then, where the total is inconclusive, after as many as were asked for; and on another
+way, that of `make until`, with a look whenever the repeats have doubled. Beside it, at the same repeats, an unpaired
 comparison of the two means: Welch's test at 5 %, and no word of margins, drift or looks.
+
+A recording is a sample itself. So the face-offs are drawn from GROUPS recordings that are put together anew from its
+blocks, and the intervals are a bootstrap over these. With --check it exits with 1 where more than FALSE_ALARMS of the
+verdicts on equal settings say faster or slower, or less than POWER of those on a slowdown of 5 %, at the repeats asked
+for, say slower.
 """
 
 import argparse
@@ -17,7 +22,7 @@ import csv
 import gc
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,117 +31,207 @@ from scipy import stats
 
 from stages.errors import FaceoffError, run_entry
 from stages.harness import params, verdicts
-from stages.harness.figures import TOTAL
-from stages.harness.verdicts import Pair
+from stages.harness.estimates import LEVEL, Pair
+from stages.harness.figures import TIMED, TOTAL
+from stages.harness.planning import MAX_REPEATS
+from stages.harness.verdicts import HIGHER_IS_FASTER
+from stages.records import Ratio
 
 RECORDING = Path(__file__).parent / "recorded" / "aa.csv"
 BLOCK = 20  # runs
+GROUPS = 20
 PILOT = 3  # repeats, as in params.yaml
-MOST_LOOKS = 5
+MOST_REPEATS = 400  # on the way of `make until`
+RIVALS = 4
 SLOWDOWN = 1.05
 DRIFT = 0.01  # per repeat
 CALLED = ("faster", "slower")
+FALSE_ALARMS, POWER = 0.05, 0.9
+
+Values = numpy.ndarray  # by repeat, setting (the baseline first) and figure of TIMED
 
 
 @dataclass(frozen=True)
 class Look:
-    """The verdict on so many repeats."""
+    """The verdict on the first rival's total after so many repeats."""
 
     repeats: int
     verdict: str
     by_means: str  # the verdict of the unpaired comparison
 
 
+@dataclass(frozen=True)
+class FaceOff:
+    """The ways that one can take."""
+
+    pilot: Look
+    asked: Look  # the pilot where it settles it
+    end: Look
+    all_verdicts: tuple[str, ...]  # in the end, of every figure and rival
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Share of wrong verdicts, from recorded runs of one setting.")
     parser.add_argument("recording", type=Path, nargs="?", default=RECORDING)
-    parser.add_argument("--face-offs", type=int, default=1000)
+    parser.add_argument("--face-offs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a share is not as it should be")
     arguments = parser.parse_args()
-    runs = read(arguments.recording)
-    margin = params.load().compare.margin
+    runs, margin, fails = read(arguments.recording), params.load().compare.margin, []
     gc.freeze()  # statsmodels collects garbage in every call, 0.1 s each with all that was imported
-    errors = numpy.diff(numpy.log(runs)) / math.sqrt(2)
+    noise = numpy.diff(numpy.log(runs[:, TIMED.index(TOTAL)])).std() / math.sqrt(2)
     print(
-        f"{arguments.recording.name}: {len(runs)} runs, median {numpy.median(runs):.2f} s, noise from one run to the "
-        f"next {errors.std():.1%}; {arguments.face_offs} face-offs each, margin {margin:.0%}, seed {arguments.seed}"
+        f"{arguments.recording.name}: {len(runs)} runs, median {numpy.median(runs[:, 0]):.2f} s, noise from one run to "
+        f"the next {noise:.1%}; {arguments.face_offs} face-offs each, margin {margin:.0%}, seed {arguments.seed}"
     )
-    for drift in (0.0, DRIFT):
-        for slowdown in (1.0, SLOWDOWN):
-            generator = numpy.random.default_rng(arguments.seed)
-            drawn = (draw(runs, drift, slowdown, generator) for _ in range(arguments.face_offs))
-            report(drift, slowdown, [list(face_off(each, margin)) for each in drawn])
-    return 0
+    for drift, slowdown, rivals in (
+        (0.0, 1.0, 1), (0.0, SLOWDOWN, 1), (DRIFT, 1.0, 1), (DRIFT, SLOWDOWN, 1), (0.0, 1.0, RIVALS),
+    ):  # fmt: skip
+        groups = face_offs(runs, margin, drift, slowdown, rivals, arguments.face_offs, arguments.seed)
+        fails += report(groups, drift, slowdown, rivals)
+    for fail in fails:
+        print(f"\nnot as it should be: {fail}")
+    return 1 if fails and arguments.check else 0
 
 
 def read(path: Path) -> numpy.ndarray:
-    """Total seconds of each run, in the order in which they ran."""
+    """Figures of TIMED of each run, in the order in which they ran."""
     with path.open(encoding="utf-8", newline="") as file:
-        runs = numpy.array([float(row[TOTAL]) for row in csv.DictReader(file)])
+        runs = numpy.array([[float(row[figure]) for figure in TIMED] for row in csv.DictReader(file)])
     if len(runs) < 2 * BLOCK:
         raise FaceoffError(f"{path} has {len(runs)} runs; at least {2 * BLOCK} are needed: record more")
     return runs
 
 
-def draw(runs: numpy.ndarray, drift: float, slowdown: float, generator: numpy.random.Generator) -> numpy.ndarray:
-    """Seconds of as many repeats as may be asked for, a row each: A's, then B's."""
-    blocks = 2 * verdicts.MAX_REPEATS // BLOCK
-    starts = generator.integers(0, len(runs) - BLOCK + 1, blocks)
-    seconds = numpy.concatenate([runs[start : start + BLOCK] for start in starts])
-    drifted = seconds * (1 + drift) ** (numpy.arange(len(seconds)) / 2)
-    return drifted.reshape(-1, 2) * (1.0, slowdown)
+def face_offs(
+    runs: numpy.ndarray, margin: float, drift: float, slowdown: float, rivals: int, number: int, seed: int
+) -> list[list[FaceOff]]:
+    """So many in all, in GROUPS of one recording each."""
+    generator = numpy.random.default_rng(seed)
+    groups = []
+    for _ in range(GROUPS):
+        recording = blocks(runs, math.ceil(len(runs) / BLOCK), generator)
+        drawn = (draw(recording, drift, slowdown, rivals, generator) for _ in range(number // GROUPS))
+        groups.append([face_off(values, margin) for values in drawn])
+    return groups
 
 
-def face_off(seconds: numpy.ndarray, margin: float) -> Iterator[Look]:
-    """Look after look, until the verdict is settled."""
-    repeats = PILOT
-    for look in range(1, MOST_LOOKS + 1):
-        pairs = {str(row): Pair(b, a, 2 * row + 1, 2 * row) for row, (a, b) in enumerate(seconds[:repeats])}
-        ratio = verdicts.ratios({"B": pairs}, TOTAL, margin, look)["B"]
-        yield Look(repeats, ratio.verdict, by_means(seconds[:repeats]))
-        if ratio.verdict != "inconclusive":
-            return
-        repeats = min(repeats + (ratio.more_repeats or repeats), len(seconds))
+def blocks(runs: numpy.ndarray, number: int, generator: numpy.random.Generator) -> numpy.ndarray:
+    starts = generator.integers(0, len(runs) - BLOCK + 1, number)
+    return numpy.concatenate([runs[start : start + BLOCK] for start in starts])
 
 
-def by_means(seconds: numpy.ndarray) -> str:
-    if stats.ttest_ind(seconds[:, 1], seconds[:, 0], equal_var=False).pvalue >= verdicts.LEVEL:
-        return "no difference shown"
-    return "slower" if seconds[:, 1].mean() > seconds[:, 0].mean() else "faster"
+def draw(runs: numpy.ndarray, drift: float, slowdown: float, rivals: int, generator: numpy.random.Generator) -> Values:
+    """As many repeats as may be asked for. The first rival is the one that is slower."""
+    settings = 1 + rivals
+    values = blocks(runs, math.ceil(settings * MAX_REPEATS / BLOCK), generator)[: settings * MAX_REPEATS]
+    slower = numpy.array([-1 if figure in HIGHER_IS_FASTER else 1 for figure in TIMED])
+    drifted = values * ((1 + drift) ** (numpy.arange(len(values)) / settings))[:, None] ** slower
+    drawn: Values = drifted.reshape(MAX_REPEATS, settings, len(TIMED))
+    drawn[:, 1] *= slowdown**slower
+    return drawn
 
 
-def report(drift: float, slowdown: float, face_offs: list[list[Look]]) -> None:
-    truth = "B is A" if slowdown == 1 else f"B is {slowdown - 1:.0%} slower than A"
-    extra = f", and the machine slows down by {drift:.0%} per repeat" if drift else ""
-    asked = [looks[1].repeats for looks in face_offs if len(looks) > 1]
-    print(f"\n{truth}{extra}")
-    print(
-        f"  settled by {PILOT} repeats: {1 - len(asked) / len(face_offs):.1%}; for the others it asked for, in all, "
-        f"{spread(asked)} repeats"
-    )
+def face_off(values: Values, margin: float) -> FaceOff:
+    repeats, looks, found = PILOT, [PILOT], judged(values, PILOT, [], margin)
+    pilot = end = look(values, PILOT, found)
+    while any(each.verdict == "inconclusive" for each in found.values()) and 2 * repeats <= MOST_REPEATS:
+        more = max(each.more_repeats or repeats for each in found.values() if each.verdict == "inconclusive")
+        repeats += min(more, repeats)
+        found = judged(values, repeats, looks, margin)
+        looks.append(repeats)
+        end = look(values, repeats, found)
+    others = [judged(values, repeats, looks[:-1], margin, figure) for figure in TIMED if figure != TOTAL]
+    said = tuple(each.verdict for ratios in (found, *others) for each in ratios.values())
+    return FaceOff(pilot, at_asked(values, margin), end, said)
+
+
+def at_asked(values: Values, margin: float) -> Look:
+    """After the repeats that the pilot asks for; the pilot where it asks for none."""
+    pilot = judged(values, PILOT, [], margin)
+    if pilot["1"].verdict != "inconclusive":
+        return look(values, PILOT, pilot)
+    repeats = min(PILOT + (pilot["1"].more_repeats or MAX_REPEATS), MAX_REPEATS)
+    return look(values, repeats, judged(values, repeats, [PILOT], margin))
+
+
+def judged(values: Values, repeats: int, looks: Sequence[int], margin: float, figure: str = TOTAL) -> dict[str, Ratio]:
+    """By rival."""
+    _, settings, _ = values.shape
+    column = values[:repeats, :, TIMED.index(figure)]
+    pairs = {
+        str(rival): {
+            str(row): Pair(of_repeat[rival], of_repeat[0], settings * row + rival, settings * row)
+            for row, of_repeat in enumerate(column)
+        }
+        for rival in range(1, settings)
+    }
+    return verdicts.ratios(pairs, figure, margin, [[str(row) for row in range(each)] for each in looks])
+
+
+def look(values: Values, repeats: int, found: dict[str, Ratio]) -> Look:
+    baseline, rival = values[:repeats, 0, TIMED.index(TOTAL)], values[:repeats, 1, TIMED.index(TOTAL)]
+    by_means = "no difference shown"
+    if stats.ttest_ind(rival, baseline, equal_var=False).pvalue < LEVEL:
+        by_means = "slower" if rival.mean() > baseline.mean() else "faster"
+    return Look(repeats, found["1"].verdict, by_means)
+
+
+def report(groups: list[list[FaceOff]], drift: float, slowdown: float, rivals: int) -> list[str]:
+    """Prints it; what is not as it should be."""
     wanted = CALLED if slowdown == 1 else ("slower",)
+    every = [each for group in groups for each in group]
+    truth = "all are equal" if slowdown == 1 else f"the rival is {slowdown - 1:.0%} slower"
+    extra = f", and the machine slows down by {drift:.0%} per repeat" if drift else ""
+    print(f"\n{rivals} {'rival' if rivals == 1 else 'rivals'}; {truth}{extra}")
+    asked = [each.asked.repeats for each in every if each.asked.repeats > PILOT]
+    print(f"  settled by {PILOT} repeats: {1 - len(asked) / len(every):.1%}; else asked for, in all: {spread(asked)}")
+    print(f"  repeats in the end: {spread([each.end.repeats for each in every])}")
+    fails = []
     for name, looks in (
-        (f"at {PILOT} repeats", [each[0] for each in face_offs]),
-        ("at the repeats asked for", [each[min(1, len(each) - 1)] for each in face_offs]),
-        ("in the end", [each[-1] for each in face_offs]),
+        (f"at {PILOT} repeats", [[each.pilot for each in group] for group in groups]),
+        ("at the repeats asked for", [[each.asked for each in group] for group in groups]),
+        ("in the end", [[each.end for each in group] for group in groups]),
     ):
-        ours = share([look.verdict for look in looks], wanted)
-        theirs = share([look.by_means for look in looks], wanted)
+        ours = share([[each.verdict in wanted for each in group] for group in looks])
+        theirs = share([[each.by_means in wanted for each in group] for group in looks])
         print(f"  {' or '.join(wanted)} {name}: {ours}; by unpaired means: {theirs}")
-    ended = Counter(each[-1].verdict for each in face_offs)
-    print("  verdicts in the end: " + ", ".join(f"{name} {ended[name] / len(face_offs):.1%}" for name in sorted(ended)))
+        if slowdown > 1 and name == "at the repeats asked for" and ours.value < POWER:
+            fails.append(f"slower {name} in {ours.value:.1%} only{extra}")
+        if slowdown == 1 and ours.value > FALSE_ALARMS:
+            fails.append(f"faster or slower {name} in {ours.value:.1%}, where {truth}{extra}")
+    if slowdown == 1:
+        ours = share([[said in CALLED for each in group for said in each.all_verdicts] for group in groups])
+        print(f"  faster or slower in the end, of the verdicts on all figures and rivals: {ours}")
+        if ours.value > FALSE_ALARMS:
+            fails.append(f"faster or slower are {ours.value:.1%} of the verdicts on all figures, where {truth}{extra}")
+    ended = Counter(each.end.verdict for each in every)
+    print("  verdicts in the end: " + ", ".join(f"{name} {ended[name] / len(every):.1%}" for name in sorted(ended)))
+    return fails
 
 
-def share(said: list[str], wanted: tuple[str, ...]) -> str:
-    """With its 95 % interval, as if face-offs shared no runs."""
-    found = stats.binomtest(sum(each in wanted for each in said), len(said))
-    interval = found.proportion_ci(method="wilson")
-    return f"{found.statistic:.1%} [{interval.low:.1%}, {interval.high:.1%}]"
+@dataclass(frozen=True)
+class Share:
+    """Of all, with its 95 % interval, a bootstrap over groups."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+def share(groups: list[list[bool]]) -> Share:
+    shares = [numpy.mean(group) for group in groups]
+    interval = stats.bootstrap((shares,), numpy.mean, method="percentile", rng=0).confidence_interval
+    return Share(float(numpy.mean(shares)), float(interval.low), float(interval.high))
 
 
 def spread(numbers: list[int]) -> str:
+    """Median and tenths."""
     if not numbers:
-        return "no"
+        return "none"
     low, middle, high = (round(each) for each in numpy.quantile(numbers, (0.1, 0.5, 0.9)))
     return f"{middle} ({low} to {high})"
 

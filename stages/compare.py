@@ -5,7 +5,7 @@ the results of every cell of params.yaml. A cell without a result is a status wi
     python -m stages.compare --against REV
 
 The second form writes nothing. It says what became faster or slower since the results in that commit, and ends with 1
-where a setting became slower by more than the margin, with 2 where that can't be said.
+where a figure of a setting became slower by more than the margin for sure, with 2 where that can't be said.
 """
 
 import argparse
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import cells, comparison, page, params, regression, revisions, steadiness, table, verdicts
+from stages.harness import cells, comparison, page, params, regression, revisions, steadiness, table
+from stages.harness.estimates import CONFIDENCE
+from stages.harness.figures import TOTAL
 from stages.harness.signals import stop_signals
 
 
@@ -41,7 +43,7 @@ def compare() -> int:
         recipe=wanted.recipe,
         dataset_sha256=codec.read(records.DATASET_PATH, records.Dataset).sha256,
         margin=wanted.compare.margin,
-        confidence=verdicts.CONFIDENCE,
+        confidence=CONFIDENCE,
         machine=codec.read(records.MACHINE_PATH, records.Machine),
         warnings=steadiness.of_run(results),
         settings=comparison.compare(results, wanted.compare, profiles),
@@ -60,9 +62,15 @@ def compare_against(revision: str) -> int:
         then = read_run(revision, folder)
         regression.check_same(now, then)
         changes = regression.changes(now, then, wanted.compare.margin)
+        accuracies = regression.accuracies(now, then)
     for change in changes:
-        print(f"{change.setting}: {change.words}")
-    slower = [change.setting for change in changes if change.is_regression(wanted.compare.margin)]
+        figure = "" if change.figure == TOTAL else f", {change.figure}"
+        print(f"{change.setting}{figure}: {change.words}")
+    for setting, words in accuracies.items():
+        print(f"{setting}, accuracy: {words}")
+    for setting in regression.gone(now, then):
+        print(f"{setting}: only in {revision}, so not compared")
+    slower = [f"{each.setting} ({each.figure})" for each in changes if each.is_regression]
     untold = [change.setting for change in changes if change.verdict == "cannot say"]
     if slower:
         print(f"Slower than in {revision} by more than {100 * wanted.compare.margin:g}%: {', '.join(slower)}.")

@@ -594,9 +594,11 @@ class Ratio:
 
     pairs: Dict[str, float]  # repeat: quotient, raw
     mean: float  # geometric, after drift is taken out
-    low: Optional[float]  # ends of the confidence interval; None with fewer than 3 pairs
+    low: Optional[float]  # ends of the confidence interval; None with too few pairs
     high: Optional[float]
-    p_value: Optional[float]  # that there is no difference, corrected for the number of comparisons (Holm)
+    # That there is no difference; corrected for how many settings are compared by this figure (Holm) and multiplied for
+    # looks, by 2 at the first. The interval is corrected for neither. None where nothing is tested.
+    p_value: Optional[float]
     verdict: str  # of VERDICTS
     reason: Optional[str]  # why it 'cannot say', or what would settle it; None where it is settled
     more_repeats: Optional[int]  # that would settle it; None where it is settled or can't be

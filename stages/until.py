@@ -1,9 +1,9 @@
-"""Run the pipeline, then add repeats until every verdict is settled or the time is spent: what `make until` does.
+"""Run the pipeline, then add repeats until every verdict on the total time is settled, or the time is spent.
 
 python -m stages.until --hours 2
 
-Repeats are added to params.yaml and stay there, and so does compare.looks, the price of having looked. Only new repeats
-are run.
+What `make until` does. Repeats are added to params.yaml and stay there, and so does how many there were at each look
+(compare.looks), for looking has its price. Only new repeats are run.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> int:
             return code
         compared = codec.read(records.COMPARISON_PATH, records.Comparison)
         if not unsettled(compared):
-            print("faceoff: every verdict is settled, as far as repeats can settle it")
+            print("faceoff: every verdict on the total time is settled, as far as repeats can settle it")
             return 0
         extension = Extension.of(compared, cells.read_all(wanted), end - time.monotonic())
         print(f"faceoff: {extension.words}")
@@ -41,11 +41,11 @@ def main() -> int:
 
 
 def extend(wanted: Params, more: int) -> None:
-    """Add so many repeats to params.yaml, and a look."""
+    """Add so many repeats to params.yaml, and the look at those so far."""
     last = max(wanted.repeats)
     changed = {
         "repeats": [*wanted.repeats, *range(last + 1, last + 1 + more)],
-        "compare": {"looks": wanted.compare.looks + 1},
+        "compare": {"looks": [*wanted.compare.looks, len(wanted.repeats)]},
     }
     codec.write_text(params.PARAMS_PATH, merged(params.PARAMS_PATH.read_text(encoding="utf-8"), changed))
 

@@ -68,8 +68,8 @@ def telling(found: Sequence[Result], **wrong: Sequence[int]) -> list[Result]:
 
 
 def compared(
-    found: Sequence[Result], looks: int = 1, profiles: Mapping[str, Profile] | None = None
+    found: Sequence[Result], looks: Sequence[int] = (), profiles: Mapping[str, Profile] | None = None
 ) -> dict[str, SettingFigures]:
     """By image."""
-    settings = comparison.compare(found, CompareParams(BASELINE, 0.02, looks), profiles or {})
+    settings = comparison.compare(found, CompareParams(BASELINE, 0.02, tuple(looks)), profiles or {})
     return {each.setting.split("/")[0]: each for each in settings}

@@ -16,9 +16,9 @@ from stages.records import PairedAccuracy
 LEVEL = 0.05  # of p-values, corrected
 
 
-def compare(rivals: Mapping[str, Sequence[Result]], baseline: Sequence[Result]) -> dict[str, PairedAccuracy]:
-    """Setting: how its predictions fare against the baseline's, where both have some of the same repeat."""
-    leads = {name: _leads(group, baseline) for name, group in rivals.items()}
+def compare(pairs: Mapping[str, tuple[Sequence[Result], Sequence[Result]]]) -> dict[str, PairedAccuracy]:
+    """Setting: how its predictions fare against those of its baseline, where both have some of the same repeat."""
+    leads = {name: _leads(group, baseline) for name, (group, baseline) in pairs.items()}
     sides = {name: _sides(each) for name, each in leads.items() if each}
     if not sides:
         return {}

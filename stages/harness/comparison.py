@@ -1,13 +1,12 @@
 """Every setting of a run against the baseline: figures, verdicts, and why. Pure: no files, no clocks."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 
 from stages.harness import accuracy, comparable, explanation, sentences, steadiness, verdicts
 from stages.harness.cells import Result
-from stages.harness.figures import TIMED, TOTAL, run_order, samples, summaries
+from stages.harness.estimates import Pair
+from stages.harness.figures import TIMED, TOTAL, moments, samples, sessions, summaries
 from stages.harness.params import CompareParams
-from stages.harness.verdicts import Pair
 from stages.records import Cell, PairedAccuracy, Profile, Ratio, SettingFigures
 
 
@@ -20,20 +19,46 @@ def compare(
         groups.setdefault(result.cell.setting, []).append(result)
     reference = groups[rules.baseline]
     rivals = {name: group for name, group in groups.items() if name != rules.baseline}
-    places = run_order(results)
-    ratios: dict[str, dict[str, Ratio]] = {name: {} for name in groups}
-    for figure in TIMED:
-        paired = {name: pairs(group, reference, figure, places) for name, group in rivals.items()}
-        for name, ratio in verdicts.ratios(paired, figure, rules.margin, rules.looks).items():
-            ratios[name][figure] = ratio
-    told = accuracy.compare(rivals, reference)
+    ratios = _ratios(results, rivals, reference, rules, profiles)
+    told = accuracy.compare({name: (group, reference) for name, group in rivals.items()})
+    apart = _apart(rivals, reference, sessions(results))
     return tuple(
-        _setting(group, reference, ratios[name], told.get(name), profiles, rules) for name, group in groups.items()
+        _setting(group, reference, ratios[name], told.get(name), profiles, rules, apart.get(name, ()))
+        for name, group in groups.items()
     )
 
 
+def _ratios(
+    results: Sequence[Result],
+    rivals: Mapping[str, Sequence[Result]],
+    reference: Sequence[Result],
+    rules: CompareParams,
+    profiles: Mapping[str, Profile],
+) -> dict[str, dict[str, Ratio]]:
+    """Setting: its ratio by figure; of the baseline, none."""
+    found: dict[str, dict[str, Ratio]] = {name: {} for name in (rules.baseline, *rivals)}
+    obstacles = {}
+    for name, group in rivals.items():
+        obstacle = comparable.obstacle(group, reference, _profile(group, profiles), _profile(reference, profiles))
+        if obstacle:
+            obstacles[name] = obstacle
+    repeats = [*dict.fromkeys(str(result.cell.repeat) for result in results)]
+    earlier = [repeats[:look] for look in rules.looks if look < len(repeats)]
+    of_sessions = sessions(results)
+    for figure in TIMED:
+        when = moments(results, figure)
+        paired = {name: pairs(group, reference, figure, when, of_sessions) for name, group in rivals.items()}
+        for name, ratio in verdicts.ratios(paired, figure, rules.margin, earlier, obstacles).items():
+            found[name][figure] = ratio
+    return found
+
+
 def pairs(
-    group: Sequence[Result], reference: Sequence[Result], figure: str, places: Mapping[Cell, int]
+    group: Sequence[Result],
+    reference: Sequence[Result],
+    figure: str,
+    when: Mapping[Cell, float],
+    of_sessions: Mapping[Cell, int],
 ) -> dict[str, Pair]:
     """By repeat: the figure of a setting and of the baseline, where both have one above 0."""
     here = samples(group, figure)
@@ -42,23 +67,36 @@ def pairs(
     for cell, value in here.items():
         other, reference_value = there.get(cell.repeat, (cell, 0.0))
         if value > 0 and reference_value > 0:
-            found[str(cell.repeat)] = Pair(value, reference_value, places[cell], places[other])
+            session = of_sessions[cell] if of_sessions[cell] == of_sessions[other] else None
+            found[str(cell.repeat)] = Pair(value, reference_value, when[cell], when[other], session)
+    return found
+
+
+def _apart(
+    rivals: Mapping[str, Sequence[Result]], reference: Sequence[Result], of_sessions: Mapping[Cell, int]
+) -> dict[str, tuple[str, ...]]:
+    """Setting: the repeats that make no pair, in words."""
+    there = {each.cell.repeat: of_sessions[each.cell] for each in reference if each.cell in of_sessions}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, group in rivals.items():
+        cells = [each.cell for each in group if each.cell in of_sessions and each.cell.repeat in there]
+        apart = [str(cell.repeat) for cell in cells if of_sessions[cell] != there[cell.repeat]]
+        if apart:
+            which = f"{'repeat' if len(apart) == 1 else 'repeats'} {', '.join(apart)}"
+            found[name] = (f"{which}: of another session than the baseline's, so not compared with it",)
     return found
 
 
 def _setting(
     group: Sequence[Result],
     reference: Sequence[Result],
-    measured: Mapping[str, Ratio],
+    ratios: Mapping[str, Ratio],
     told: PairedAccuracy | None,
     profiles: Mapping[str, Profile],
     rules: CompareParams,
+    apart: tuple[str, ...],
 ) -> SettingFigures:
-    image, setting = group[0].cell.image, group[0].cell.setting
-    profile, reference_profile = profiles.get(image), profiles.get(reference[0].cell.image)
-    obstacle = comparable.obstacle(group, reference, profile, reference_profile)
-    ratios = {figure: _unless(obstacle, ratio) for figure, ratio in measured.items()}
-    total = ratios.get(TOTAL)
+    setting, total = group[0].cell.setting, ratios.get(TOTAL)
     status = setting_status([result.status for result in group])
     is_baseline = setting == rules.baseline
     trained = [result.train for result in group if result.train is not None]
@@ -69,22 +107,19 @@ def _setting(
         devices=comparable.devices(group),
         algorithms=tuple(dict.fromkeys(train.algorithm for train in trained if train.algorithm)),
         figures=summaries(group),
-        ratios=ratios,
+        ratios=dict(ratios),
         verdict="baseline" if is_baseline else total.verdict if total else "cannot say",
         words="the baseline" if is_baseline else sentences.words(total, status, told, rules.margin),
         accuracy=told,
         bottleneck=explanation.bottleneck(group),
         differences=differences(group, reference, profiles),
         explanation=explanation.explain(group, reference, total, profiles),
-        warnings=steadiness.of_setting(group),
+        warnings=(*steadiness.of_setting(group), *apart),
     )
 
 
-def _unless(obstacle: str | None, ratio: Ratio) -> Ratio:
-    """The ratio as measured, and where something stands in the way of a verdict, none."""
-    if obstacle is None:
-        return ratio
-    return dataclasses.replace(ratio, verdict="cannot say", reason=obstacle, more_repeats=None)
+def _profile(group: Sequence[Result], profiles: Mapping[str, Profile]) -> Profile | None:
+    return profiles.get(group[0].cell.image)
 
 
 def differences(

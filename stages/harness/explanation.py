@@ -14,8 +14,8 @@ from scipy import stats
 
 from stages.harness import evidence, profile_diff
 from stages.harness.cells import Result
+from stages.harness.estimates import CONFIDENCE
 from stages.harness.profile_diff import Difference
-from stages.harness.verdicts import CONFIDENCE
 from stages.records import (
     PHASES,
     Bottleneck,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from stages.harness import wording
 from stages.harness.cells import Result
-from stages.harness.figures import TOTAL
+from stages.harness.figures import TOTAL, repeat_seconds
 from stages.records import Comparison, SettingFigures
 
 
@@ -27,24 +27,20 @@ class Extension:
 
     @staticmethod
     def of(compared: Comparison, results: Sequence[Result], seconds_left: float) -> "Extension":
-        """Where no number of repeats would do by what is known so far, as many again as there are."""
+        """No more than there are, however many are asked for: what is known of the noise by then asks for fewer, or for
+        more. As many where no number of repeats would do by what is known so far.
+        """
         open_ones = unsettled(compared)
         there = len({each.cell.repeat for each in results})
         asked = max(_asked(each) or there for each in open_ones)
-        each_takes = _seconds_of_a_repeat(results)
+        each_takes = repeat_seconds(results)
         affordable = max(0, int(seconds_left / each_takes))
-        more = min(asked, affordable)
+        wanted = min(asked, there)
+        more = min(wanted, affordable)
         which = ", ".join(each.setting for each in open_ones)
         wish = f"not settled: {which}, {wording.count(asked, 'more repeat')} asked for"
         cost = f"at about {wording.seconds(each_takes)} each"
         if not more:
             return Extension(0, f"{wish}, {cost}, and no time left: give it more with `make until HOURS=...`")
-        short = "" if more == asked else ", for which there is time"
+        short = "" if more == asked else ", and then a new look" if more == wanted else ", for which there is time"
         return Extension(more, f"{wish}; adding {more}{short}, {cost}")
-
-
-def _seconds_of_a_repeat(results: Sequence[Result]) -> float:
-    """Of all settings once, from import to the last result, in the mean."""
-    walls = [each.train.wall_seconds + each.evaluate.wall_seconds for each in results if each.train and each.evaluate]
-    settings = len({each.cell.setting for each in results if each.train})
-    return settings * sum(walls) / len(walls)

@@ -11,6 +11,7 @@ from stages.harness.cells import Result
 from stages.records import PHASES, Cell, Epoch, EvaluateResult, Summary, TrainResult
 
 TOTAL = "total_seconds"
+SESSION_PAUSE = 600.0  # seconds
 
 
 def phase_seconds(train: TrainResult, phase: str) -> float | None:
@@ -64,10 +65,48 @@ def samples(group: Iterable[Result], figure: str) -> dict[Cell, float]:
     return {cell: found for cell, found in values.items() if found is not None}
 
 
-def run_order(results: Iterable[Result]) -> dict[Cell, int]:
-    """Which place each cell that ran whole has among them, by when it began."""
-    began = {result.cell: datetime.fromisoformat(result.train.started_at) for result in results if result.train}
-    return {cell: place for place, cell in enumerate(sorted(began, key=began.__getitem__))}
+def moments(results: Iterable[Result], figure: str) -> dict[Cell, float]:
+    """When each cell that ran whole began with what the figure is of: hours since the first of them."""
+    of_prediction = figure == "predict_tta_seconds"
+    whole = [(result.cell, result.train, result.evaluate) for result in results]
+    began = {
+        cell: _seconds((evaluate if of_prediction else train).started_at)
+        for cell, train, evaluate in whole
+        if train and evaluate
+    }
+    first = min(began.values(), default=0.0)
+    return {cell: (seconds - first) / 3600 for cell, seconds in began.items()}
+
+
+def sessions(results: Sequence[Result]) -> dict[Cell, int]:
+    """Which session each cell that ran whole is of: one ends where nothing runs for longer than a whole repeat takes,
+    and for SESSION_PAUSE at least. What a machine did before it may do otherwise after it.
+    """
+    runs = sorted(
+        (_seconds(run.started_at), run.wall_seconds, result.cell, run is result.train)
+        for result in results
+        for run in (result.train, result.evaluate)
+        if run is not None
+    )
+    pause, number, found = max(SESSION_PAUSE, repeat_seconds(results)), 0, {}
+    ended = runs[0][0] if runs else 0.0
+    for began, seconds, cell, is_training in runs:
+        number += began - ended > pause
+        ended = max(ended, began + seconds)
+        if is_training:
+            found[cell] = number
+    return found
+
+
+def repeat_seconds(results: Sequence[Result]) -> float:
+    """Of all settings once, from import to the last result, in the mean."""
+    walls = [each.train.wall_seconds + each.evaluate.wall_seconds for each in results if each.train and each.evaluate]
+    settings = len({each.cell.setting for each in results if each.train})
+    return settings * sum(walls) / len(walls) if walls else 0.0
+
+
+def _seconds(started_at: str) -> float:
+    return datetime.fromisoformat(started_at).timestamp()
 
 
 def summaries(group: Sequence[Result]) -> dict[str, Summary]:

@@ -81,10 +81,11 @@ class CompareParams:
 
     baseline: str
     margin: float  # a ratio within 1 / (1 + margin) and 1 + margin is as good as equal
-    looks: int  # how many times these repeats were judged, this time included, to see whether more are needed
+    looks: tuple[int, ...]  # how many repeats there were each time that they were judged and more added
 
     def __post_init__(self) -> None:
-        check("looks", self.looks, self.looks >= 1, "1 or more")
+        rising = all(before < after for before, after in zip((0, *self.looks), self.looks, strict=False))
+        check("looks", list(self.looks), rising, "rising numbers of repeats, e.g. [3, 6]")
         check("margin", self.margin, 0 < self.margin < 1, "between 0 and 1, e.g. 0.02 for 2 %")
 
 

@@ -1,7 +1,7 @@
 """The verdict on a setting in a sentence: how much, how sure, and where it can't be said, why."""
 
 from stages.harness import wording
-from stages.harness.verdicts import CONFIDENCE
+from stages.harness.estimates import CONFIDENCE
 from stages.records import PairedAccuracy, Ratio
 
 # Of the statuses of repeats that have no figures, what they mean in a sentence.
@@ -21,14 +21,15 @@ def words(total: Ratio | None, status: str, accuracy: PairedAccuracy | None, mar
         return f"cannot say: {WITHOUT_FIGURES[status]}"
     amount = f"{wording.factor(total.mean)} times the baseline's time ({_sureness(total)})"
     if total.verdict == "cannot say":
-        return f"cannot say: {total.reason}; as measured, {amount}{_accuracy(accuracy)}"
+        how = "as measured" if total.low is None else "without the drift"
+        return f"cannot say: {total.reason}; {how}, {amount}{told(accuracy)}"
     end = {
         "equivalent": f", within the margin of {100 * margin:g}%",
         "inconclusive": f"; {total.reason}",
     }.get(total.verdict, "")
     if total.verdict == "faster" and accuracy is not None and accuracy.verdict == "worse":
-        return f"faster, but worse, which is no win: {amount}{_accuracy(accuracy)}"
-    return f"{total.verdict}: {amount}{end}{_accuracy(accuracy)}"
+        return f"faster, but worse, which is no win: {amount}{told(accuracy)}"
+    return f"{total.verdict}: {amount}{end}{told(accuracy)}"
 
 
 def _sureness(total: Ratio) -> str:
@@ -39,9 +40,10 @@ def _sureness(total: Ratio) -> str:
     return f"{wording.confidence(CONFIDENCE)} interval {interval}, {pairs}"
 
 
-def _accuracy(found: PairedAccuracy | None) -> str:
+def told(found: PairedAccuracy | None, there: str = "with the baseline") -> str:
+    """What is said of accuracy, to be appended."""
     if found is None or found.p_value is None:
-        return ""
+        return "; accuracy is not compared, for want of predictions of both"
     changed = found.only_here_right + found.only_baseline_right
     if found.verdict == "no difference shown":
         return (
@@ -49,7 +51,7 @@ def _accuracy(found: PairedAccuracy | None) -> str:
         )
     return (
         f"; {found.verdict} at telling the photos: {found.only_here_right} are right only here, "
-        f"{found.only_baseline_right} only with the baseline (p {_p(found.p_value)})"
+        f"{found.only_baseline_right} only {there} (p {_p(found.p_value)})"
     )
 
 

@@ -6,75 +6,93 @@ the pauses nor what was trained twice is counted; so its times count like any ot
 A share below LEAST is never named, however sure it is: it is half of the default margin.
 """
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
-from statsmodels.tools import add_constant
 
 from stages.harness.cells import Result
-from stages.harness.figures import TOTAL, run_order, samples
+from stages.harness.figures import TOTAL, moments, samples, sessions
 from stages.records import Cell
 
 LEAST = 0.01
 DRIFT_LEVEL = 0.05  # of the trend's p-value; one trend is looked at in a run
-FIRST_CONFIDENCE = 0.99  # of where one more repeat is expected, from the others
+FIRST_LEVEL = 0.01  # of the p-value of the first repeat being like the others
 # Of an outlier: robust standard deviations from the median (Iglewicz and Hoaglin's rule), and a share of it, since of
 # three samples two are often close by chance.
 OUTLIER_DEVIATIONS, OUTLIER_SHARE = 3.5, 0.05
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The total time of one cell, and when it was measured."""
+
+    cell: Cell
+    moment: float
+    session: int
+    log: float
+
+
 def of_run(results: Sequence[Result]) -> tuple[str, ...]:
-    """What concerns all settings alike."""
-    repeats = _repeats(results)
-    if len(repeats) < 3:
+    """What concerns all settings alike. It is seen in all of them together, each of which has a level of its own: three
+    repeats of one setting tell next to nothing.
+    """
+    when, of_sessions, totals = moments(results, TOTAL), sessions(results), samples(results, TOTAL)
+    runs = [Run(cell, when[cell], of_sessions[cell], math.log(value)) for cell, value in totals.items()]
+    runs.sort(key=lambda run: run.moment)
+    if not runs:
         return ()
-    return tuple(doubt for doubt in (_drift(repeats), _first_repeat(repeats)) if doubt)
+    return tuple(doubt for doubt in (_drift(runs), _first_repeat(runs)) if doubt)
 
 
 def of_setting(results: Sequence[Result]) -> tuple[str, ...]:
     return (*_outliers(samples(results, TOTAL)), *_load(results))
 
 
-def _repeats(results: Sequence[Result]) -> list[tuple[float, float]]:
-    """(place, log total) per repeat in the order of the runs, as distances to each setting's own mean, averaged."""
-    places = run_order(results)
-    by_setting: dict[str, list[Cell]] = {}
-    totals = samples(results, TOTAL)
-    for cell in totals:
-        by_setting.setdefault(cell.setting, []).append(cell)
-    by_repeat: dict[int, list[tuple[float, float]]] = {}
-    for cells in by_setting.values():
-        middle = statistics.fmean(math.log(totals[cell]) for cell in cells)
-        place = statistics.fmean(places[cell] for cell in cells)
-        for cell in cells:
-            by_repeat.setdefault(cell.repeat, []).append((places[cell] - place, math.log(totals[cell]) - middle))
-    by_column = [tuple(zip(*each, strict=True)) for each in by_repeat.values()]
-    return sorted((statistics.fmean(some_places), statistics.fmean(logs)) for some_places, logs in by_column)
-
-
-def _drift(repeats: Sequence[tuple[float, float]]) -> str | None:
-    """A trend over the order of the runs."""
-    places, logs = zip(*repeats, strict=True)
-    trend = OLS(logs, add_constant(places)).fit()
-    change = math.expm1(trend.params[1] * (places[-1] - places[0]))
-    if abs(change) < LEAST or not trend.pvalues[1] < DRIFT_LEVEL:
+def _drift(runs: Sequence[Run]) -> str | None:
+    """A trend over time within the sessions."""
+    trend = _effect(runs, [run.moment for run in runs])
+    if trend is None:
+        return None
+    sessions_of_runs = [[run.moment for run in runs if run.session == each] for each in {run.session for run in runs}]
+    change = math.expm1(trend.size * sum(max(moments) - min(moments) for moments in sessions_of_runs))
+    if abs(change) < LEAST or not trend.p_value < DRIFT_LEVEL:
         return None
     way = "longer" if change > 0 else "shorter"
-    return f"drift: from the first repeat to the last, runs took {abs(change):.1%} {way}; ratios are corrected for it"
+    return f"drift: from the first run to the last, they took {abs(change):.1%} {way}; ratios are corrected for it"
 
 
-def _first_repeat(repeats: Sequence[tuple[float, float]]) -> str | None:
-    first, *others = (log for _, log in repeats)
-    middle, spread = statistics.fmean(others), statistics.stdev(others)
-    reach = stats.t.ppf((1 + FIRST_CONFIDENCE) / 2, len(others) - 1) * spread * math.sqrt(1 + 1 / len(others))
-    change = math.expm1(first - middle)
-    if abs(first - middle) <= reach or abs(change) < LEAST:
+def _first_repeat(runs: Sequence[Run]) -> str | None:
+    """One unlike the others of its session."""
+    session = [run for run in runs if run.session == runs[0].session]
+    first = _effect(session, [float(run.cell.repeat == runs[0].cell.repeat) for run in session])
+    if first is None:
+        return None
+    change = math.expm1(first.size)
+    if abs(change) < LEAST or not first.p_value < FIRST_LEVEL:
         return None
     way = "longer" if change > 0 else "shorter"
     return f"warm-up: the first repeat took {abs(change):.1%} {way} than the others; it counts as they do"
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    size: float  # in logarithms
+    p_value: float
+
+
+def _effect(runs: Sequence[Run], values: Sequence[float]) -> Effect | None:
+    """What `values` make of the times, beside each setting's level in each session; None of less than three repeats."""
+    if len({run.cell.repeat for run in runs}) < 3:
+        return None
+    groups = [(run.cell.setting, run.session) for run in runs]
+    levels = [[float(group == each) for group in groups] for each in sorted({*groups})]
+    fit = OLS([run.log for run in runs], numpy.column_stack([*levels, values])).fit()
+    return Effect(float(fit.params[-1]), float(fit.pvalues[-1])) if fit.df_resid else None
 
 
 def _outliers(totals: Mapping[Cell, float]) -> Iterable[str]:

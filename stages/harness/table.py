@@ -39,9 +39,18 @@ def _row(setting: SettingFigures) -> tuple[str, ...]:
 
 def verdict(setting: SettingFigures) -> str:
     """'slower', 'faster, but worse', 'cannot say (failed)'."""
-    worse = setting.accuracy is not None and setting.accuracy.verdict == "worse"
     status = "" if setting.status == "ok" else f" ({setting.status})"
-    return setting.verdict + (", but worse" if worse else "") + status
+    return setting.verdict + (", but worse" if is_worse(setting) else "") + status
+
+
+def is_worse(setting: SettingFigures) -> bool:
+    """At telling the photos; then faster is no win."""
+    return setting.accuracy is not None and setting.accuracy.verdict == "worse"
+
+
+def style(setting: SettingFigures) -> str:
+    """Of VERDICTS, the one whose colours suit the setting: a win's are for what is one."""
+    return "inconclusive" if setting.verdict == "faster" and is_worse(setting) else setting.verdict
 
 
 # ------------------------------------------------------------------------------------------------------- sentences
@@ -63,13 +72,19 @@ def conclusion(compared: Comparison) -> str:
 
 
 def leading(compared: Comparison) -> SettingFigures | None:
-    """The setting to speak of: of those that are faster and no worse the fastest, else the fastest of all.
+    """The setting to speak of: of those that are faster and no worse the fastest, else of those on which there is a
+    sure verdict, else of those that are inconclusive, else of all.
 
     None where no setting has a ratio to the baseline.
     """
     rivals = [each for each in compared.settings if TOTAL in each.ratios]
-    wins = [each for each in rivals if verdict(each).startswith("faster") and "worse" not in verdict(each)]
-    return min(wins or rivals, key=lambda each: each.ratios[TOTAL].mean, default=None)
+    return min(rivals, key=lambda each: (_rank(each), each.ratios[TOTAL].mean), default=None)
+
+
+def _rank(setting: SettingFigures) -> int:
+    if setting.verdict == "faster" and not is_worse(setting):
+        return 0
+    return {"inconclusive": 2, "cannot say": 3}.get(setting.verdict, 1)
 
 
 def _said_of(setting: SettingFigures) -> str:
@@ -79,9 +94,12 @@ def _said_of(setting: SettingFigures) -> str:
 
 
 def _tally(rivals: Sequence[SettingFigures], baseline: str) -> str:
-    """'Against host/fp32-bs16: 2 faster, 1 slower, 1 without a verdict.'"""
-    found = Counter(each.verdict for each in rivals)
-    told = [f"{found[each]} {each.replace('cannot say', 'without a verdict')}" for each in VERDICTS if found[each]]
+    """'Against host/fp32-bs16: 2 faster, 1 faster but worse, 1 slower, 1 without a verdict.'"""
+    found = Counter(
+        "faster but worse" if each.verdict == "faster" and is_worse(each) else each.verdict for each in rivals
+    )
+    names = ("faster", "faster but worse", *VERDICTS[2:])
+    told = [f"{found[each]} {each.replace('cannot say', 'without a verdict')}" for each in names if found[each]]
     return f"Against {baseline}: {', '.join(told)}."
 
 
@@ -157,10 +175,10 @@ def show(compared: Comparison, console: Console) -> None:
         _show_blocks(compared, console)
     else:
         widths = [max(len(row[column]) for row in body) for column in columns]
-        styles = ["bold", *(STYLES.get(setting.verdict) for setting in compared.settings)]
-        for row, style in zip(body, styles, strict=True):
+        styles = ["bold", *(STYLES.get(style(setting)) for setting in compared.settings)]
+        for row, colour in zip(body, styles, strict=True):
             cells = zip((row[column] for column in columns), widths, strict=True)
-            _print(console, GAP.join(cell.ljust(width) for cell, width in cells).rstrip(), style)
+            _print(console, GAP.join(cell.ljust(width) for cell, width in cells).rstrip(), colour)
     console.print()
     for note in notes(compared):
         _print(console, note, "dim")
@@ -188,7 +206,7 @@ def _show_blocks(compared: Comparison, console: Console) -> None:
         _print(console, row[0], "bold")
         for name, cell in zip(head[1:], row[1:], strict=True):
             if cell != wording.NONE:
-                _print(console, f"{GAP}{name}: {cell}", STYLES.get(setting.verdict) if name == "verdict" else None)
+                _print(console, f"{GAP}{name}: {cell}", STYLES.get(style(setting)) if name == "verdict" else None)
 
 
 def _print(console: Console, line: str, style: str | None) -> None:

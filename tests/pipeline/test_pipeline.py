@@ -246,11 +246,12 @@ def test_repeats_are_added_until_verdicts_are_settled_and_only_new_ones_are_run(
     assert repeats(checkout) == [1, 2, 3]
 
     said = checkout.run("python", "-m", "stages.until", "--hours", "1")
-    assert "faceoff: every verdict is settled" in said
+    assert "faceoff: every verdict on the total time is settled" in said
     assert checkout.comparison()["cuda-10.0/fp32-bs16"]["verdict"] == "slower"
     assert repeats(checkout)[:4] == [1, 2, 3, 4]
     assert {cell: checkout.trained_seconds(cell) for cell in kept} == kept
-    assert f"faceoff: training, cell 7 of {2 * len(repeats(checkout))}: host/fp32-bs16, repeat 4" in said
+    assert "faceoff: training, cell 7 of 12: host/fp32-bs16, repeat 4" in said, "as many again at most"
+    assert list(params.load(checkout.path).compare.looks)[:1] == [3]
 
 
 def wanted_cells(checkout):

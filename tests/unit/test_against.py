@@ -53,10 +53,14 @@ def against(folder, revision=THEN):
 def test_what_became_slower_is_told_by_image_and_ends_with_1(folder):
     measure(seed=9, host=10.0, cpu=12.6)
     done = against(folder)
-    host, cpu, end = done.stdout.splitlines()
+    host, *others, end = done.stdout.splitlines()
     assert host.startswith("host/fp32-bs16: equivalent: ")
+    (cpu,) = [line for line in others if line.startswith("cpu/fp32-bs16: ")]
     assert cpu.startswith("cpu/fp32-bs16: slower: 1.048 times the time in v1 (95% interval 1.044 to 1.053, 5 against 5")
-    assert end == "Slower than in v1 by more than 2%: cpu/fp32-bs16."
+    assert cpu.endswith("; by more than the margin of 2%")
+    (rate,) = [line for line in others if line.startswith("cpu/fp32-bs16, train_images_per_second: ")]
+    assert "slower: 0.954 times the rate in v1" in rate
+    assert end.startswith("Slower than in v1 by more than 2%: cpu/fp32-bs16 (total_seconds), cpu/fp32-bs16 (frozen_")
     assert done.returncode == 1
 
 

@@ -27,17 +27,23 @@ def run(verdict="inconclusive", more=4, repeats=3):
 
 
 def test_as_many_as_are_asked_for_where_there_is_time():
-    extension = Extension.of(*run(more=4), seconds_left=4 * REPEAT_SECONDS + 1)
-    assert extension.repeats == 4
+    extension = Extension.of(*run(more=2), seconds_left=4 * REPEAT_SECONDS + 1)
+    assert extension.repeats == 2
     assert extension.words == (
-        "not settled: cuda-10.0/fp32-bs16, 4 more repeats asked for; adding 4, at about 1:42 each"
+        "not settled: cuda-10.0/fp32-bs16, 2 more repeats asked for; adding 2, at about 1:42 each"
     )
 
 
-def test_fewer_where_there_is_time_for_fewer():
-    extension = Extension.of(*run(more=4), seconds_left=4 * REPEAT_SECONDS - 1)
+def test_at_most_as_many_again_as_there_are_and_then_a_new_look():
+    extension = Extension.of(*run(more=270), seconds_left=1e6)
     assert extension.repeats == 3
-    assert "adding 3, for which there is time" in extension.words
+    assert extension.words.endswith("270 more repeats asked for; adding 3, and then a new look, at about 1:42 each")
+
+
+def test_fewer_where_there_is_time_for_fewer():
+    extension = Extension.of(*run(more=4), seconds_left=3 * REPEAT_SECONDS - 1)
+    assert extension.repeats == 2
+    assert "adding 2, for which there is time" in extension.words
 
 
 def test_none_where_the_time_is_spent():

@@ -49,5 +49,5 @@ def test_the_order_of_the_runs_is_when_they_began_and_not_their_numbers():
     """A repeat that was measured again lies at the end, and on the clock of another time zone too."""
     first, second, third = face_off(host=[10.0, 10.0, 10.0])
     again = dataclasses.replace(first, train=dataclasses.replace(first.train, started_at="2026-01-02T01:10:00-02:00"))
-    places = figures.run_order([again, second, third])
+    places = figures.moments([again, second, third], figures.TOTAL)
     assert sorted(places, key=places.get) == [second.cell, third.cell, first.cell]

@@ -34,7 +34,7 @@ def comparison_record():
         Result(CELL, "ok", None, results.trained(CELL), results.evaluated(CELL)),
         Result(other, "ok", None, results.trained(other, 11.0), results.evaluated(other)),
     ]
-    compared = comparison.compare(given, CompareParams(CELL.setting, 0.02, 1), {})
+    compared = comparison.compare(given, CompareParams(CELL.setting, 0.02, ()), {})
     return records.Comparison(
         CELL.setting, results.RECIPE, results.DATASET_SHA256, 0.02, 0.95, results.machine(), (), compared
     )

@@ -16,7 +16,7 @@ def test_even_times_leave_no_doubt():
 
 def test_a_drift_is_named_with_its_size_and_way():
     (doubt,) = steadiness.of_run(face_off(drift=0.01, **EVEN))
-    assert doubt.startswith("drift: from the first repeat to the last, runs took 10.") and "longer" in doubt
+    assert doubt.startswith("drift: from the first run to the last, they took 11.") and "longer" in doubt
     (doubt,) = steadiness.of_run(face_off(drift=-0.01, **EVEN))
     assert "shorter" in doubt
 
@@ -28,6 +28,32 @@ def test_a_drift_too_small_to_matter_is_not_named():
 def test_a_first_repeat_unlike_the_others_is_named():
     doubts = steadiness.of_run(face_off(**{image: [1.1 * times[0], *times[1:]] for image, times in EVEN.items()}))
     assert [doubt for doubt in doubts if doubt.startswith("warm-up: the first repeat took ")]
+
+
+def test_a_first_repeat_is_named_among_three_too():
+    """Two settings together: three repeats of one would name every second."""
+    named = 0
+    for seed in range(20):
+        times = {image: noisy(10.0, 3, 0.005, 2 * seed + side) for side, image in enumerate(("host", "other"))}
+        times = {image: [1.15 * first, *others] for image, (first, *others) in times.items()}
+        named += any(doubt.startswith("warm-up") for doubt in steadiness.of_run(face_off(**times)))
+    assert named == 20
+
+
+def test_another_pace_on_another_day_is_no_drift():
+    found = face_off(host=[*noisy(10.0, 4), *noisy(11.0, 4, seed=2)])
+    days = [
+        dataclasses.replace(
+            each,
+            train=dataclasses.replace(each.train, started_at=each.train.started_at.replace("01-02", "01-03")),
+            evaluate=dataclasses.replace(each.evaluate, started_at=each.evaluate.started_at.replace("01-02", "01-03")),
+        )
+        if each.cell.repeat > 4
+        else each
+        for each in found
+    ]
+    assert [doubt for doubt in steadiness.of_run(found) if doubt.startswith("drift")]
+    assert not [doubt for doubt in steadiness.of_run(days) if doubt.startswith("drift")]
 
 
 def test_the_first_repeat_is_the_one_that_ran_first():

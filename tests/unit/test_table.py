@@ -59,7 +59,19 @@ def test_faster_but_worse_is_said_and_is_not_the_winner():
     good = rival("d/fp32-bs16", 11.0, 11.0, 11.1, verdict="faster")
     assert table.verdict(worse) == "faster, but worse"
     assert table.leading(comparison(BASE, worse, good)) is good
-    assert table.leading(comparison(BASE, worse, rival())) is worse  # without a winner, the fastest of all
+    assert table.leading(comparison(BASE, worse, rival())) is worse  # without a winner, the fastest that is sure
+    assert table.conclusion(comparison(BASE, worse, good)).startswith(
+        f"Against {BASELINE}: 1 faster, 1 faster but worse. "
+    )
+    assert table.style(good) == "faster" and table.style(worse) == "inconclusive", "no win's colour for what is none"
+
+
+def test_a_sure_verdict_is_spoken_of_before_one_that_cannot_be_given():
+    lucky = rival("c/fp32-bs16", 8.0, 9.0, verdict="cannot say")
+    unsure = rival("d/fp32-bs16", 9.0, 9.1, 9.2, verdict="inconclusive")
+    sure = rival()
+    assert table.leading(comparison(BASE, lucky, unsure, sure)) is sure
+    assert table.leading(comparison(BASE, lucky, unsure)) is unsure
 
 
 def test_a_baseline_that_did_not_run_is_said_in_plain_words():

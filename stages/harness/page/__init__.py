@@ -50,6 +50,7 @@ def html(compared: Comparison, results: Sequence[Result], wanted: Params, profil
         lead=table.leading(compared),
         header=table.header(compared),
         verdict=table.verdict,
+        style=table.style,
         reasons=table.reasons,
         figure=_cited(compared),
         wording=wording,
