@@ -37,7 +37,6 @@ until: $(VENV)/host.stamp
 
 preflight: $(VENV)/host.stamp
 	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
-	@python -m stages.machine
 	@python -m stages.preflight --all
 
 test: lint

@@ -9,6 +9,7 @@ from pathlib import Path
 from stages import codec
 from stages.errors import run_entry
 from stages.harness import images, params
+from stages.harness.locks import only_run
 
 
 def main() -> int:
@@ -16,7 +17,8 @@ def main() -> int:
     parser.add_argument("--preset", metavar="NAME", help="a file of presets/, without .yaml")
     preset = parser.parse_args().preset
     if preset is not None:
-        codec.write_text(params.PARAMS_PATH, params.with_preset(preset))
+        with only_run():  # or it would change under a run's feet
+            codec.write_text(params.PARAMS_PATH, params.with_preset(preset))
     for name in params.load().images:
         images.load(name, Path())
     return 0

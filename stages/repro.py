@@ -7,10 +7,12 @@ from rich.console import Console
 
 from stages.errors import run_entry
 from stages.harness import params, pipeline
+from stages.harness.locks import only_run
 
 
 def main() -> int:
-    return pipeline.repro(params.load(), Console())
+    with only_run():
+        return pipeline.repro(params.load(), Console())
 
 
 if __name__ == "__main__":

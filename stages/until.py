@@ -15,6 +15,7 @@ from stages import codec, records
 from stages.errors import run_entry
 from stages.harness import cells, params, pipeline
 from stages.harness.extension import Extension, unsettled
+from stages.harness.locks import only_run
 from stages.harness.params import Params
 from stages.harness.presets import merged
 
@@ -22,7 +23,13 @@ from stages.harness.presets import merged
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.until", description="Add repeats until all is settled.")
     parser.add_argument("--hours", type=float, required=True, help="after which no more repeats are added")
-    end = time.monotonic() + 3600 * parser.parse_args().hours
+    hours = parser.parse_args().hours
+    with only_run():
+        return until(time.monotonic() + 3600 * hours)
+
+
+def until(end: float) -> int:
+    """Run, and add repeats, until it is that late by time.monotonic(). The exit code."""
     console = Console()
     while True:
         wanted = params.load()

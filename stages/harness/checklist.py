@@ -18,15 +18,19 @@ def look_inside(image: str) -> int:
     """Have stages.preflight_inside look, which trains a few steps of every setting; its exit code."""
     print(f"inside {image}, a few steps of every setting among it:")
     began = time.monotonic()
-    command = [sys.executable, "-m", "stages.inside", image, "--", "python", "-m", "stages.preflight_inside"]
-    with subprocess.Popen([*command, "--image", image]) as process:
+    code = run_stage("inside", image, "--", "python", "-m", "stages.preflight_inside", "--image", image)
+    print(f"inside {image}: {time.monotonic() - began:.0f} s")
+    return code
+
+
+def run_stage(*arguments: str) -> int:
+    """Its exit code."""
+    with subprocess.Popen([sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]) as process:
         try:
-            code = process.wait()
+            return process.wait()
         except BaseException:
             process.terminate()  # not killed, as subprocess.run does: it removes its container, which `with` waits for
             raise
-    print(f"inside {image}: {time.monotonic() - began:.0f} s")
-    return code
 
 
 def show(found: tuple[Check, ...], console: Console) -> None:

@@ -2,23 +2,44 @@
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from stages.errors import FaceoffError
+
+RUNNING_PATH = Path(".dvc/tmp/faceoff.running")  # beside DVC's own locks
+
+
+def only_run() -> contextlib.AbstractContextManager[None]:
+    """Within, no other process runs this checkout's pipeline or changes what a run reads."""
+    return held(RUNNING_PATH, "this checkout")
 
 
 @contextlib.contextmanager
 def held(path: Path, what: str) -> Iterator[None]:
     """An empty file at `path` within, which belongs to this process alone. The kernel ends that with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FaceoffError(f"{what}: another run is at work on it ({path}): wait for that, or stop it") from None
+    with _locked(path, what) as file:
         file.truncate(0)  # what a killed run has left
         try:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+def _locked(path: Path, what: str) -> TextIO:
+    """The file, once it is ours and still the one at `path`: who held it may have removed it in between."""
+    while True:
+        with contextlib.ExitStack() as otherwise:
+            file = otherwise.enter_context(path.open("a", encoding="utf-8"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                line = f"{what}: another run is at work on it ({path}): wait for that, or stop it"
+                raise FaceoffError(line) from None
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    otherwise.pop_all()
+                    return file

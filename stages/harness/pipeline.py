@@ -3,27 +3,29 @@
 DVC names each stage as it begins or skips it, and nothing else tells which cells are measured and which are kept.
 """
 
+import contextlib
 import os
 import re
 import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from stages.errors import FaceoffError
-from stages.harness import jobs, signals, wording
-from stages.harness.locks import held
+from stages.errors import TRY_LATER, FaceoffError
+from stages.harness import dvc_files, jobs, signals, wording
 from stages.harness.params import Params
 from stages.records import Cell
 
-RUNNING_PATH = Path(".dvc/tmp/faceoff.running")  # beside DVC's own locks
 BEGINS = re.compile(r"Running stage '(.+)':")
+FAILED = re.compile(r"ERROR: failed to reproduce '.+': failed to run: .+, exited with (\d+)")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
 # Not the script `dvc`: its first line, as pip writes it, is shell, and breaks in a checkout at "it's $(odd)".
 DVC_REPRO = [sys.executable, "-m", "dvc", "repro"]
@@ -88,9 +90,15 @@ class Tracker:
 
 
 def repro(wanted: Params, console: Console) -> int:
-    """Run the pipeline, its output going to the console as it comes. The exit code of DVC, 128 + n after signal n."""
-    with held(RUNNING_PATH, "this checkout"):
+    """Run the pipeline, its output going to the console as it comes; for whoever holds locks.only_run().
+
+    The exit code of DVC, 128 + n after signal n, and TRY_LATER where a cell is to go on in another session.
+    """
+    dvc_files.mend()
+    try:
         return _repro(wanted, console)
+    finally:
+        dvc_files.mend()
 
 
 def _repro(wanted: Params, console: Console) -> int:
@@ -117,7 +125,7 @@ def _show_plainly(line: str, tracker: Tracker) -> None:
 
 
 def _run(command: list[str], show: Callable[[str], None], errors: int | None) -> int:
-    """Run a command and hand on its lines as they come.
+    """Run a command and hand on its lines as they come; its stderr to ours, or by STDOUT among the others.
 
     A signal to stop is passed on to it and to what it runs, and the end of all that write to its output is waited for.
     """
@@ -129,7 +137,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=subprocess.PIPE if errors is None else errors,
             text=True,
             errors="replace",
             process_group=0,  # so that Ctrl-C reaches it through us, once
@@ -137,16 +145,39 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
         )
     except OSError as error:
         raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
-    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    exits = set[int]()  # of stages that DVC says have failed
+    listener = threading.Thread(target=_hand_on, args=(process.stderr, _complain, exits))
     with process:
+        with signals.masked_signals(signal.SIG_BLOCK):  # which the thread inherits: they are for the main one
+            listener.start()
         try:
             with signals.stop_signals():
-                for line in process.stdout:
-                    show(line.rstrip("\n"))
+                _hand_on(process.stdout, show, exits)
                 code = process.wait()
         except SystemExit as stop:
-            os.killpg(process.pid, int(str(stop.code)) - 128)
-            for line in process.stdout:
-                show(line.rstrip("\n"))
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.killpg(process.pid, int(str(stop.code)) - 128)
+            _hand_on(process.stdout, show, exits)
             raise
+        finally:
+            listener.join()
+    if exits == {TRY_LATER}:
+        return TRY_LATER
     return code if code >= 0 else 128 - code
+
+
+def _hand_on(lines: IO[str] | None, show: Callable[[str], None], exits: set[int]) -> None:
+    """All but DVC's complaint that a stage goes on another time, which the stage itself has told."""
+    for line in lines or ():
+        text = line.rstrip("\n")
+        if BEGINS.fullmatch(text):
+            dvc_files.keep()
+        failed = FAILED.fullmatch(text)
+        if failed:
+            exits.add(int(failed[1]))
+        if not failed or int(failed[1]) != TRY_LATER:
+            show(text)
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,18 +1,40 @@
-"""Stands still in the middle of writing a result. As `sitecustomize`, so that each Python begins with it.
+"""Stands still in the middle of writing. As `sitecustomize`, so that each Python begins with it.
 
 The stage that the environment's FACEOFF_PAUSE names, e.g. 'stages.train', says so in the file `paused` and waits at the
-first file that it syncs to disk, when its temporary file is there.
+first file that it syncs to disk, when its temporary file is there. Where the variable names one of DVC's own files,
+'dvc.lock' or 'rwlock', DVC does when it has written half of that over again.
 """
 
+import builtins
 import os
 import sys
 import time
 from pathlib import Path
 
-if sys.orig_argv[1:3] == ["-m", os.environ.get("FACEOFF_PAUSE", "")]:
 
-    def wait(_descriptor: int) -> None:
-        Path("paused").touch()
-        time.sleep(600)
+def wait(_descriptor: int) -> None:
+    Path("paused").touch()
+    time.sleep(600)
 
+
+def open_and_wait(path, mode="r", *arguments, **keywords):
+    is_it = not isinstance(path, int) and Path(path).name == pause and "w" in mode
+    half = Path(path).stat().st_size // 2 if is_it and Path(path).exists() else 0
+    file = really_open(path, mode, *arguments, **keywords)
+    if is_it:
+
+        def write(text):
+            really_write(text)
+            file.flush()
+            if file.tell() >= half:
+                wait(file.fileno())
+
+        really_write, file.write = file.write, write
+    return file
+
+
+pause = os.environ.get("FACEOFF_PAUSE", "")
+if sys.orig_argv[1:3] == ["-m", pause]:
     os.fsync = wait
+elif sys.orig_argv[1:3] == ["-m", "dvc"] and not pause.startswith("stages."):
+    really_open, builtins.open = builtins.open, open_and_wait

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 REAL = ("inside", "machine", "download", "image")
 STAGES = ("machine", "download", "image", "profile", "train", "evaluate", "compare", "scorecard")
 CELL = Cell("host", "fp32", 16, 1)
+DVC_FILES = ("dvc.lock", "rwlock")
 PATIENCE_SECONDS = 60
 PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 RESULTS = (CELL.train_path, CELL.evaluate_path, records.COMPARISON_PATH, records.SCORECARD_PATH)
@@ -81,7 +82,7 @@ def begin(checkout: Checkout, stage: str, *command: str) -> subprocess.Popen[str
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(checkout.path / "site"),
         "SHELL": "/bin/sh",  # with which DVC runs the stage; Debian's does not replace itself by a single command
-        "FACEOFF_PAUSE": f"stages.{stage}",
+        "FACEOFF_PAUSE": stage if stage in DVC_FILES else f"stages.{stage}",
     }
     output = (checkout.path.parent / "output").open("w")
     process = subprocess.Popen(
@@ -174,27 +175,61 @@ def test_a_cell_whose_inside_is_killed_ends_with_it(checkout: Checkout) -> None:
     assert all((checkout.path / each).exists() for each in RESULTS)
 
 
+@pytest.mark.parametrize(
+    ("killed", "file"), [("dvc", "dvc.lock"), ("stages.repro", "dvc.lock"), ("stages.repro", "rwlock")]
+)
+def test_dvc_is_killed_while_it_writes_its_own_files(checkout: Checkout, killed: str, file: str) -> None:
+    """And no cell is measured again that was committed, though DVC has lost half of what it knew."""
+    if not (checkout.path / records.SCORECARD_PATH).exists():
+        checkout.repro()
+    measured = (checkout.path / CELL.train_path).stat().st_mtime_ns
+    process = begin(checkout, file, sys.executable, "-m", "stages.repro")
+    subprocess.run(["pkill", "-KILL", "-s", str(process.pid), "-f", f"python.* -m {killed}"], check=True)
+    assert process.wait(PATIENCE_SECONDS) != 0
+    wait_until(lambda: not processes(checkout.path), "all has ended")
+    reap()
+    checkout.run(sys.executable, "-m", "stages.repro")
+    assert (checkout.path / CELL.train_path).stat().st_mtime_ns == measured
+    assert left_over(checkout.path) == []
+
+
 # ---------------------------------------------------------------------------------------------------- two runs at once
 
 
+MAKE = ["make", "-o", ".venv/host.stamp"]  # the set-up counts as done
+
+
 @pytest.mark.parametrize(
-    ("command", "words"),
+    ("command", "seconds"),
     [
-        (["dvc", "repro"], "metrics/machine.json' is busy, it is being blocked by"),  # DVC's own words
-        ([sys.executable, "-m", "stages.repro"], "faceoff: this checkout: another run is at work on it"),
+        (["dvc", "repro"], [["dvc", "repro"]]),
+        (
+            [sys.executable, "-m", "stages.repro"],
+            [[*MAKE, "PRESET=smoke", "repro"], [*MAKE, "PRESET=smoke", "preflight"], [*MAKE, "preflight"]],
+        ),
     ],
-    ids=["dvc repro", "make repro"],
+    ids=["dvc repro", "make"],
 )
-def test_two_runs_at_once_in_one_checkout(checkout: Checkout, command: list[str], words: str) -> None:
+def test_a_second_command_in_one_checkout(checkout: Checkout, command: list[str], seconds: list[list[str]]) -> None:
+    """It is refused, and has changed nothing that the first one reads."""
     forget(checkout, "train")
     first = begin(checkout, "train", *command)
-    before = (checkout.path / records.MACHINE_PATH).stat().st_mtime_ns
-    second = subprocess.run(command, cwd=checkout.path, env=path_of_tools(), capture_output=True, text=True)
-    assert second.returncode != 0 and words in second.stderr
+    for name in ("Makefile", "stages/preflight.py"):
+        shutil.copy(ROOT / name, checkout.path / name)
+    read = [checkout.path / each for each in ("params.yaml", records.MACHINE_PATH, records.SESSION_PATH)]
+    before = [(each.read_bytes(), each.stat().st_mtime_ns) for each in read]
+    for each in seconds:
+        second = subprocess.run(each, cwd=checkout.path, env=path_of_tools(), capture_output=True, text=True)
+        assert second.returncode != 0
+        if each[0] == "make":
+            assert second.stderr.startswith("faceoff: this checkout: another run is at work on it")
+        else:
+            assert "metrics/machine.json' is busy, it is being blocked by" in second.stderr  # DVC's own words
+    assert [(each.read_bytes(), each.stat().st_mtime_ns) for each in read] == before
     assert first.poll() is None
-    assert (checkout.path / records.MACHINE_PATH).stat().st_mtime_ns == before
     first.terminate()
     first.wait(PATIENCE_SECONDS)
+    checkout.run("git", "checkout", "-q", "stages/preflight.py")
     check_clean_and_going_on(checkout)
 
 

@@ -2,6 +2,8 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,27 @@ def test_record_goes_on_and_compare_says_so_until_the_cell_is_tried_again(checko
     assert f"evaluate@{FAILING.matrix_name}" in checkout.repro()
     setting = checkout.comparison()[FAILING.setting]
     assert (setting["status"], setting["reasons"]) == ("partial", {"2": f"failed: {REASON}"})
+
+
+LATER = """
+from stages.errors import TRY_LATER, FaceoffError, run_entry
+def main():
+    raise FaceoffError("session.max_hours: run `make repro` again to go on", TRY_LATER)
+run_entry(main)
+"""
+
+
+def test_a_session_that_ends_is_one_line(checkout: Checkout) -> None:
+    """Not DVC's as well, for which the stage has failed."""
+    (checkout.path / "stages/train.py").write_text(LATER)
+    command = [sys.executable, "-m", "stages.repro"]
+    done = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING: 'data/weights' is empty")]
+    assert (done.returncode, said) == (75, ["faceoff: session.max_hours: run `make repro` again to go on"])
+    (checkout.path / "stages/train.py").write_text("raise SystemExit('why')")
+    done = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True)
+    assert done.returncode == 255
+    assert "\nwhy\n" in done.stderr and f"failed to reproduce 'train@{FAILING.matrix_name}'" in done.stderr
 
 
 def test_other_limits_measure_nothing_again(checkout: Checkout) -> None:
