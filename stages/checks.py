@@ -5,6 +5,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import re
 import sys
+from pathlib import Path
 from typing import Iterable, List, Optional, Tuple
 
 from stages import needs
@@ -25,6 +26,7 @@ OLDEST_DRIVERS = {
     "12": "525.60.13",
     "13": "580.65.06",
 }
+VMSTAT = Path("/proc/vmstat")
 SESSION_SHARE = 0.8  # of a session that a run may be predicted to take: the prediction is one
 SHM_STEP_BYTES = 64 * 2**20  # what is advised is a multiple of
 
@@ -150,6 +152,15 @@ def amount(size_bytes: float) -> str:
             return "{:g} {}".format(round(size_bytes, 1), unit)
         size_bytes /= 1024.0
     return "{:g} TiB".format(round(size_bytes, 1))
+
+
+def killed_for_memory() -> int:
+    """How many processes of this machine the kernel has killed for want of memory, in containers too."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0  # not before Linux 4.13
 
 
 def report(found: Iterable[Check], what: str) -> int:

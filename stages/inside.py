@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness import failures, images, jobs, params
 from stages.harness.attempt import Attempt
@@ -29,7 +30,9 @@ def main() -> int:
             return Attempt.at(result, wanted).make(lambda watch: run(name, command, wanted.container, watch))
         outcome = run(name, command, wanted.container)
         if outcome.out_of_memory and outcome.exit_code != 0:
-            raise FaceoffError(f"image {name}: {failures.out_of_memory(wanted.container)}", outcome.exit_code)
+            machine = codec.read(records.MACHINE_PATH, records.Machine) if records.MACHINE_PATH.exists() else None
+            line = failures.out_of_memory(outcome, wanted.container, machine)
+            raise FaceoffError(f"image {name}: {line}", outcome.exit_code)
         return outcome.exit_code
     except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -49,7 +49,8 @@ class Attempt:
             if outcome.exit_code == 0 or outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
             said = running.read_text(encoding="utf-8")
-            reason = failures.reason(outcome, said, self.params.limits, self.params.container)
+            machine = codec.read(records.MACHINE_PATH, records.Machine)
+            reason = failures.reason(outcome, said, self.cell, self.params, machine)
             self._record(reason, started_at, time.monotonic() - began)
         if reason != said:
             print(f"faceoff: {self.cell.setting}, repeat {self.cell.repeat}: {reason}", file=sys.stderr)

@@ -23,6 +23,7 @@ from docker.models.containers import Container
 from docker.types import CancellableStream, DeviceRequest
 from docker.types import Mount as DockerMount
 
+from stages.checks import killed_for_memory
 from stages.errors import FaceoffError
 from stages.harness import owners
 from stages.harness.jobs import (
@@ -35,7 +36,6 @@ from stages.harness.jobs import (
     Job,
     Outcome,
     Show,
-    killed_for_memory,
 )
 from stages.harness.signals import masked_signals
 from stages.harness.watch import Watch, watched

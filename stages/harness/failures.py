@@ -1,14 +1,17 @@
 """Why a job died, told from how it ended and what it said, in a line: what happened, the figures, what to change."""
 
+import shutil
 import signal
 
-from stages.harness.jobs import Outcome
-from stages.harness.params import ContainerParams, LimitParams
+from stages import needs
+from stages.checks import amount, shared_memory
+from stages.harness.jobs import Outcome, wants_gpus
+from stages.harness.params import ContainerParams, Params, size_bytes
+from stages.records import Cell, Machine
 
+SHM = "/dev/shm"  # noqa: S108 - looked at, not written to
 SMALLER = "lower batch_sizes, recipe.size or recipe.workers in params.yaml"
 SIGNALS = {
-    signal.SIGBUS: "it died of a bus error, as one does whose /dev/shm is full (container.shm_size: {shm_size}): "
-    f"raise that in params.yaml, or {SMALLER}",
     signal.SIGSEGV: "it died of a segmentation fault in native code; where is above: see that the driver fits the "
     "image's CUDA (make preflight), or choose another image",
     signal.SIGABRT: "it aborted in native code; its last words are above",
@@ -18,8 +21,9 @@ SIGNALS = {
 }
 
 
-def reason(outcome: Outcome, last_words: str, limits: LimitParams, container: ContainerParams) -> str:
+def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params, machine: Machine) -> str:
     """Of an outcome whose exit code is not 0; `last_words`: what the job itself said of it, if it could."""
+    limits = params.limits
     if outcome.overdue == "stall_minutes":
         return (
             f"no step for {limits.stall_minutes:g} minutes (limits.stall_minutes): a loader that hangs, most often; "
@@ -31,16 +35,37 @@ def reason(outcome: Outcome, last_words: str, limits: LimitParams, container: Co
             "fewer photos or epochs"
         )
     if outcome.out_of_memory:
-        return out_of_memory(container)
+        return out_of_memory(outcome, params.container, machine)
+    if outcome.exit_code == 128 + signal.SIGBUS:
+        return _bus_error(outcome, cell, params)
     died_of = SIGNALS.get(signal.Signals(outcome.exit_code - 128)) if _is_signal(outcome.exit_code) else None
-    if died_of is not None:
-        return died_of.format(shm_size=container.shm_size)
-    return last_words or f"it ended with exit code {outcome.exit_code}; its own words are above"
+    return died_of or last_words or f"it ended with exit code {outcome.exit_code}; its own words are above"
 
 
-def out_of_memory(container: ContainerParams) -> str:
-    has = f"the {container.memory} of container.memory" if container.memory else "this machine has"
-    return f"it ran out of memory: it needs more than {has}: raise that, or {SMALLER}"
+def out_of_memory(outcome: Outcome, container: ContainerParams, machine: Machine | None) -> str:
+    if container.memory and not outcome.on_host:
+        has, advice = f"the {container.memory} of container.memory", "raise that"
+    else:
+        seen = (machine.hardware.memory_bytes, machine.hardware.limits.memory_bytes) if machine else ()
+        known = [each for each in seen if each is not None]
+        has = "this machine has" + (f" ({amount(min(known))})" if known else "")
+        advice = "end what else runs here"
+    return f"it ran out of memory: it needs more than {has}: {advice}, or {SMALLER}"
+
+
+def _bus_error(outcome: Outcome, cell: Cell, params: Params) -> str:
+    """Of a full /dev/shm only where the batches may not find room in it; which learner has died is not known."""
+    # A host's is shared, and whatever else is in it may still be there; a container's was its own.
+    shm = shutil.disk_usage(SHM).free if outcome.on_host else size_bytes(params.container.shm_size)
+    on_gpu = wants_gpus(params.container.gpus)
+    for learner in needs.LEARNERS:
+        check = shared_memory(learner, on_gpu, cell.batch_size, params.recipe, shm, not outcome.on_host)
+        if check.status == "failed":
+            return (
+                "it died of a bus error, as one does whose /dev/shm is full: batches may need "
+                f"{check.needed}; found: {check.found}; {check.advice}"
+            )
+    return f"it died of a bus error in native code, and not for want of /dev/shm ({amount(shm)}); where is above"
 
 
 def _is_signal(exit_code: int) -> bool:

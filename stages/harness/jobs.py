@@ -8,7 +8,6 @@ run_on_host the same command without a container
 import contextlib
 import dataclasses
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from stages.checks import killed_for_memory
 from stages.errors import FaceoffError
 from stages.harness.params import ContainerParams, size_bytes
 from stages.harness.signals import STOP_SIGNALS, end_with_parent, masked_signals
@@ -27,7 +27,6 @@ STOP_SECONDS = 5  # from asking a job to end to killing it
 TRACEBACK_SIGNAL = signal.SIGUSR1  # at which stages.workload.heartbeat prints where each thread is
 TRACEBACK_SECONDS = 1  # for printing that
 PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-VMSTAT = Path("/proc/vmstat")
 
 # There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
@@ -68,6 +67,7 @@ class Outcome:
     exit_code: int
     out_of_memory: bool  # the kernel killed a process of it for want of memory
     overdue: str | None = None  # which of params.LimitParams it broke; it was killed for that
+    on_host: bool = False  # without a container
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,18 +231,12 @@ def run_on_host(command: tuple[str, ...], gpus: bool, watch: Watch | None = None
         finally:
             _end_group(process)
     out_of_memory = code == -signal.SIGKILL and killed_for_memory() > killed_before
-    return Outcome(code if code >= 0 else 128 - code, out_of_memory, overdue())
+    return Outcome(code if code >= 0 else 128 - code, out_of_memory, overdue(), on_host=True)
 
 
 def _begin_on_host() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a child inherits the mask
     end_with_parent(signal.SIGKILL)
-
-
-def killed_for_memory() -> int:
-    """How many processes of this machine the kernel has killed for want of memory since it started."""
-    found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)
-    return int(found[1]) if found else 0  # not before Linux 4.13
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -9,17 +9,18 @@ import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, NamedTuple, Optional
 
 import torch
 
 from stages import needs
-from stages.checks import amount
+from stages.checks import amount, killed_for_memory
 from stages.errors import FaceoffError
 from stages.records import Cell, Recipe
 
-# In lower case, of torch 1.2 and of today's. 1.2 finds out that /dev/shm is full when it writes, today's asks first.
-OUT_OF_SHARED_MEMORY = ("bus error", "unable to allocate shared memory", "unable to write to file </torch")
+# In lower case, of torch 1.2 and of today's. 1.2 finds out that /dev/shm is full when it writes, and may die of a bus
+# error then; today's asks first.
+OUT_OF_SHARED_MEMORY = ("unable to allocate shared memory", "unable to write to file </torch")
 OUT_OF_GPU_MEMORY = (
     "cuda out of memory",
     "cuda error: out of memory",
@@ -28,7 +29,7 @@ OUT_OF_GPU_MEMORY = (
 )
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 LOADER_DIED, OF = "dataloader worker", r"is killed by signal: ([\w ]+)"
-LESS_MEMORY = "raise container.memory, or lower batch_sizes, recipe.size or recipe.workers in params.yaml"
+LESS = "lower batch_sizes, recipe.size or recipe.workers in params.yaml"
 SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
 NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
 TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
@@ -49,42 +50,60 @@ def recorded(path: Path) -> Iterator[None]:
 @contextmanager
 def explained(cell: Cell, recipe: Recipe, learner: Any) -> Iterator[None]:
     """Within, what torch raises for want of memory is raised as a FaceoffError that says what to do."""
+    before = Before(_free_shm_bytes(), killed_for_memory())
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        line = _explanation(error, cell, recipe, learner)
+        line = _explanation(error, cell, recipe, learner, before)
         if line is None:
             raise
         raise FaceoffError(line) from error
 
 
-def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any) -> Optional[str]:
+class Before(NamedTuple):
+    """What was so before the loader began."""
+
+    free_shm_bytes: int
+    killed_for_memory: int  # processes of this machine, by the kernel
+
+
+def _free_shm_bytes() -> int:
+    shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
+    return shm.f_bavail * shm.f_frsize
+
+
+def _explanation(error: Exception, cell: Cell, recipe: Recipe, learner: Any, before: Before) -> Optional[str]:
     said = "\n".join(_chain(error))
     if _has(said, OUT_OF_GPU_MEMORY):
         return "out of GPU memory at batch size {}: {}: lower batch_sizes or recipe.size in params.yaml".format(
             cell.batch_size, _gpu_figures(said)
         )
     died, died_of = LOADER_DIED in said.lower(), re.search(OF, said)
-    shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
-    shm_bytes = shm.f_blocks * shm.f_frsize
+    signal = died_of.group(1) if died_of else None
     need = needs.shared_memory_bytes(
         needs.learner_kind(learner.version), torch.cuda.is_available(), cell.batch_size, recipe
     )
-    if _has(said, OUT_OF_SHARED_MEMORY) or (died and not died_of and shm_bytes < need):
+    may_be_full = died and signal in (None, "Bus error") and before.free_shm_bytes < need
+    on_host = cell.image == "host"
+    if _has(said, OUT_OF_SHARED_MEMORY) or may_be_full:
+        enlarge = "enlarge it (mount -o remount,size=... /dev/shm)" if on_host else "raise container.shm_size"
         return (
             "the loader's processes ran out of shared memory: /dev/shm has {}, and batches of {} at {} px from {} "
-            "workers need {}: raise container.shm_size in params.yaml".format(
-                amount(shm_bytes), cell.batch_size, recipe.size, recipe.workers, amount(need)
+            "workers need {}: {}, or {}".format(
+                amount(before.free_shm_bytes), cell.batch_size, recipe.size, recipe.workers, amount(need), enlarge, LESS
             )
         )
+    less_memory = "{}, or {}".format("end what else runs here" if on_host else "raise container.memory", LESS)
     if isinstance(error, MemoryError) or _has(said, OUT_OF_MEMORY):
-        return "out of memory ({}): {}".format(_first_line(said) or "Python got none", LESS_MEMORY)
+        return "out of memory ({}): {}".format(_first_line(said) or "Python got none", less_memory)
+    if died and signal == "Killed":
+        if killed_for_memory() > before.killed_for_memory:
+            return "the kernel killed a process of the loader for want of memory: {}".format(less_memory)
+        return "a process of the loader was killed (SIGKILL), and not for want of memory: see who did, and run again"
     if died:
-        if died_of and died_of.group(1) == "Killed":
-            return "the kernel killed a process of the loader, as it does for want of memory: {}".format(LESS_MEMORY)
         return (
             "a process of the loader died ({}); where is above, if it said so: see whether recipe.workers: 0 helps, or "
-            "choose another image".format(died_of.group(1) if died_of else "torch does not say of what")
+            "choose another image".format(signal or "torch does not say of what")
         )
     return None
 

@@ -80,7 +80,7 @@ def containers(root: Path) -> list[str]:
     [
         (FILLS_MEMORY, 137, "it ran out of memory: it needs more than the 200m of container.memory: raise that"),
         (IN_A_LOADER, 1, "it ran out of memory: it needs more than the 200m of container.memory: raise that"),
-        (FILLS_SHM, 135, "it died of a bus error, as one does whose /dev/shm is full (container.shm_size: 1m)"),
+        (FILLS_SHM, 135, "it died of a bus error, as one does whose /dev/shm is full: batches may need "),
         ("import ctypes; ctypes.string_at(0)", 139, "it died of a segmentation fault in native code"),
         ("import os; os.kill(os.getpid(), 9)", 137, "it was killed (SIGKILL), and not by faceoff"),
         ("raise SystemExit(7)", 7, "it ended with exit code 7"),
@@ -92,6 +92,7 @@ def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, 
     assert done.returncode == code
     reason = failed(root, CELL)
     assert reason.startswith(words)
+    assert ("; found: 1 MiB; container.shm_size: " in reason) == (script == FILLS_SHM)
     assert told(done) == [f"faceoff: probe/fp32-bs16, repeat 1: {reason}"]
     assert containers(root) == []
 

@@ -5,6 +5,7 @@ The jobs are real processes that really die; tests/engine/test_deaths.py has tho
 
 import contextlib
 import os
+import shlex
 import subprocess
 import sys
 import uuid
@@ -18,6 +19,7 @@ from stages.harness import cells, params
 from stages.records import Cell, TrainResult
 from tests import attempts, results
 from tests.attempts import attempt, failed, told
+from tests.mounts import mounting
 from tests.project import cell_stage, make_project, run_stage, stage
 
 CELL = Cell("host", "fp32", 16, 1)
@@ -57,7 +59,7 @@ def root(tmp_path: Path) -> Path:
     ("script", "code", "words"),
     [
         ("import ctypes; ctypes.string_at(0)", 139, "it died of a segmentation fault in native code"),
-        (BUS_ERROR, 135, "it died of a bus error, as one does whose /dev/shm is full (container.shm_size: 1g)"),
+        (BUS_ERROR, 135, "it died of a bus error in native code, and not for want of /dev/shm ("),
         ("import os; os.abort()", 134, "it aborted in native code"),
         (
             "import os; os.kill(os.getpid(), 9)",
@@ -74,6 +76,17 @@ def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, 
     reason = failed(root, CELL)
     assert reason.startswith(words)
     assert told(done) == [f"faceoff: {WHERE}{reason}"]
+
+
+def test_a_full_dev_shm_is_told_from_another_bus_error(root: Path) -> None:
+    """With what helps on this machine: container.shm_size is for containers."""
+    command = [sys.executable, "-m", "stages." + attempts.arguments(BUS_ERROR, CELL)[0]]
+    command += attempts.arguments(BUS_ERROR, CELL)[1:]
+    done = mounting(f"mount -t tmpfs -o size=1m tmpfs /dev/shm\n{shlex.join(command)}", root)
+    assert done.returncode == 135, done.stderr
+    reason = failed(root, CELL)
+    assert reason.startswith("it died of a bus error, as one does whose /dev/shm is full: batches may need ")
+    assert "; found: 1 MiB; mount -o remount,size=" in reason and "container.shm_size" not in reason
 
 
 def test_a_segmentation_fault_says_where(root: Path) -> None:
@@ -164,7 +177,8 @@ def test_a_job_that_the_kernel_kills_for_memory_is_told_from_one_that_is_killed(
         command += attempts.arguments(fills, CELL)[1:]
         done = subprocess.run(["sh", "-c", line, "sh", *command], cwd=root, capture_output=True, text=True)
     assert done.returncode == 137, done.stderr
-    assert failed(root, CELL).startswith("it ran out of memory: it needs more than this machine has")
+    has = "it ran out of memory: it needs more than this machine has (8 GiB): end what else runs here, or lower "
+    assert failed(root, CELL).startswith(has)
 
 
 # --------------------------------------------------------------------------------------------------------------- limits
