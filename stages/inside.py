@@ -9,6 +9,7 @@ where it fails, the result says so; `on_failure` decides whether that ends the r
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from stages import codec, records
@@ -25,10 +26,12 @@ USAGE = "usage: python -m stages.inside IMAGE [--result FILE] -- COMMAND ... (IM
 def main() -> int:
     name, result, command = parse(sys.argv[1:])
     wanted = params.load()
+    run = runner(name, command, wanted.container)
     try:
         if result is not None:
-            return Attempt.at(result, wanted).make(lambda watch: run(name, command, wanted.container, watch))
-        outcome = run(name, command, wanted.container)
+            attempt = Attempt.at(result, wanted)
+            return attempt.make(lambda watch: run(watch, attempt.cell.setting))
+        outcome = run(None, None)
         if outcome.out_of_memory and outcome.exit_code != 0:
             machine = codec.read(records.MACHINE_PATH, records.Machine) if records.MACHINE_PATH.exists() else None
             line = failures.out_of_memory(outcome, wanted.container, machine)
@@ -48,15 +51,18 @@ def parse(arguments: list[str]) -> tuple[str, Path | None, tuple[str, ...]]:
     raise FaceoffError(USAGE, exit_code=2)
 
 
-def run(
-    name: str, command: tuple[str, ...], container: params.ContainerParams, watch: Watch | None = None
-) -> jobs.Outcome:
+def runner(
+    name: str, command: tuple[str, ...], container: params.ContainerParams
+) -> Callable[[Watch | None, str | None], jobs.Outcome]:
+    """Runs the command in the image, under watch, for a setting. What a killed run has left is removed by then."""
     root = Path.cwd()
     if images.load(name, root).on_host:
-        return jobs.run_on_host(command, jobs.wants_gpus(container.gpus), watch)
+        return lambda watch, _setting: jobs.run_on_host(command, jobs.wants_gpus(container.gpus), watch)
     from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
 
-    return images.run(name, command, root, container, DockerEngine(), watch)
+    engine = DockerEngine()
+    engine.remove_left_over(root)  # before an attempt clears away what that may still be writing
+    return lambda watch, setting: images.run(name, command, root, container, engine, watch, setting)
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ class DockerEngine:
     def remove_left_over(self, checkout: Path) -> None:
         with _explained():
             for each in self._client.api.containers(all=True, filters={"label": owners.checkout_label(checkout)}):
-                if owners.is_gone(each["Labels"], is_running=each["State"] == "running"):
+                if owners.is_gone(each["Labels"], has_ended=each["State"] in ("exited", "dead")):
                     with contextlib.suppress(docker.errors.APIError):  # another run was faster
                         self._client.api.remove_container(each["Id"], force=True, v=True)
                         print(f"faceoff: removed container {each['Names'][0][1:]}, which a killed run had left")
@@ -171,8 +171,9 @@ class DockerEngine:
                 with masked_signals(signal.SIG_UNBLOCK):
                     yield container
             finally:
-                with contextlib.suppress(docker.errors.NotFound):
+                with contextlib.suppress(*FAILURES):  # too busy to stop it, or gone: the removal says which, and kills
                     container.stop(timeout=STOP_SECONDS)
+                with contextlib.suppress(docker.errors.NotFound):
                     container.remove(force=True, v=True)
 
 

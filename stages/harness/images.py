@@ -201,17 +201,17 @@ def run(
     container: ContainerParams,
     engine: Engine,
     watch: Watch | None = None,
+    setting: str | None = None,
 ) -> Outcome:
-    """Run the command in the image that the image stage made."""
+    """Run the command in the image that the image stage made; `setting`: of the cell that it is the training of."""
     path = records.image_path(name)
     reference = codec.read(root / path, records.Image).reference if (root / path).exists() else None
     if reference is None:
         raise FaceoffError(f"image {name} has not been made ({path} does not say which): python -m stages.image {name}")
     if engine.find(reference) is None:
         raise FaceoffError(f"image {name}: {reference} is not here any more; make it: dvc repro -s -f image@{name}")
-    engine.remove_left_over(root)
-    labels = owners.labels(root, "inside", name)
-    return engine.run(container_job(reference, command, root, checkout_mounts(root), container, labels), watch)
+    labels, mounts = owners.labels(root, "inside", name), checkout_mounts(root, setting)
+    return engine.run(container_job(reference, command, root, mounts, container, labels), watch)
 
 
 def read_contents(name: str, reference: str, root: Path, engine: Engine) -> records.Contents:

@@ -27,6 +27,12 @@ STOP_SECONDS = 5  # from asking a job to end to killing it
 TRACEBACK_SIGNAL = signal.SIGUSR1  # at which stages.workload.heartbeat prints where each thread is
 TRACEBACK_SECONDS = 1  # for printing that
 PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+TOKENS = (
+    "KAGGLE_KEY",
+    "KAGGLE_USERNAME",
+    "KAGGLE_API_TOKEN",
+    "KAGGLE_USER_SECRETS_TOKEN",
+)  # which are for the download alone
 
 # There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
 GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
@@ -144,12 +150,17 @@ def container_job(
     )
 
 
-def checkout_mounts(root: Path) -> tuple[Mount, ...]:
-    """Code and data to read, metrics and models to write, each at the path that it has on the host."""
-    for name in WRITABLE:
-        (root / name).mkdir(exist_ok=True)
-    mounts = [Mount((root / name).resolve(), root / name, True) for name in READ_ONLY if (root / name).exists()]
-    mounts += [Mount((root / name).resolve(), root / name, False) for name in WRITABLE]
+def checkout_mounts(root: Path, setting: str | None = None) -> tuple[Mount, ...]:
+    """Code and data to read, metrics and models to write, each at the path that it has on the host.
+
+    Of metrics and models a setting's cells may write only what is theirs.
+    """
+    own = WRITABLE if setting is None else tuple(f"{name}/{setting}" for name in WRITABLE)
+    for name in own:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    readable = READ_ONLY if setting is None else READ_ONLY + WRITABLE
+    mounts = [Mount((root / name).resolve(), root / name, True) for name in readable if (root / name).exists()]
+    mounts += [Mount((root / name).resolve(), root / name, False) for name in own]
     mounts += _linked_mounts(root / "data")
     for mount in mounts:
         _check_no_socket(mount)
@@ -208,7 +219,8 @@ def run_on_host(command: tuple[str, ...], gpus: bool, watch: Watch | None = None
 
     What it leaves running is ended, as it would be with its container.
     """
-    environment = {**os.environ, **PYTHON_ENVIRONMENT}
+    inherited = {key: value for key, value in os.environ.items() if key not in TOKENS}
+    environment = {**inherited, **PYTHON_ENVIRONMENT}
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
     if not gpus:
         environment["CUDA_VISIBLE_DEVICES"] = ""  # a container that asks for none sees none

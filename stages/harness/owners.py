@@ -28,14 +28,14 @@ def checkout_label(checkout: Path) -> str:
     return f"faceoff.checkout={checkout}"
 
 
-def is_gone(labels: Mapping[str, str], is_running: bool) -> bool:
+def is_gone(labels: Mapping[str, str], has_ended: bool) -> bool:
     """Whether nobody waits for the container any more.
 
     Of a process that can't be seen from here (before the machine's last start, or in another container) nothing is
-    known: its container is left alone while it runs.
+    known: its container is left alone until it has ended.
     """
     here, pid, started = labels["faceoff.owner"].rsplit(" ", 2)
-    return _started(int(pid)) != started if here == _here() else not is_running
+    return _started(int(pid)) != started if here == _here() else has_ended
 
 
 def _here() -> str:

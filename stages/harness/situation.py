@@ -72,12 +72,13 @@ def look(wanted: Params, look_at_moment: Callable[[], Moment], root: Path) -> Si
     """What is found on this machine, of which stages.machine has written the record."""
     definitions = {name: images.load(name, root) for name in wanted.images}
     engine, problem = None, None
-    if not all(each.on_host for each in definitions.values()):
-        try:
-            engine = DockerEngine(PATIENCE_SECONDS)
-            engine.remove_left_over(root)  # before the machine is looked at, whether it is idle
-        except FaceoffError as error:
-            problem = str(error)
+    try:
+        engine = DockerEngine(PATIENCE_SECONDS)
+        engine.remove_left_over(root)  # before the machine is looked at, whether it is idle
+    except FaceoffError as error:
+        problem = str(error)
+    if all(each.on_host for each in definitions.values()):  # what is left of a run with other images is in the way too
+        engine, problem = None, None
     has_photos = photos.written(sources.pick(wanted.dataset, records.DATA_DIR), records.PHOTOS_DIR)
     taken = _cell_seconds(wanted)
     weights = records.WEIGHTS_DIR / f"{wanted.recipe.arch}.pth"

@@ -11,11 +11,14 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests.exceptions
+from docker.models.containers import Container
 
 from stages.harness.engine import DockerEngine
 from stages.records import Cell
@@ -95,6 +98,52 @@ def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, 
     assert ("; found: 1 MiB; container.shm_size: " in reason) == (script == FILLS_SHM)
     assert told(done) == [f"faceoff: probe/fp32-bs16, repeat 1: {reason}"]
     assert containers(root) == []
+
+
+WRITES = """
+import errno, os
+for place in ("metrics", "metrics/machine.json", "metrics/probe/image.json", "metrics/probe/x", "models/probe/x"):
+    try:
+        open(place + "/new" if os.path.isdir(place) else place, "a")
+    except OSError as error:
+        assert error.errno == errno.EROFS, error
+    else:
+        raise SystemExit("could write " + place)
+for place in ("metrics", "models"):
+    open(place + "/probe/fp32-bs16/new", "w").close()
+"""
+
+
+def test_a_cell_may_write_what_is_its_settings_alone(root: Path) -> None:
+    done = attempt(root, WRITES, CELL)
+    assert done.returncode == 0, done.stderr
+    for name in ("metrics", "models"):
+        (root / name / CELL.setting / "new").unlink()
+
+
+def test_a_container_that_cannot_be_stopped_is_removed_all_the_same(
+    engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise requests.exceptions.ReadTimeout
+
+    monkeypatch.setattr(Container, "stop", stop)
+    label = f"test-{uuid.uuid4().hex[:8]}"
+
+    def break_off(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stages.harness.engine._copy", break_off)
+    job = real_engine.make_job(real_engine.base(engine), tmp_path, "python3", "-c", HANGS, labels={"faceoff": label})
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(job)
+    assert real_engine.containers(engine, f"faceoff={label}") == []
+
+
+def test_a_job_that_closes_its_output_is_waited_for_however_long(engine: DockerEngine, tmp_path: Path) -> None:
+    impatient = DockerEngine(patience_seconds=1)
+    script = "sleep 2; exec >&- 2>&-; sleep 2; exit 7"
+    assert impatient.run(real_engine.make_job(real_engine.base(engine), tmp_path, "sh", "-c", script)).exit_code == 7
 
 
 @pytest.mark.parametrize("key", ["stall_minutes", "cell_minutes"])

@@ -1,7 +1,7 @@
 """Stands in for stages/train.py and stages/evaluate.py in test_soak.py: a job of no time at all, which really is timed.
 
 stages/soak/plan.json says what happens to it, by result: a fault, and whether it strikes amid the work or while the
-result is half written. What it measured it also appends to models/measured, which faceoff knows nothing of.
+result is half written. What it measured it also appends to a file beside its model, which faceoff knows nothing of.
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
@@ -21,7 +21,6 @@ from stages.errors import run_entry
 from stages.records import Cell, EvaluateResult, TrainResult
 
 SOAK = Path("stages/soak")
-MEASURED = Path("models/measured")
 
 
 def main():
@@ -37,7 +36,7 @@ def main():
     result, seconds = trained(cell) if stage == "train" else evaluated(cell)
     if moment == "writing":
         os.fsync = lambda _: strike(fault, path)
-    with MEASURED.open("a") as log:
+    with beside_models(path, "measured").open("a") as log:
         log.write(json.dumps([str(path), seconds]) + "\n")
     if stage == "train":
         cell.model_dir.mkdir(parents=True, exist_ok=True)
@@ -60,11 +59,16 @@ def strike(fault, path):
     elif fault == "stall":
         time.sleep(600)
     else:  # test_soak.py does it, once
-        reached = Path("models/reached") / path.relative_to("metrics")
+        reached = beside_models(path, path.stem + ".reached")
         if not reached.exists():
-            reached.parent.mkdir(parents=True, exist_ok=True)
             reached.write_text(fault)
             time.sleep(600)
+
+
+def beside_models(path, name):
+    folder = Path("models", *path.parent.parts[1:])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
 
 
 def trained(cell):

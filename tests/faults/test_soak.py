@@ -31,7 +31,7 @@ from tests.project import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
-SEED = 20261124
+SEED = int(os.environ.get("FACEOFF_SOAK_SEED", "20261124"))
 REPEATS = 15  # of 2 images x 2 precisions: 60 cells
 STALL_MINUTES = 0.2
 LONGEST_RUN_SECONDS = 900
@@ -106,7 +106,7 @@ class Soak:
         return process.returncode
 
     def _strike(self, session: int) -> None:
-        for reached in (self.path / "models/reached").rglob("*.json"):
+        for reached in (self.path / "models").rglob("*.reached"):
             fault = reached.read_text()
             if fault and reached not in self.struck:
                 who, number = fault.split()
@@ -144,7 +144,8 @@ class Soak:
 
     def measured(self) -> dict[str, list[float]]:
         """What each job says that it measured last, by its result."""
-        return dict(json.loads(line) for line in (self.path / "models/measured").read_text().splitlines())
+        files = (self.path / "models").rglob("measured")
+        return dict(json.loads(line) for file in files for line in file.read_text().splitlines())
 
     def left_over(self) -> list[str]:
         """Containers, temporary files and locks, and processes, zombies among them."""

@@ -57,6 +57,12 @@ def test_output_and_exit_code_are_the_commands(project: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
 
 
+def test_kaggles_token_is_for_the_download_alone(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KAGGLE_KEY", "KAGGLE_API_TOKEN"):
+        monkeypatch.setenv(name, "canary")
+    assert "canary" not in inside(project, "env").stdout
+
+
 def test_the_command_is_taken_as_it_is(project: Path) -> None:
     done = inside(project, "python", "-c", "import sys; print(sys.argv[1:])", "--", "a b", "$HOME", "--image", "*")
     assert done.stdout == "['--', 'a b', '$HOME', '--image', '*']\n"

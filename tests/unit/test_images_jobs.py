@@ -27,6 +27,15 @@ def test_code_and_data_are_read_only_results_writable_and_the_rest_is_not_there(
     assert (root / "metrics").is_dir() and (root / "models").is_dir()  # Docker would make them, as root's
 
 
+def test_a_cell_may_write_what_is_its_settings_alone(root: Path) -> None:
+    mounts = {
+        str(mount.target.relative_to(root)): mount.read_only for mount in jobs.checkout_mounts(root, "host/fp32-bs16")
+    }
+    own = {"metrics/host/fp32-bs16": False, "models/host/fp32-bs16": False}
+    read_only = dict.fromkeys(("stages", "params.yaml", "data", "metrics", "models"), True)
+    assert mounts == read_only | own and all((root / each).is_dir() for each in own)
+
+
 def test_data_that_is_a_link_is_mounted_where_the_link_is(root: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "big-disk"
     (root / "data").rename(elsewhere)
