@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
+from tests.real_engine import unable
 
 START_SECONDS = 120
 
@@ -71,7 +71,7 @@ class Daemon:
 def running(folder: Path) -> Iterator[Daemon]:
     """The daemon, for a test. Its folder's path must be short: it holds sockets."""
     if os.getuid() != 0 or shutil.which("dockerd") is None:
-        pytest.skip("only root starts a dockerd")
+        unable("only root starts a dockerd")
     daemon = Daemon(folder)
     daemon.start()
     try:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from docker.models.containers import Container
@@ -17,14 +17,19 @@ from tests.project import ROOT
 REQUIRED = "FACEOFF_REQUIRE_ENGINE"
 
 
+def unable(reason: str) -> NoReturn:
+    """Skip the test, or fail it where all that tests need has to be there."""
+    if os.environ.get(REQUIRED):
+        pytest.fail(f"{REQUIRED} is set, and {reason}")
+    pytest.skip(reason)
+
+
 def connect() -> DockerEngine:
     """The engine. Skips the test where there is none, unless there has to be one."""
     try:
         return DockerEngine()
     except FaceoffError as error:
-        if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, and {error}")
-        pytest.skip(f"no Docker engine: {error}")
+        unable(f"there is no Docker engine: {error}")
 
 
 def base(engine: DockerEngine) -> str:

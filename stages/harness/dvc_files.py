@@ -32,7 +32,7 @@ def mend() -> None:
     if not KEPT_PATH.exists():
         return
     kept = KEPT_PATH.read_text(encoding="utf-8")
-    if LOCK_PATH.exists() and _is_cut(LOCK_PATH, kept):
+    if LOCK_PATH.exists() and LOCK_PATH.read_bytes() != kept.encode() and _is_cut(LOCK_PATH, kept):
         print("faceoff: dvc.lock was cut short, by a kill or a full disk: it is again as it was a stage before")
         KEPT_PATH.replace(LOCK_PATH)  # a copy would need room
         if not kept:
@@ -51,7 +51,7 @@ def _is_cut(path: Path, kept: str) -> bool:
         found, text = strictyaml.load(str(path), COMPILED_LOCKFILE_SCHEMA)
     except DvcException:
         return True
-    if not text.endswith("\n") or (kept.startswith(text) and text != kept):
+    if not text.endswith("\n") or kept.startswith(text):
         return True
     now, before = found["stages"], parse_yaml(kept, str(path)).get("stages", {})
     others = sum(now[name] != before[name] for name in now if name in before)

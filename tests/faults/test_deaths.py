@@ -21,6 +21,7 @@ from tests import attempts, results
 from tests.attempts import attempt, failed, told
 from tests.mounts import mounting
 from tests.project import cell_stage, make_project, run_stage, stage
+from tests.real_engine import unable
 
 CELL = Cell("host", "fp32", 16, 1)
 WHERE = "host/fp32-bs16, repeat 1: "
@@ -157,7 +158,7 @@ def test_an_interruption_is_no_failure(root: Path, script: str, code: int) -> No
 def memory_limit(size_bytes: int) -> Iterator[str]:
     """A shell line that puts itself into a new cgroup with so much memory and goes on as its arguments."""
     if os.getuid() != 0:
-        pytest.skip("only root makes a cgroup")
+        unable("only root makes a cgroup")
     tops = [top for top in (Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")) if (top / "cgroup.procs").exists()]
     group = tops[0] / f"faceoff-test-{uuid.uuid4().hex[:8]}"
     group.mkdir()

@@ -21,6 +21,7 @@ import yaml
 from stages import codec, records
 from stages.workload import checkpoint
 from tests import training
+from tests.mounts import mounting
 from tests.project import ROOT, stage
 from tests.training import FROZEN_EPOCHS, UNFROZEN_EPOCHS, cell, kept_epochs, learned, result
 
@@ -221,13 +222,7 @@ def test_a_disk_too_full_for_a_checkpoint_is_named_and_the_training_ends_well(pr
     {" ".join(training.command("host"))}
     ls -A models/host/fp32-bs16
     """
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-ec", script],
-        cwd=project,
-        env=training.ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
+    done = mounting(script, project, **training.ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if "not written" in line]
     assert len(said) == UNFROZEN_EPOCHS and all("No space left" in line for line in said), done.stderr
