@@ -55,17 +55,18 @@ def out_of_memory(outcome: Outcome, container: ContainerParams, machine: Machine
 
 def _bus_error(outcome: Outcome, cell: Cell, params: Params) -> str:
     """Of a full /dev/shm only where the batches may not find room in it; which learner has died is not known."""
+    container = None if outcome.on_host else size_bytes(params.container.shm_size)
     # A host's is shared, and whatever else is in it may still be there; a container's was its own.
-    shm = shutil.disk_usage(SHM).free if outcome.on_host else size_bytes(params.container.shm_size)
+    total, free = (container, None) if container else (shutil.disk_usage(SHM).total, shutil.disk_usage(SHM).free)
     on_gpu = wants_gpus(params.container.gpus)
     for learner in needs.LEARNERS:
-        check = shared_memory(learner, on_gpu, cell.batch_size, params.recipe, shm, not outcome.on_host)
+        check = shared_memory(learner, on_gpu, cell.batch_size, params.recipe, total, free, container is not None)
         if check.status == "failed":
             return (
                 "it died of a bus error, as one does whose /dev/shm is full: batches may need "
                 f"{check.needed}; found: {check.found}; {check.advice}"
             )
-    return f"it died of a bus error in native code, and not for want of /dev/shm ({amount(shm)}); where is above"
+    return f"it died of a bus error in native code, and not for want of /dev/shm ({check.found}); where is above"
 
 
 def _is_signal(exit_code: int) -> bool:
