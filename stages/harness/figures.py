@@ -82,12 +82,13 @@ def sessions(results: Sequence[Result]) -> dict[Cell, int]:
     """Which session each cell that ran whole is of: one ends where nothing runs for longer than a whole repeat takes,
     and for SESSION_PAUSE at least. What a machine did before it may do otherwise after it.
     """
-    runs = sorted(
+    runs = [
         (_seconds(run.started_at), run.wall_seconds, result.cell, run is result.train)
         for result in results
         for run in (result.train, result.evaluate)
         if run is not None
-    )
+    ]
+    runs.sort(key=lambda run: run[0])
     pause, number, found = max(SESSION_PAUSE, repeat_seconds(results)), 0, {}
     ended = runs[0][0] if runs else 0.0
     for began, seconds, cell, is_training in runs:
