@@ -3,6 +3,7 @@
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import errno
@@ -14,9 +15,9 @@ import re
 import tempfile
 import typing
 from pathlib import Path
-from typing import Any, Dict, Tuple, Type, TypeVar
+from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
-from stages.errors import FaceoffError
+from stages.errors import FULL, FaceoffError, no_room
 
 SCHEMA_VERSION = 4
 # What a field's name says of its number: see `_check_number`.
@@ -65,8 +66,8 @@ def write_text(path: Path, text: str) -> None:
 
 def refusal(error: OSError) -> str:
     """What the disk refused, and what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "{}: make room on that disk, then run again".format(error.strerror)
+    if error.errno in FULL:
+        return no_room(error)
     return "{}: see to it that this user may read and write there, then run again".format(error.strerror or error)
 
 
@@ -80,14 +81,33 @@ def _write_text(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp gives 0600, which another user's rerun could not read
         Path(temporary).replace(path)
+        sync_folder(path.parent)
     except BaseException:
-        Path(temporary).unlink()
+        with contextlib.suppress(FileNotFoundError):  # a signal that came when it bore its new name already
+            Path(temporary).unlink()
         raise
+
+
+def sync_folder(folder: Path) -> None:
+    """So that a new name in it outlives a power cut."""
+    handle = os.open(str(folder), os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a file system that has no such thing
+            raise
+    finally:
+        os.close(handle)
 
 
 def fingerprint(record: Any) -> str:
     """sha256 of the record's content, the same wherever and however it is written."""
     return _digest(dataclasses.asdict(record))
+
+
+def file_fingerprint(path: Path, kind: Any) -> Optional[str]:
+    """Of the record in the file; None where there is no file."""
+    return fingerprint(read(path, kind)) if path.exists() else None
 
 
 def _digest(document: Any) -> str:

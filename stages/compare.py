@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import cells, comparison, page, params, regression, revisions, steadiness, table
+from stages.harness import cells, checkpoints, comparison, page, params, regression, revisions, steadiness, table
 from stages.harness.estimates import CONFIDENCE
 from stages.harness.figures import TOTAL
 from stages.harness.signals import stop_signals
@@ -33,6 +33,7 @@ def compare() -> int:
     for path in (records.COMPARISON_PATH, records.REPORT_PATH, records.PAGE_PATH):
         path.unlink(missing_ok=True)
     wanted = params.load()
+    checkpoints.discard_noted(wanted.cells())
     profiles = read_profiles(wanted.images)
     results = cells.read_all(wanted)
     for result in results:

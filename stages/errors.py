@@ -6,11 +6,13 @@ FaceoffError            something the user can mend: what happened, why, what to
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import errno
 import io
 import signal
 import sys
 from typing import Any, Callable
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 TRY_LATER = 75  # exit code of what goes on in another run; sysexits.h calls it EX_TEMPFAIL
 
 
@@ -29,8 +31,14 @@ class Unsupported(FaceoffError):
     """The image or the machine cannot do what the cell asks. Not a crash: the cell's status becomes 'unsupported'."""
 
 
+def no_room(error: OSError) -> str:
+    """Of an error of the kind FULL: what the disk refused, and what to do."""
+    return "{}: make room on that disk, then run again".format(error.strerror)
+
+
 def run_entry(main: Callable[[], int]) -> None:
-    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr.
+    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr, and so
+    does a full disk, which any line of code may meet.
 
     SIGTERM ends it as Ctrl-C does: what is half done is taken back on the way out. What is printed is written line by
     line, into a pipe too: in order with what other processes print, and not lost with a killed one.
@@ -43,6 +51,11 @@ def run_entry(main: Callable[[], int]) -> None:
     except FaceoffError as error:
         print("faceoff: {}".format(error), file=sys.stderr)
         code = error.exit_code
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        print("faceoff: {}{}".format(error.filename + ": " if error.filename else "", no_room(error)), file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print("faceoff: interrupted", file=sys.stderr)
         code = 130

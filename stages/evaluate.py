@@ -23,7 +23,7 @@ def main() -> int:
             path.unlink()
     with recorded(cell.running_path):
         result = evaluate(cell, recipe, began)
-    write(cell.evaluate_path, result)
+        write(cell.evaluate_path, result)
     return 0
 
 

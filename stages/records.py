@@ -78,7 +78,7 @@ class Cell:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where a training that is under way keeps its last whole epoch; gone once the result is written."""
+        """Where a training keeps its last whole epoch; gone some time after DVC has noted the result."""
         return Path("models") / self.setting / "{}.checkpoint".format(self.repeat)
 
     @property
@@ -379,6 +379,20 @@ class Conditions:
 
 
 @dataclasses.dataclass(frozen=True)
+class Load:
+    """What took the CPUs from the job, from the begin of a span of time to its end."""
+
+    seconds: float  # that the span took
+    others_share: Optional[float]  # of all CPUs' time, by processes that are not the job's
+    steal_share: Optional[float]  # of all CPUs' time, that the hypervisor gave to other machines
+    throttled_seconds: Optional[float]  # that the job's cgroup was held back by a CPU quota, summed over the CPUs
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class Facts:
     """metrics/<image>/facts.json: the environment as the job sees it, as far as it stays the same from run to run.
 
@@ -526,6 +540,27 @@ class Environment:
 
 
 @dataclasses.dataclass(frozen=True)
+class Container:
+    """What params.yaml lets the cell's container have."""
+
+    gpus: str
+    shm_size: str
+    memory: Optional[str]
+    cpus: Optional[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sitting:
+    """One process's part of a training."""
+
+    after_epochs: int  # that were done when it began; the next one is its first, and so a cold one
+    load: Load  # from the begin of its first epoch to the end of its last whole one
+
+    def __post_init__(self) -> None:
+        check("after_epochs", self.after_epochs, self.after_epochs >= 0, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainResult:
     """metrics/<image>/<precision>-bs<N>/train-<repeat>.json"""
 
@@ -535,22 +570,24 @@ class TrainResult:
     recipe: Recipe
     dataset_sha256: str
     machine_sha256: str  # fingerprint of the Machine that it ran on
+    image_sha256: Optional[str]  # likewise of the Image; None where there was no image.json
+    facts_sha256: Optional[str]  # likewise of the image's Facts; None where there was no profile
+    container: Container
     environment: Optional[Environment]
     algorithm: Optional[str]  # what 'fp32' or 'mixed' was, e.g. 'autocast to bfloat16'
     memory_format: Optional[str]  # 'contiguous' or 'channels_last'
     epochs: Tuple[Epoch, ...]
     ceilings: Optional[Ceilings]  # None where the cell did not end 'ok'
-    sittings: int  # processes that trained it, one after the other: 1 where nothing interrupted it
+    sittings: Tuple[Sitting, ...]  # one where nothing interrupted it; empty where it did not end 'ok'
     conditions: Tuple[Conditions, ...]  # before each sitting's first epoch, and after the last epoch
     warnings: Tuple[str, ...]  # what casts doubt on the times: a busy CPU, a throttled card, more than one sitting
-    started_at: str  # UTC, ISO 8601; of the first sitting
+    started_at: str  # UTC, ISO 8601; of the first sitting, and of a cell that failed, of the attempt that did
     import_seconds: Optional[float]  # of fastai, in the last sitting
     wall_seconds: float  # from a process's first line to its last epoch's end, or to just before this record is written
 
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
-        check("sittings", self.sittings, self.sittings >= 1, "at least 1")
-        _check_whole(self, "environment", "algorithm", "epochs", "ceilings")
+        _check_whole(self, "environment", "algorithm", "epochs", "sittings", "ceilings")
 
     def phase_seconds(self, phase: str) -> float:
         """Sum of the phase's epoch times, as fastai's recorder would report them."""
@@ -571,12 +608,16 @@ class EvaluateResult:
     predict_tta_seconds: Optional[float]  # the article's prediction phase: one plain and eight augmented passes
     peak_process_memory_bytes: Optional[int]
     peak_gpu_memory_bytes: Optional[int]
+    predictions_sha256: str  # of the file of predictions
+    conditions: Tuple[Conditions, ...]  # before the plain pass, and after the one with TTA
+    load: Optional[Load]  # in between
+    warnings: Tuple[str, ...]  # as of a training
     started_at: str
     wall_seconds: float
 
     def __post_init__(self) -> None:
         _check_status(self.status, self.reason)
-        _check_whole(self, "accuracy", "accuracy_tta", "predict_seconds", "predict_tta_seconds")
+        _check_whole(self, "accuracy", "accuracy_tta", "predict_seconds", "predict_tta_seconds", "load")
 
 
 @dataclasses.dataclass(frozen=True)

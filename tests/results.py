@@ -1,6 +1,7 @@
 """Results as training leaves them, made through the records: for tests that need some without training."""
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,9 @@ RECIPE = Recipe(
     seed=42,
 )
 DATASET_SHA256 = "d" * 64
+CONTAINER = records.Container("auto", "1g", None, None)
+LOAD = records.Load(41.0, 0.01, 0.0, None, {"throttled_seconds": "no cgroup of this process has a cpu.stat"})
+PREDICTIONS = "photo,label\n"
 CONTENTS = records.Contents(
     python="3.11.9",
     torch="2.14.1",
@@ -71,12 +75,15 @@ def trained(cell: Cell, seconds: float = 10.0, recipe: Recipe = RECIPE, **change
         recipe=recipe,
         dataset_sha256=DATASET_SHA256,
         machine_sha256=codec.fingerprint(machine()),
+        image_sha256=None,
+        facts_sha256=None,
+        container=CONTAINER,
         environment=Environment("cpu", "3.11.9", "2.14.1+cu130", "13.0", 92400, "2.8.12", 2),
         algorithm="fp32" if cell.precision == "fp32" else "autocast to bfloat16",
         memory_format="channels_last",
         epochs=tuple(epoch(phase, index, seconds) for phase, index in planned),
         ceilings=records.Ceilings(80.0, 55.0),
-        sittings=1,
+        sittings=(records.Sitting(0, LOAD),),
         conditions=(CONDITIONS, CONDITIONS),
         warnings=(),
         started_at="2026-01-02T03:04:05+00:00",
@@ -99,6 +106,10 @@ def evaluated(cell: Cell, predict_tta_seconds: float = 3.0, **changes: Any) -> E
         predict_tta_seconds=predict_tta_seconds,
         peak_process_memory_bytes=950 * MIB,
         peak_gpu_memory_bytes=None,
+        predictions_sha256=hashlib.sha256(PREDICTIONS.encode()).hexdigest(),
+        conditions=(CONDITIONS, CONDITIONS),
+        load=LOAD,
+        warnings=(),
         started_at="2026-01-02T03:05:05+00:00",
         wall_seconds=predict_tta_seconds + 8,
     )
@@ -108,7 +119,7 @@ def evaluated(cell: Cell, predict_tta_seconds: float = 3.0, **changes: Any) -> E
 def not_run(result: Any, status: str, reason: str) -> Any:
     """The record of a cell that did not run: no times, no figures."""
     empty: Mapping[str, Any] = (
-        {"epochs": (), "algorithm": None, "ceilings": None}
+        {"epochs": (), "algorithm": None, "ceilings": None, "sittings": ()}
         if isinstance(result, TrainResult)
         else dict.fromkeys(("accuracy", "accuracy_tta", "predict_seconds", "predict_tta_seconds"))
     )
@@ -116,9 +127,10 @@ def not_run(result: Any, status: str, reason: str) -> Any:
 
 
 def write_cell(train: TrainResult, evaluate: EvaluateResult) -> None:
-    """Write both records where the pipeline keeps them, under the present folder."""
+    """Write both records where the pipeline keeps them, under the present folder, and predictions of no photo."""
     codec.write(train.cell.train_path, train)
     codec.write(evaluate.cell.evaluate_path, evaluate)
+    codec.write_text(evaluate.cell.predictions_path, PREDICTIONS)
 
 
 def cell_of(arguments: list[str]) -> Cell:

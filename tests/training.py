@@ -38,7 +38,8 @@ def cell(image: str) -> Cell:
 def command(image: str) -> list[str]:
     """As in dvc.yaml."""
     place = ["--image", image, "--precision", "fp32", "--batch-size", "16", "--repeat", "1"]
-    return [sys.executable, "-m", "stages.inside", image, "--", "python", "-m", "stages.train", *place]
+    inside = [sys.executable, "-m", "stages.inside", image, "--result", str(cell(image).train_path)]
+    return [*inside, "--", "python", "-m", "stages.train", *place]
 
 
 def run(folder: Path, image: str, **environment: str) -> subprocess.CompletedProcess[str]:

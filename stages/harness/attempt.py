@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import hashlib
 import shutil
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import TRY_LATER, FaceoffError
-from stages.harness import failures
+from stages.harness import checkpoints, failures
 from stages.harness.jobs import Outcome
 from stages.harness.locks import held
 from stages.harness.params import Params
@@ -18,6 +19,7 @@ from stages.harness.signals import STOP_SIGNALS
 from stages.harness.watch import Watch
 from stages.records import Cell, EvaluateResult, TrainResult
 
+NO_PREDICTIONS = "photo,label\n"
 # Codes of a job that failed at nothing, and whose cell the next run measures.
 INTERRUPTIONS = (TRY_LATER, *(128 + number for number in STOP_SIGNALS))
 
@@ -44,16 +46,20 @@ class Attempt:
         began, started_at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         running = self.cell.running_path
         with held(running, f"{self.cell.setting}, repeat {self.cell.repeat}"):
+            checkpoints.discard_noted(self.params.cells())
             self._discard_half_written()
-            outcome = run(Watch(running, self.params.limits))
+            try:
+                outcome = run(Watch(running, self.params.limits))
+            finally:
+                self._discard_half_written()
             if outcome.exit_code == 0 or outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
             said = running.read_text(encoding="utf-8")
             machine = codec.read(records.MACHINE_PATH, records.Machine)
             reason = failures.reason(outcome, said, self.cell, self.params, machine)
+            if reason != said:
+                print(f"faceoff: {self.cell.setting}, repeat {self.cell.repeat}: {reason}", file=sys.stderr)
             self._record(reason, started_at, time.monotonic() - began)
-        if reason != said:
-            print(f"faceoff: {self.cell.setting}, repeat {self.cell.repeat}: {reason}", file=sys.stderr)
         if self.params.on_failure == "stop":
             return outcome.exit_code
         print(f"faceoff: recorded as failed; to try again: {self._again()}, then make repro", file=sys.stderr)
@@ -63,20 +69,22 @@ class Attempt:
         return f"dvc repro -s -f {self.stage}@{self.cell.matrix_name}"
 
     def _discard_half_written(self) -> None:
-        """Remove what a job was writing when it was killed."""
-        for output in (self.result,) if self.stage == "train" else (self.result, self.cell.predictions_path):
+        """Remove what a job was writing when it was stopped or killed."""
+        cell = self.cell
+        for output in (self.result,) if self.stage == "train" else (self.result, cell.predictions_path):
             for each in output.parent.glob(f".{output.name}.*"):
                 each.unlink()
+        for temporary in (cell.checkpoint_path.with_suffix(".checkpoint.tmp"), cell.model_dir / "model.tmp"):
+            temporary.unlink(missing_ok=True)
 
     def _record(self, reason: str, started_at: str, wall_seconds: float) -> None:
         """Write what the stage's outputs are when it fails."""
-        self._discard_half_written()
         if self.stage == "train":
             shutil.rmtree(self.cell.model_dir, ignore_errors=True)  # of a job that was killed after its last epoch
             self.cell.model_dir.mkdir(parents=True)
             codec.write(self.cell.train_path, self._failed_training(reason, started_at, wall_seconds))
         else:
-            codec.write_text(self.cell.predictions_path, "photo,label\n")
+            codec.write_text(self.cell.predictions_path, NO_PREDICTIONS)
             codec.write(self.cell.evaluate_path, self._failed_evaluation(reason, started_at, wall_seconds))
 
     def _failed_training(self, reason: str, started_at: str, wall_seconds: float) -> TrainResult:
@@ -87,12 +95,15 @@ class Attempt:
             recipe=self.params.recipe,
             dataset_sha256=codec.read(records.DATASET_PATH, records.Dataset).sha256,
             machine_sha256=codec.fingerprint(codec.read(records.MACHINE_PATH, records.Machine)),
+            image_sha256=codec.file_fingerprint(records.image_path(self.cell.image), records.Image),
+            facts_sha256=codec.file_fingerprint(records.facts_path(self.cell.image), records.Facts),
+            container=self.params.container.limits,
             environment=None,
             algorithm=None,
             memory_format=None,
             epochs=(),
             ceilings=None,
-            sittings=1,
+            sittings=(),
             conditions=(),
             warnings=(),
             started_at=started_at,
@@ -112,6 +123,10 @@ class Attempt:
             predict_tta_seconds=None,
             peak_process_memory_bytes=None,
             peak_gpu_memory_bytes=None,
+            predictions_sha256=hashlib.sha256(NO_PREDICTIONS.encode()).hexdigest(),
+            conditions=(),
+            load=None,
+            warnings=(),
             started_at=started_at,
             wall_seconds=wall_seconds,
         )

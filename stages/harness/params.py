@@ -10,7 +10,7 @@ import yaml
 from stages.codec import check, decode
 from stages.errors import FaceoffError
 from stages.harness.presets import merged, round_trip
-from stages.records import PRECISIONS, Cell, Recipe
+from stages.records import PRECISIONS, Cell, Container, Recipe
 
 PARAMS_PATH = Path("params.yaml")
 DOCKER_DIR = Path("docker")
@@ -61,6 +61,11 @@ class ContainerParams:
             good = value is None or size_bytes(value) > 0
             check(key, value, good, "a size as Docker writes it, e.g. 512m or 8g")
         check("cpus", self.cpus, self.cpus is None or self.cpus > 0, "above 0")
+
+    @property
+    def limits(self) -> Container:
+        """What of it decides how a cell runs."""
+        return Container(self.gpus, self.shm_size, self.memory, self.cpus)
 
 
 @dataclasses.dataclass(frozen=True)

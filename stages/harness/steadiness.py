@@ -112,7 +112,8 @@ def _load(results: Sequence[Result]) -> Iterable[str]:
     """What the cells themselves say of the machine, each doubt once with the repeats that say it."""
     told: dict[str, list[str]] = {}
     for result in results:
-        for warning in result.train.warnings if result.train else ():
+        both = (each for each in (result.train, result.evaluate) if each is not None)
+        for warning in (warning for each in both for warning in each.warnings):
             told.setdefault(warning, []).append(str(result.cell.repeat))
     for warning, repeats in told.items():
         yield f"{'repeat' if len(repeats) == 1 else 'repeats'} {', '.join(repeats)}: {warning}"

@@ -4,6 +4,7 @@ Measured after the training, outside of every timed epoch. Runs inside images: P
 """
 
 import time
+from typing import Callable, Optional
 
 from stages.records import Ceilings
 from stages.workload.clocks import synchronised_clock
@@ -14,18 +15,26 @@ LEAST_STEPS = 5  # ... but a rate of fewer steps would be chance
 WARM_UP_STEPS = 2  # memory of the network's sizes is allocated in the first
 
 
-def measure(learner: Learner, job: Job) -> Ceilings:
+Beat = Optional[Callable[[], object]]
+
+
+def measure(learner: Learner, job: Job, beat: Beat = None) -> Ceilings:
     """Of a learner that has trained; it must not be used for another training after this."""
-    return Ceilings(loader_images_per_second(learner, job), compute_images_per_second(learner, job))
+    return Ceilings(loader_images_per_second(learner, job, beat), compute_images_per_second(learner, job))
 
 
-def loader_images_per_second(learner: Learner, job: Job) -> float:
-    """Rate at which the workers deliver, once each has delivered a batch: starting them is not in it."""
+def loader_images_per_second(learner: Learner, job: Job, beat: Beat = None) -> float:
+    """Rate at which the workers deliver, once each has delivered a batch: starting them is not in it.
+
+    `beat`: called at each batch, since no step of the network shows here that the job goes on.
+    """
     skipped = min(job.recipe.workers, len(job.train) // job.batch_size - 1)
     images, began = 0, time.perf_counter()
     ended = began
     for index, size in enumerate(learner.fetch_batches()):
         ended = time.perf_counter()  # not later: the workers' end is no part of it
+        if beat:
+            beat()
         if index < skipped:
             began = ended
             continue

@@ -7,7 +7,8 @@ One file beside the cell's model folder, written whole or not at all:
     the learner's state                  as torch.save writes it
 
 It belongs where DVC would not train the cell anew: to the same cell, recipe, photos, machine, image and code. One that
-does not belong, or is damaged, is named and not used.
+does not belong, or is damaged, is named and not used. It outlives the training's end: until DVC has noted the result,
+its run may yet die and be made again. After that stages/harness/checkpoints.py removes it.
 
 Runs inside images: Python 3.7 syntax, standard library and torch.
 """
@@ -24,9 +25,9 @@ import torch
 
 from stages import codec
 from stages.errors import FaceoffError
-from stages.records import Cell, Conditions, Environment, Epoch, Recipe, facts_path, image_path
+from stages.records import Cell, Conditions, Environment, Epoch, Recipe, Sitting, facts_path, image_path
 
-VERSION = 1
+VERSION = 2
 MARK = "faceoff-checkpoint"
 CODE = ("stages/train.py", "stages/records.py", "stages/codec.py", "stages/workload")
 SHOWN_DIFFERENCES = 6
@@ -39,7 +40,7 @@ class Progress:
     """What was measured of a cell so far, in one sitting or several."""
 
     epochs: Tuple[Epoch, ...] = ()  # of all phases
-    sittings: int = 0
+    sittings: Tuple[Sitting, ...] = ()
     conditions: Tuple[Conditions, ...] = ()  # before each sitting's first epoch
     started_at: str = ""  # of the first sitting
     wall_seconds: float = 0.0  # of the sittings, each up to its last whole epoch
@@ -68,12 +69,12 @@ def belongings(
 
 def save(path: Path, belongs: Dict[str, Any], progress: Progress, state: dict) -> None:
     """Whole or not at all. Where there is no room, say so and leave the one before: the training goes on."""
-    temporary = _temporary(path)
+    temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("w+b") as file:
             file.write(_first_line("0" * 64))
             header = {"belongs": belongs, "progress": dataclasses.asdict(progress)}
-            file.write(json.dumps(header).encode() + b"\n")
+            file.write(json.dumps(header, allow_nan=False).encode() + b"\n")
             torch.save(state, file)
             file.seek(len(_first_line("0" * 64)))
             digest = _digest_of(file)
@@ -82,10 +83,13 @@ def save(path: Path, belongs: Dict[str, Any], progress: Progress, state: dict) -
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # the latter is how torch says that a disk is full
-        _unlink(temporary)
-        why = error.__context__ if isinstance(error.__context__, OSError) else error
+        codec.sync_folder(path.parent)
+    except BaseException as error:
+        if temporary.exists():
+            temporary.unlink()
+        why = error.__context__ if isinstance(error, RuntimeError) and error.__context__ else error
+        if not isinstance(why, (OSError, RuntimeError)):  # RuntimeError is how torch says that a disk is full
+            raise why from None
         print("faceoff: {}: not written ({}); the training goes on without it".format(path, why), file=sys.stderr)
 
 
@@ -96,15 +100,9 @@ def load(path: Path, belongs: Dict[str, Any]) -> Optional[Tuple[Progress, dict]]
     try:
         with path.open("rb") as file:
             return _read(file, belongs)
-    except (Unusable, OSError) as error:
+    except (FaceoffError, OSError) as error:
         print("faceoff: {} is not used: {}; the cell begins anew".format(path, error), file=sys.stderr)
         return None
-
-
-def discard(path: Path) -> None:
-    """To be called when the cell's result is written: no later run may take its times from here."""
-    _unlink(path)
-    _unlink(_temporary(path))
 
 
 def _read(file: BinaryIO, belongs: Dict[str, Any]) -> Tuple[Progress, dict]:
@@ -159,21 +157,3 @@ def _digest_of(file: BinaryIO) -> str:
     for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
         found.update(chunk)
     return found.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that the new name outlives a power cut."""
-    handle = os.open(str(folder), os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
-
-
-def _unlink(path: Path) -> None:
-    if path.exists():
-        path.unlink()

@@ -7,7 +7,7 @@ Runs inside images: Python 3.7 syntax.
 
 import os
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Optional
 
@@ -43,7 +43,8 @@ def recorded(path: Path) -> Iterator[None]:
     except Exception as error:
         if path.exists():
             kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
-            path.write_text(kind + _first_line(str(error)), encoding="utf-8")
+            with suppress(OSError):  # on a full disk, which must not hide the error: that is printed
+                path.write_text(kind + _first_line(str(error)), encoding="utf-8")
         raise
 
 

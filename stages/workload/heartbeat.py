@@ -14,7 +14,8 @@ INTERVAL_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Touches a file at most once a second. A forward hook of the network, which every step of any kind goes through.
+    """Touches a file at most once a second. To be called wherever the job goes on: by the network as a forward hook,
+    which every step of any kind goes through, and by what takes long without a step.
 
     From then on SIGUSR1 prints on stderr where each thread is.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 
 from stages.codec import decode
-from stages.records import PRECISIONS, Cell, Recipe
+from stages.records import PRECISIONS, Cell, Container, Recipe
 
 
 def parse_cell(description: str) -> Cell:
@@ -27,3 +27,9 @@ def read_params(path: Path = Path("params.yaml")) -> dict:
 
 def read_recipe(path: Path = Path("params.yaml")) -> Recipe:
     return decode(Recipe, read_params(path).get("recipe"), "{}: recipe".format(path))
+
+
+def read_container(path: Path = Path("params.yaml")) -> Container:
+    """What of the section decides how a cell runs; `base_images` decides what the image is."""
+    section = {name: value for name, value in read_params(path)["container"].items() if name != "base_images"}
+    return decode(Container, section, "{}: container".format(path))

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import List, Tuple
+from typing import Callable, List, Optional, Tuple
 
 from stages.codec import read
 from stages.errors import FaceoffError
@@ -10,14 +10,14 @@ from stages.records import MANIFEST_PATH, PHOTOS_DIR, WEIGHTS_DIR, Cell, Manifes
 from stages.workload.learners import Job
 
 
-def job_of(cell: Cell, recipe: Recipe) -> Tuple[Job, str]:
-    """The cell's job and the data set's sha256.
+def job_of(cell: Cell, recipe: Recipe, beat: Optional[Callable[[], object]] = None) -> Tuple[Job, str]:
+    """The cell's job and the data set's sha256. `beat`: called at each photo, which a slow disk may take long to read.
 
     Raises FaceoffError where a photo is missing or is not as the manifest says, or where there are too few.
     """
     manifest = read(MANIFEST_PATH, Manifest)
     photos = [(PHOTOS_DIR / photo.path).resolve() for photo in manifest.photos]
-    _check_unchanged(photos, manifest)
+    _check_unchanged(photos, manifest, beat)
     valid = [index for index, photo in enumerate(manifest.photos) if photo.path.startswith("valid/")]
     job = Job(
         recipe=recipe,
@@ -37,7 +37,7 @@ def job_of(cell: Cell, recipe: Recipe) -> Tuple[Job, str]:
     return job, manifest.sha256
 
 
-def _check_unchanged(paths: List[Path], manifest: Manifest) -> None:
+def _check_unchanged(paths: List[Path], manifest: Manifest, beat: Optional[Callable[[], object]]) -> None:
     """Raise FaceoffError unless each photo is there, of the size and, where it may have changed, of the hash it had.
 
     A write, a rename and a copy all set a file's time of change, which no program can set back, and moving a folder
@@ -48,6 +48,8 @@ def _check_unchanged(paths: List[Path], manifest: Manifest) -> None:
     folders = {PHOTOS_DIR.resolve(), *splits_and_classes}
     moved = any(folder.stat().st_ctime_ns >= written_at_ns for folder in folders if folder.exists())
     for path, photo in zip(paths, manifest.photos):
+        if beat:
+            beat()
         try:
             status = path.stat()
             suspect = moved or status.st_ctime_ns >= written_at_ns

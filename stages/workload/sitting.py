@@ -5,15 +5,17 @@ Runs inside images: Python 3.7 syntax.
 
 import dataclasses
 import datetime
+import math
 import time
 from typing import Any, Dict, Tuple
 
+from stages import records
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import DATA_DIR, PHASES, Cell, Epoch
 from stages.workload import checkpoint, session
 from stages.workload.checkpoint import Progress
 from stages.workload.learners import Job, Learner
-from stages.workload.probes import conditions
+from stages.workload.probes import conditions, load
 
 
 class Sitting:
@@ -27,11 +29,8 @@ class Sitting:
         self._session_end = session.end()
         kept = checkpoint.load(cell.checkpoint_path, belongs)
         self._earlier, self._state = kept or (Progress(started_at=now()), {})
-        self.progress = dataclasses.replace(
-            self._earlier,
-            sittings=self._earlier.sittings + 1,
-            conditions=(*self._earlier.conditions, conditions.look(DATA_DIR)),
-        )
+        self.progress = self._earlier  # without an epoch of its own, a sitting leaves no trace
+        self._before = conditions.look(DATA_DIR, sample_seconds=0)
 
     @property
     def wall_seconds(self) -> float:
@@ -41,11 +40,12 @@ class Sitting:
     def train(self, learner: Learner) -> Progress:
         """All epochs that are left. Raises FaceoffError where the session ends before."""
         self._leave_unless_it_fits()
+        self._meter = load.Meter()
         resumed = self.progress.epochs[-1].phase if self.progress.epochs else None
         if resumed:
             done, planned = len(self.progress.epochs), self._planned()
-            told = "{}, repeat {}: goes on after epoch {} of {}, sitting {}"
-            print(told.format(self._cell.setting, self._cell.repeat, done, planned, self.progress.sittings))
+            told = "{}, repeat {}: goes on after epoch {} of {}"
+            print(told.format(self._cell.setting, self._cell.repeat, done, planned))
         for phase in PHASES[PHASES.index(resumed) if resumed else 0 :]:
             if self._job.epochs(phase):
                 done = tuple(epoch for epoch in self.progress.epochs if epoch.phase == phase)
@@ -54,11 +54,33 @@ class Sitting:
         return self.progress
 
     def _keep(self, phase_epochs: Tuple[Epoch, ...], state: dict) -> bool:
-        """Between two epochs; whether to go on."""
+        """Between two epochs; whether to go on. Raises FaceoffError where the training came to nothing."""
+        self._check_finite(phase_epochs[-1])
         before = tuple(epoch for epoch in self.progress.epochs if epoch.phase != phase_epochs[0].phase)
-        self.progress = dataclasses.replace(self.progress, epochs=before + phase_epochs, wall_seconds=self.wall_seconds)
+        sitting = records.Sitting(len(self._earlier.epochs), self._meter.read())
+        self.progress = dataclasses.replace(
+            self.progress,
+            epochs=before + phase_epochs,
+            sittings=(*self._earlier.sittings, sitting),
+            conditions=(*self._earlier.conditions, self._before),
+            wall_seconds=self.wall_seconds,
+        )
         checkpoint.save(self._cell.checkpoint_path, self._belongs, self.progress, state)
         return self._fits()
+
+    def _check_finite(self, epoch: Epoch) -> None:
+        for loss in (epoch.train_loss, epoch.valid_loss):
+            if not math.isfinite(loss):
+                rate = "frozen_learning_rate" if epoch.phase == "frozen" else "unfrozen_learning_rates"
+                raise FaceoffError(
+                    "the loss is {} in {} epoch {}: the training diverged: lower recipe.{} in params.yaml{}".format(
+                        loss,
+                        epoch.phase,
+                        epoch.index + 1,
+                        rate,
+                        ", or leave 'mixed' out of precisions" if self._cell.precision == "mixed" else "",
+                    )
+                )
 
     def _planned(self) -> int:
         return sum(self._job.epochs(phase) for phase in PHASES)

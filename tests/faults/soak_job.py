@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stages import codec
 from stages.errors import run_entry
-from stages.records import Cell, EvaluateResult, TrainResult
+from stages.records import Cell, EvaluateResult, Facts, Image, TrainResult, facts_path, image_path
 
 SOAK = Path("stages/soak")
 
@@ -77,7 +77,14 @@ def trained(cell):
     for epoch in template.epochs:
         seconds = work()
         epochs.append(dataclasses.replace(epoch, train_seconds=seconds, epoch_seconds=seconds))
-    result = dataclasses.replace(template, cell=cell, epochs=tuple(epochs), started_at=now())
+    result = dataclasses.replace(
+        template,
+        cell=cell,
+        epochs=tuple(epochs),
+        started_at=now(),
+        image_sha256=codec.file_fingerprint(image_path(cell.image), Image),
+        facts_sha256=codec.file_fingerprint(facts_path(cell.image), Facts),
+    )
     return result, [epoch.epoch_seconds for epoch in epochs]
 
 

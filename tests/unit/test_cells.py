@@ -1,11 +1,12 @@
 """Reading the matrix's results: only what belongs to the present params, data set and cell counts."""
 
 import dataclasses
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stages import codec
+from stages import codec, records
 from stages.harness import cells
 from stages.records import Cell
 from tests import results
@@ -21,7 +22,9 @@ def _empty_folder(tmp_path, monkeypatch):
 
 
 def read():
-    return cells.read(CELL, results.RECIPE, results.DATASET_SHA256, codec.fingerprint(results.machine()))
+    machine_sha256 = codec.fingerprint(results.machine())
+    present = cells.Present(results.RECIPE, results.CONTAINER, results.DATASET_SHA256, machine_sha256, None, None)
+    return cells.read(CELL, present)
 
 
 def test_a_whole_cell_is_ok_and_has_both_records():
@@ -65,8 +68,23 @@ def changed_recipe(**changes):
     ("train", "evaluate", "named"),
     [
         (results.trained(CELL, recipe=changed_recipe(size=224)), EVALUATE, "recipe.size 224, now 96"),
-        (dataclasses.replace(TRAIN, dataset_sha256="0" * 64), EVALUATE, "another data set"),
-        (dataclasses.replace(TRAIN, machine_sha256="0" * 64), EVALUATE, "another machine"),
+        (
+            dataclasses.replace(TRAIN, container=records.Container("auto", "1g", None, 2.0)),
+            EVALUATE,
+            "train-1.json: measured with container.cpus 2.0, now None",
+        ),
+        (dataclasses.replace(TRAIN, dataset_sha256="0" * 64), EVALUATE, "dataset_sha256: measured on another data set"),
+        (dataclasses.replace(TRAIN, machine_sha256="0" * 64), EVALUATE, "machine_sha256: measured on another machine"),
+        (
+            dataclasses.replace(TRAIN, image_sha256="0" * 64),
+            EVALUATE,
+            "image_sha256: measured in another image than that of metrics/host/image.json",
+        ),
+        (
+            dataclasses.replace(TRAIN, facts_sha256="0" * 64),
+            EVALUATE,
+            "facts_sha256: measured in another environment than that of metrics/host/facts.json",
+        ),
         (dataclasses.replace(TRAIN, epochs=TRAIN.epochs[:-1]), EVALUATE, "2 of 3 epochs"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T03:04:04+00:00"), "older than the training"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="yesterday"), "'yesterday'"),
@@ -105,8 +123,10 @@ HEADER = "photo,label,cats,dogs,cats_tta,dogs_tta"
 
 
 def predict(*lines, **said):
-    results.write_cell(TRAIN, dataclasses.replace(EVALUATE, **said))
-    CELL.predictions_path.write_text("\n".join((HEADER, *lines)) + "\n")
+    text = "\n".join((HEADER, *lines)) + "\n"
+    sha256 = hashlib.sha256(text.encode()).hexdigest()
+    results.write_cell(TRAIN, dataclasses.replace(EVALUATE, predictions_sha256=sha256, **said))
+    CELL.predictions_path.write_text(text)
 
 
 def test_which_photos_were_told_right_is_what_the_prediction_with_tta_says():
@@ -141,7 +161,10 @@ def test_half_a_prediction_is_refused_by_its_line(line):
 
 def test_predictions_that_are_no_text_are_refused():
     predict()
-    CELL.predictions_path.write_bytes(HEADER.encode() + b"\n\xff\xfe\n")
+    content = HEADER.encode() + b"\n\xff\xfe\n"
+    sha256 = hashlib.sha256(content).hexdigest()
+    results.write_cell(TRAIN, dataclasses.replace(EVALUATE, predictions_sha256=sha256))
+    CELL.predictions_path.write_bytes(content)
     assert read().reason.startswith(f"{CELL.predictions_path}, line ")
 
 
@@ -155,3 +178,26 @@ def test_predictions_that_are_not_those_that_were_counted_are_refused():
     assert read().reason.startswith(f"{CELL.predictions_path}: of 39 photos, and {CELL.evaluate_path} says 40; measure")
     predict(*LINES, photos=40, accuracy_tta=0.9)
     assert "40 told right, and metrics/host/fp32-bs16/evaluate-1.json: accuracy_tta says 36" in read().reason
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda path: path.unlink(), "No such file or directory"),
+        (lambda path: path.write_text(""), "not the predictions of which"),
+        (lambda path: path.write_text(HEADER + "\n"), "not the predictions of which"),
+        (lambda path: path.write_text(swapped(path.read_text())), "not the predictions of which"),
+    ],
+    ids=["gone", "empty", "without a photo", "of two photos, swapped"],
+)
+def test_predictions_that_were_changed_are_refused(change, problem):
+    predict(*LINES[:-1], "valid/cats/cat.40.jpg,cats,0.1,0.9,0.1,0.9", photos=40, accuracy_tta=39 / 40)
+    assert read().status == "ok"
+    change(CELL.predictions_path)
+    assert (read().status, read().right) == ("refused", None)
+    assert read().reason.startswith(f"{CELL.predictions_path}: {problem}")
+
+
+def swapped(text):
+    """As many told right, but others: the accuracy stays and McNemar's test lies."""
+    return text.replace("cat.0.", "cat.x.").replace("cat.40.", "cat.0.").replace("cat.x.", "cat.40.")

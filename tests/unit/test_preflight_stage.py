@@ -1,5 +1,6 @@
 """What the entry of preflight finds in a checkout: photos, results and images, of this run, another or an old one."""
 
+import contextlib
 import json
 
 import pytest
@@ -49,8 +50,8 @@ def test_a_session_is_held_against_what_cells_took(folder):
     wanted = params.load(folder)
     cell, machine = wanted.cells()[0], codec.read(folder / records.MACHINE_PATH, records.Machine)
     ran = results.trained(cell, 1.0, recipe=wanted.recipe, machine_sha256=codec.fingerprint(machine), wall_seconds=7190)
-    codec.write(folder / cell.train_path, ran)
-    codec.write(folder / cell.evaluate_path, results.evaluated(cell, wall_seconds=10.0))
+    with contextlib.chdir(folder):
+        results.write_cell(ran, results.evaluated(cell, wall_seconds=10.0))
     dataset = records.Dataset("synthetic", results.DATASET_SHA256, {}, 0, 0, {}, None)
     codec.write(folder / records.DATASET_PATH, dataset)
     found = checks(folder)["session"]

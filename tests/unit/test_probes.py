@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stages.records import Cache, GpuState
-from stages.workload.probes import conditions, cpu, disk, files, gpus, hardware, limits
+from stages.workload.probes import conditions, cpu, disk, files, gpus, hardware, limits, load
 from tests.project import ROOT
 from tests.results import CONDITIONS
 
@@ -374,8 +374,9 @@ def test_a_size_that_moves_is_no_fact(tmp_path):
 
 
 def test_time_of_the_cpus_in_ticks(tree):
-    root = tree({"proc/stat": "cpu  100 5 50 800 40 3 2 0 90 0\ncpu0 50 5 25 400 20 3 2 0 45 0\n"})
-    assert conditions._cpu_ticks(root) == (160, 1000)  # guest time is in user time; idle and disk waits are not busy
+    root = tree({"proc/stat": "cpu  100 5 50 800 40 3 2 7 90 0\ncpu0 50 5 25 400 20 3 2 0 45 0\n"})
+    # Guest time is in user time; idle, disk waits and what was stolen are not busy.
+    assert load.ticks(root) == load.Ticks(busy=160, stolen=7, all=1007)
 
 
 def test_conditions_without_the_kernels_files_are_null_with_reasons(tmp_path):
@@ -445,10 +446,56 @@ def test_what_runs_beside_this_process_is_counted():
     assert conditions.doubts(loaded)
 
 
-def test_what_this_process_takes_itself_is_not_counted(monkeypatch):
-    seconds = 0.25
-    ticks, clock = iter([(1000, 5000), (1060, 5100)]), iter([7.0, 7.0 + seconds])
-    monkeypatch.setattr(conditions, "_cpu_ticks", lambda root: next(ticks))
-    monkeypatch.setattr(time, "process_time", lambda: next(clock))
-    own = seconds * os.sysconf("SC_CLK_TCK")
-    assert conditions.look(Path("/")).cpu_busy_share == pytest.approx((60 - own) / 100)
+def test_what_this_process_and_its_children_take_is_not_counted():
+    before, taken_before, meter = load.ticks(Path("/")), sum(os.times()[:4]), load.Meter()
+    own = multiprocessing.Process(target=sum, args=(range(20_000_000),))
+    own.start()
+    sum(range(20_000_000))
+    own.join()
+    found, taken, after = meter.read(), sum(os.times()[:4]) - taken_before, load.ticks(Path("/"))
+    span = (after.all - before.all) / os.sysconf("SC_CLK_TCK")
+    busy_share = (after.busy - before.busy) / (after.all - before.all)
+    assert taken > 0.3
+    assert (busy_share - found.others_share) * span == pytest.approx(taken, abs=0.2)
+
+
+STAT = "cpu  {} 0 0 {} 0 0 0 {} 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "throttled", "said"),
+    [
+        (STAT.format(1005, 9995, 100), "throttled_usec 0", ()),
+        (STAT.format(1500, 9500, 100), "throttled_usec 0", ("other processes took 50% of the CPUs' time",)),
+        (
+            STAT.format(1000, 9700, 400),
+            "throttled_usec 0",
+            ("the hypervisor gave 30% of the CPUs' time to other machines (steal)",),
+        ),
+        (
+            STAT.format(1000, 10000, 100),
+            "throttled_usec 4000000",
+            ("its CPU quota held it back for 4.0 s in 10.0 s, summed over the CPUs",),
+        ),
+    ],
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_the_kernel_counted_meanwhile_is_told_by_its_name(tree, monkeypatch, end, throttled, said, version):
+    folder = "sys/fs/cgroup/cpu" if version == 1 else "sys/fs/cgroup"
+    if version == 1:
+        throttled = throttled.replace("usec", "time").replace("000000", "000000000")
+    files = {"proc/self/cgroup": "2:cpu:/" if version == 1 else "0::/", f"{folder}/cpu.stat": "nr_throttled 0\n"}
+    begin = throttled.split()[0] + " 0\n"
+    root = tree({**files, "proc/stat": STAT.format(1000, 9000, 100), f"{folder}/cpu.stat": begin})
+    clock = iter([7.0, 17.0])
+    monkeypatch.setattr(load.time, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(load.os, "times", lambda: os.times_result((0, 0, 0, 0, 0)))
+    meter = load.Meter(root)
+    (root / "proc/stat").write_text(end)
+    (root / folder / "cpu.stat").write_text(throttled + "\n")
+    assert load.doubts(meter.read()) == said
+
+
+def test_a_load_without_the_kernels_files_is_null_with_reasons(tmp_path):
+    found = load.Meter(tmp_path).read()
+    assert set(found.absent) == {"others_share", "steal_share", "throttled_seconds"} and load.doubts(found) == ()

@@ -214,8 +214,8 @@ def test_a_wrong_value_is_named_with_what_was_expected(place, value, expected):
 
 def test_a_training_of_no_sitting_is_refused():
     document = document_of(results.trained(records.Cell("host", "fp32", 16, 1)))
-    assert "sittings: expected at least 1, found 0" in message_of(
-        records.TrainResult, with_value(document, ("sittings",), 0)
+    assert "sittings: expected a value, where the status is 'ok', found ()" in message_of(
+        records.TrainResult, with_value(document, ("sittings",), [])
     )
 
 

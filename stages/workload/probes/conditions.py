@@ -4,27 +4,28 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import datetime
-import os
 import time
 from pathlib import Path
 from typing import Optional, Tuple
 
 from stages.records import Conditions, GpuState
-from stages.workload.probes import cpu, disk, files, gpus, limits
+from stages.workload.probes import cpu, disk, files, gpus, limits, load
 from stages.workload.probes.guard import guarded
 from stages.workload.probes.hardware import FILE_SECONDS, asked_driver
 
 SAMPLE_SECONDS = 0.5  # of the CPUs' time: 50 ticks of the kernel's clock on each
-# A tenth of all CPUs is what an idle desktop stays under, and what takes a visible share of two loader processes.
-BUSY_CPU_SHARE = 0.1
 BUSY_GPU_SHARE = 0.05  # before or after the job, when nothing of ours runs on the card
 HOT_CELSIUS = 83  # where NVIDIA's cards begin to lower their clocks by default
 
 
-def look(folder: Path, root: Path = files.ROOT) -> Conditions:
-    """`folder`: where the photos lie. Takes about SAMPLE_SECONDS. Never raises and never hangs."""
+def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_SECONDS) -> Conditions:
+    """`folder`: where the photos lie. Takes about `sample_seconds`, for the CPUs' load; 0, where a whole span of time
+    is looked at instead (load.Meter), leaves that out. Never raises and never hangs.
+    """
     at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    busy = _busy_by_others(root)
+    busy, no_busy = None, "not sampled: the load of the whole time is told instead"  # type: Optional[float], str
+    if sample_seconds:
+        busy, no_busy = _busy_by_others(root, sample_seconds), "/proc/stat gives no times"
     memory = limits.memory_available_bytes(root)
     hertz = cpu.now_hertz(root)
     free, no_disk = guarded("the disk of {}".format(folder), lambda: disk.free_bytes(folder.resolve()), FILE_SECONDS)
@@ -38,7 +39,7 @@ def look(folder: Path, root: Path = files.ROOT) -> Conditions:
                 "memory_available_bytes": (memory, "/proc/meminfo gives no MemAvailable"),
                 "disk_free_bytes": (free, no_disk or ""),
                 "cpu_hertz": (hertz, "neither cpufreq nor /proc/cpuinfo gives a clock"),
-                "cpu_busy_share": (busy, "/proc/stat gives no times"),
+                "cpu_busy_share": (busy, no_busy),
             }
         ),
     )
@@ -48,7 +49,7 @@ def doubts(found: Conditions) -> Tuple[str, ...]:
     """What of this moment makes a timing doubtful, in words with the figures; empty where nothing does."""
     busy = found.cpu_busy_share
     said = []
-    if busy is not None and busy > BUSY_CPU_SHARE:
+    if busy is not None and busy > load.OTHERS_SHARE:
         said.append("other processes took {:.0%} of the CPUs' time".format(busy))
     for card in found.gpus:
         said.extend("{}: {}".format(card.uuid or "a card", doubt) for doubt in _card_doubts(card))
@@ -68,23 +69,9 @@ def _card_doubts(card: GpuState) -> Tuple[str, ...]:
     return tuple(said)
 
 
-def _busy_by_others(root: Path) -> Optional[float]:
-    """Share of all CPUs' time that anything but this process took, over SAMPLE_SECONDS."""
-    ticks_per_second = os.sysconf("SC_CLK_TCK")
-    before, own_before = _cpu_ticks(root), time.process_time()
-    time.sleep(SAMPLE_SECONDS)
-    after, own_after = _cpu_ticks(root), time.process_time()
-    if before is None or after is None or after[1] <= before[1]:
-        return None
-    busy = after[0] - before[0] - (own_after - own_before) * ticks_per_second
-    return min(max(busy / (after[1] - before[1]), 0.0), 1.0)
-
-
-def _cpu_ticks(root: Path) -> Optional[Tuple[int, int]]:
-    """Of all CPUs together, since the start of the machine: busy ticks and all ticks (proc(5), /proc/stat)."""
-    line = next(iter((files.text(root / "proc/stat") or "").splitlines()), "").split()
-    if not line or line[0] != "cpu" or not all(each.isdigit() for each in line[1:]):
-        return None
-    ticks = [int(each) for each in line[1:9]]  # guest time, which follows, is in user time already
-    idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
-    return sum(ticks) - idle, sum(ticks)
+def _busy_by_others(root: Path, sample_seconds: float) -> Optional[float]:
+    """Share of all CPUs' time that anything but this process took, other machines' among it."""
+    meter = load.Meter(root)
+    time.sleep(sample_seconds)
+    found = meter.read()
+    return None if found.others_share is None else found.others_share + (found.steal_share or 0.0)

@@ -82,7 +82,7 @@ def _cgroup_version(root: Path) -> Optional[int]:
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
     """CPUs' worth of time that each cgroup above the process allows."""
-    for folder in _cgroup_folders(root, "cpu"):
+    for folder in cgroup_folders(root, "cpu"):
         quota, period = files.text(folder / "cpu.cfs_quota_us"), files.text(folder / "cpu.cfs_period_us")
         if quota is None or period is None:
             quota, _, period = (files.text(folder / "cpu.max") or "").partition(" ")
@@ -94,7 +94,7 @@ def _memory_limit_bytes(root: Path) -> Optional[int]:
     """The least memory limit of the process's cgroups; None where none is below what the machine has."""
     found = [
         files.number(folder / name)
-        for folder in _cgroup_folders(root, "memory")
+        for folder in cgroup_folders(root, "memory")
         for name in ("memory.max", "memory.limit_in_bytes")
     ]
     total = memory_bytes(root)
@@ -109,7 +109,7 @@ def _outside_of_what_is_shown(root: Path) -> bool:
     return any(line.split(":", 2)[2].startswith("/..") for line in lines)
 
 
-def _cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
+def cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
     """Folders whose limits bind this process: its own cgroup and all above it, of version 2 and of version 1.
 
     A container without a cgroup namespace sees the host's path in /proc/self/cgroup and its own cgroup mounted as the

@@ -10,7 +10,7 @@ from tests import results
 def main() -> int:
     cell = results.cell_of(sys.argv[1:])
     codec.write(cell.evaluate_path, results.evaluated(cell))
-    codec.write_text(cell.predictions_path, "photo,label\n")
+    codec.write_text(cell.predictions_path, results.PREDICTIONS)
     return 0
 
 

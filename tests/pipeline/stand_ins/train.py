@@ -21,8 +21,16 @@ def main() -> int:
     seconds = (11.0 if cell.image == "cuda-10.0" else 10.0) + time.time() % 1e5 / 1e7
     if Path("noise").exists() and cell.setting == "cuda-10.0/fp32-bs16":
         seconds *= 1 + random.Random(str(cell)).gauss(0, float(Path("noise").read_text(encoding="utf-8")))  # noqa: S311
-    machine_sha256 = codec.fingerprint(codec.read(records.MACHINE_PATH, records.Machine))
-    result = results.trained(cell, seconds, recipe=params.load().recipe, machine_sha256=machine_sha256)
+    wanted = params.load()
+    result = results.trained(
+        cell,
+        seconds,
+        recipe=wanted.recipe,
+        container=wanted.container.limits,
+        machine_sha256=codec.fingerprint(codec.read(records.MACHINE_PATH, records.Machine)),
+        image_sha256=codec.file_fingerprint(records.image_path(cell.image), records.Image),
+        facts_sha256=codec.file_fingerprint(records.facts_path(cell.image), records.Facts),
+    )
     codec.write(cell.train_path, result)
     cell.model_dir.mkdir(parents=True, exist_ok=True)
     return 0

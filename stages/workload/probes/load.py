@@ -1,0 +1,119 @@
+"""What took the CPUs from this process and its children over a span of time: counters of the kernel, read at both ends.
+
+Nothing runs in between. Children count once they have been waited for, as a loader's are when its epoch ends.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional, Tuple
+
+from stages.records import Load
+from stages.workload.probes import files, limits
+
+# A tenth of all CPUs is what an idle desktop stays under, and what takes a visible share of two loader processes.
+OTHERS_SHARE = 0.1
+STEAL_SHARE = 0.02  # nothing of it is the user's own; so much is the margin within which settings count as equal
+THROTTLED_SHARE = 0.02  # of the span, though summed over the CPUs
+# In cpu.stat of a cgroup of version 2 and 1.
+THROTTLED = {"throttled_usec": 1e-6, "throttled_time": 1e-9}
+
+
+class Ticks(NamedTuple):
+    """Of all CPUs together, since the start of the machine."""
+
+    busy: int
+    stolen: int
+    all: int
+
+
+class Counters(NamedTuple):
+    seconds: float
+    own_seconds: float
+    ticks: Optional[Ticks]
+    throttled_seconds: Optional[float]
+
+
+class Meter:
+    """Begins when it is made."""
+
+    def __init__(self, root: Path = files.ROOT) -> None:
+        self._root = root
+        self._began = _look(root)
+
+    def read(self) -> Load:
+        """Since it began."""
+        began, now = self._began, _look(self._root)
+        seconds = now.seconds - began.seconds
+        others, stolen = _shares(began, now)
+        throttled = None  # type: Optional[float]
+        if began.throttled_seconds is not None and now.throttled_seconds is not None:
+            throttled = now.throttled_seconds - began.throttled_seconds
+        no_ticks = "/proc/stat gives no times"
+        return Load(
+            seconds=seconds,
+            **files.known(
+                {
+                    "others_share": (others, no_ticks),
+                    "steal_share": (stolen, no_ticks),
+                    "throttled_seconds": (throttled, "no cgroup of this process has a cpu.stat that tells it"),
+                }
+            ),
+        )
+
+
+def doubts(load: Load) -> Tuple[str, ...]:
+    """What of it makes a timing doubtful, in words with the figures; empty where nothing does."""
+    said = []
+    if load.others_share is not None and load.others_share > OTHERS_SHARE:
+        said.append("other processes took {:.0%} of the CPUs' time".format(load.others_share))
+    if load.steal_share is not None and load.steal_share > STEAL_SHARE:
+        said.append("the hypervisor gave {:.0%} of the CPUs' time to other machines (steal)".format(load.steal_share))
+    if load.throttled_seconds is not None and load.throttled_seconds > THROTTLED_SHARE * load.seconds:
+        said.append(
+            "its CPU quota held it back for {:.1f} s in {:.1f} s, summed over the CPUs".format(
+                load.throttled_seconds, load.seconds
+            )
+        )
+    return tuple(said)
+
+
+def _look(root: Path) -> Counters:
+    own = os.times()
+    own_seconds = own.user + own.system + own.children_user + own.children_system
+    return Counters(time.perf_counter(), own_seconds, ticks(root), max(_throttled_seconds(root), default=None))
+
+
+def _shares(began: Counters, now: Counters) -> Tuple[Optional[float], Optional[float]]:
+    """Of all CPUs' time: what other processes took, and what was stolen."""
+    if began.ticks is None or now.ticks is None or now.ticks.all <= began.ticks.all:
+        return None, None
+    span = now.ticks.all - began.ticks.all
+    own = (now.own_seconds - began.own_seconds) * os.sysconf("SC_CLK_TCK")
+    others = now.ticks.busy - began.ticks.busy - own
+    return _share(others / span), _share((now.ticks.stolen - began.ticks.stolen) / span)
+
+
+def _share(value: float) -> float:
+    return min(max(value, 0.0), 1.0)
+
+
+def ticks(root: Path) -> Optional[Ticks]:
+    """None where /proc/stat gives no times (proc(5))."""
+    line = next(iter((files.text(root / "proc/stat") or "").splitlines()), "").split()
+    if len(line) < 9 or line[0] != "cpu" or not all(each.isdigit() for each in line[1:]):
+        return None
+    found = [int(each) for each in line[1:9]]  # guest time, which follows, is in user time already
+    idle, stolen = found[3] + found[4], found[7]  # idle, and waiting for a disk
+    return Ticks(sum(found) - idle - stolen, stolen, sum(found))
+
+
+def _throttled_seconds(root: Path) -> Iterator[float]:
+    """Of each cgroup above the process; they may be held back at the same time, so the longest counts."""
+    for folder in limits.cgroup_folders(root, "cpu"):
+        for line in (files.text(folder / "cpu.stat") or "").splitlines():
+            name, _, value = line.partition(" ")
+            if name in THROTTLED and value.isdigit():
+                yield int(value) * THROTTLED[name]
