@@ -17,7 +17,11 @@ from tests.unit.helper_photos import photo_set, tgz_of, tree, zip_of
 
 CELL = Cell("host", "fp32", 16, 1)
 TINY = {"arch": "resnet18", "pretrained": False, "size": 32, "workers": 0}
-TRAIN = "-m stages.inside host -- python -m stages.train --image host --precision fp32 --batch-size 16 --repeat 1"
+# As in dvc.yaml.
+TRAIN = (
+    f"-m stages.inside host --result {CELL.train_path} -- python -m stages.train --image host --precision fp32 "
+    "--batch-size 16 --repeat 1"
+)
 MORE = b"".join(bytes([index % 251]) * 1000 for index in range(6000))  # 6 MB beside the photos
 
 # The command on a file system with {free} bytes left, then, with more room, once more. In between: what it left there.
@@ -31,6 +35,7 @@ code=0; {python} {command} >first.out 2>first.err || code=$?
 echo $code >first.code
 find {disk} -type f ! -name filler -newer before.stamp >left
 stat --file-system --format='%a %S' {disk} >free
+[ ! -e {result} ] || cp {result} failed.json
 rm {disk}/filler
 {python} {command}
 cp -a {disk} after
@@ -52,13 +57,14 @@ class Outcome:
 def fill(folder: Path, free_bytes: int, disk: str, command: str, **environment: str) -> Outcome:
     (folder / disk).mkdir(exist_ok=True)
     (folder / "before.stamp").touch()
-    script = FILLS_AND_GOES_ON.format(free=free_bytes, disk=disk, python=sys.executable, command=command)
+    named = {"disk": disk, "python": sys.executable, "command": command, "result": CELL.train_path}
+    script = FILLS_AND_GOES_ON.format(free=free_bytes, **named)
     done = mounting(script, folder, **environment)
     assert done.returncode == 0, done.stdout + done.stderr + (folder / "first.err").read_text()
     errors = (folder / "first.err").read_text()
     assert "Traceback" not in errors
-    *others, line = [line for line in errors.splitlines() if line.startswith("faceoff: ")]
-    assert [each for each in others if "; the training goes on without it" not in each] == []  # a checkpoint
+    lines = dict.fromkeys(line for line in errors.splitlines() if line.startswith("faceoff: "))  # each once
+    [line] = [each for each in lines if "; the training goes on without it" not in each]  # of a checkpoint
     blocks, block_bytes = (folder / "free").read_text().split()
     left = (folder / "left").read_text().split()
     return Outcome(int((folder / "first.code").read_text()), line, left, int(blocks) * int(block_bytes), done.stdout)
@@ -138,6 +144,8 @@ def trainable(tmp_path_factory):
 def test_a_model_that_finds_no_room_is_no_result(trainable):
     found = fill(trainable, 2 * MIB, "models", TRAIN)
     assert found.code == 1
+    failed = codec.read(trainable / "failed.json", records.TrainResult)
+    assert failed.status == "failed" and f"faceoff: {failed.reason}" == found.line
     assert f"{CELL.model_dir}/model.pth: not written, with" in found.line and "make room, then run again" in found.line
     assert not [path for path in found.left if "model" in Path(path).name]
     assert found.free_bytes > 1.9 * MIB

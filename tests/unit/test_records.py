@@ -173,6 +173,25 @@ def test_no_change_of_a_valid_document_makes_anything_but_a_record_or_a_record_e
     assert message is None or (message.startswith("x.json") and "\n" not in message and len(message) < 700)
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_no_bytes_in_a_file_make_anything_but_a_record_or_a_record_error(tmp_path_factory, data):
+    """Any, and those of a true file with a slip of the hand or of the disk in it."""
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    example = data.draw(st.sampled_from(EXAMPLES))
+    codec.write(path, example)
+    whole = path.read_bytes()
+    begin, cut = data.draw(st.integers(0, len(whole))), data.draw(st.integers(0, 40))
+    slip = data.draw(st.binary(max_size=8) | st.sampled_from([b"\\ud800", b"1e999", b"-0", b"{", b'"', b"9" * 5000]))
+    slipped = whole[:begin] + slip + whole[begin + cut :]
+    path.write_bytes(data.draw(st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | st.just(slipped)))
+    try:
+        assert codec.read(path, type(example)) == example
+    except RecordError as error:
+        line = str(error)
+        assert line.startswith(f"{path}: ") and line.isprintable() and len(line) < 900, repr(line)
+
+
 @pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
 def test_every_missing_and_every_unknown_key_is_named(record):
     document = document_of(record)
