@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages import codec, records
+from stages.errors import FaceoffError
 from stages.records import Cell
 from tests.downloads import from_server, kaggle_environment
 from tests.mounts import mounting
@@ -173,6 +174,21 @@ def test_a_record_that_finds_no_room_leaves_the_one_that_was_there(tmp_path):
     assert found.left == [] and found.free_bytes == 64 * 1024
     assert codec.read(folder / "first.json", records.Manifest) == old
     assert codec.read(folder / "after/manifest.json", records.Manifest).source == "new"
+
+
+def test_a_full_disk_that_nothing_foresaw_is_one_line(tmp_path):
+    script = f"from stages.errors import run_entry; run_entry(lambda: Path('/dev/full').write_text('{'x' * 9999}'))"
+    command = [sys.executable, "-c", f"from pathlib import Path; {script}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    said = "faceoff: No space left on device: make room on that disk, then run again\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_why_a_cell_failed_is_not_hidden_by_a_disk_that_is_full():
+    from stages.workload.failures import recorded  # imports torch
+
+    with pytest.raises(FaceoffError, match="the reason"), recorded(Path("/dev/full")):
+        raise FaceoffError("the reason")
 
 
 WRITE = """

@@ -84,3 +84,6 @@ def test_what_cells_say_of_the_machine_is_told_once_with_their_repeats():
     ]
     assert compared(found)["other"].warnings == ("repeats 2, 5: CPU busy",)
     assert compared(found)["host"].warnings == ()
+    first, *others = found
+    first = dataclasses.replace(first, evaluate=dataclasses.replace(first.evaluate, warnings=("card hot",)))
+    assert compared([first, *others])["host"].warnings == ("repeat 1: card hot",)
