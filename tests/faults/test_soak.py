@@ -181,10 +181,12 @@ def make(path: Path, base: str) -> None:
     document["container"]["memory"] = "100m"
     document["limits"]["stall_minutes"] = STALL_MINUTES
     (path / "params.yaml").write_text(yaml.safe_dump(document))
-    recipe = params.load(path).recipe
+    wanted = params.load(path)
     with chdir(path / "stages"):
         some = Cell("host", "fp32", 16, 1)
-        codec.write(Path("soak/train.json"), results.trained(some, recipe=recipe))
+        codec.write(
+            Path("soak/train.json"), results.trained(some, recipe=wanted.recipe, container=wanted.container.limits)
+        )
         codec.write(Path("soak/evaluate.json"), results.evaluated(some))
         for image in FAULTS:
             codec.write(Path("soak") / f"{image}-{records.facts_path(image).name}", results.facts(image))
