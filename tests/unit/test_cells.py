@@ -89,8 +89,8 @@ def changed_recipe(**changes):
         (TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T03:04:04+00:00"), "older than the training"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="yesterday"), "'yesterday'"),
         (dataclasses.replace(TRAIN, started_at="tomorrow"), EVALUATE, "'tomorrow'"),
-        (TRAIN, dataclasses.replace(EVALUATE, started_at=FUTURE), f"started_at: {FUTURE} is yet to come"),
-        (dataclasses.replace(TRAIN, started_at=FUTURE), EVALUATE, f"started_at: {FUTURE} is yet to come"),
+        (TRAIN, dataclasses.replace(EVALUATE, started_at=FUTURE), "is yet to come"),
+        (dataclasses.replace(TRAIN, started_at=FUTURE), EVALUATE, "is yet to come"),
     ],
 )
 def test_a_result_of_other_params_is_refused_by_name(train, evaluate, named):
