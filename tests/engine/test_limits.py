@@ -16,7 +16,7 @@ pytestmark = pytest.mark.engine
 
 GIB, MIB = 2**30, 2**20
 PROBE = """
-import json, subprocess
+import json, re, subprocess
 from pathlib import Path
 from stages import codec
 from stages.workload.probes import conditions, hardware
@@ -35,9 +35,12 @@ print(json.dumps({
     "quota": first(cgroup / "cpu.max", cgroup / "cpu/cpu.cfs_quota_us", cgroup / "cpu,cpuacct/cpu.cfs_quota_us"),
     "memory": first(cgroup / "memory.max", cgroup / "memory/memory.limit_in_bytes"),
     "shm": run("df", "-B1", "--output=size", "/dev/shm").split()[1],
+    "cpuset": first(cgroup / "cpuset.cpus.effective", cgroup / "cpuset/cpuset.effective_cpus"),
     "disk": run("df", "-B1", "--output=size,fstype", "/out").split()[2:],
+    "free": run("df", "-B1", "--output=avail", "/out").split()[1],
+    "available": re.search(r"MemAvailable:\\s+(\\d+) kB", Path("/proc/meminfo").read_text()).group(1),
     "nproc": run("nproc"),
-    "model": [line.split(":", 1)[1].strip() for line in run("lscpu").splitlines() if line.startswith("Model name")],
+    "lscpu": dict(line.split(":", 1) for line in run("lscpu").splitlines() if ":" in line),
 }))
 """
 
@@ -76,7 +79,7 @@ def test_limits_that_are_set(engine: DockerEngine, tmp_path: Path) -> None:
     assert limits.cpu_quota == inspected["NanoCpus"] / 1e9 == 1.0
     assert limits.memory_bytes == inspected["Memory"] == 2 * GIB == int(said["memory"][0])
     assert limits.shm_bytes == inspected["ShmSize"] == 256 * MIB == int(said["shm"])
-    assert limits.cpuset == inspected["CpusetCpus"] == "0"
+    assert limits.cpuset == inspected["CpusetCpus"] == "0" == said["cpuset"][0]
     assert limits.usable_cpus == 1.0 == float(said["nproc"])
     assert int(said["quota"][0]) == 100_000
     assert limits.absent == {}
@@ -102,9 +105,16 @@ def test_the_machine_is_the_hosts_whatever_the_container_may_use(engine: DockerE
     total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     assert found.memory_bytes == int(total.split()[1]) * 1024
     assert found.cpu.logical_cpus == len(files.listed(Path("/sys/devices/system/cpu/online").read_text().strip()))
-    assert said["model"] in ([], [found.cpu.model])
+    lscpu = {name.strip(): value.strip() for name, value in said["lscpu"].items()}
+    assert found.cpu.model == lscpu["Model name"]
+    assert found.cpu.architecture == lscpu["Architecture"]
+    assert (found.cpu.sockets, found.cpu.logical_cpus) == (int(lscpu["Socket(s)"]), int(lscpu["CPU(s)"]))
+    assert found.cpu.physical_cores == int(lscpu["Socket(s)"]) * int(lscpu["Core(s) per socket"])
+    assert set(found.cpu.isa) <= set(lscpu["Flags"].split()) and ("avx2" in found.cpu.isa) == ("avx2" in lscpu["Flags"])
     assert [str(found.disk.total_bytes), found.disk.filesystem] == said["disk"]
-    assert codec.read(tmp_path / "conditions.json", records.Conditions).memory_available_bytes <= found.memory_bytes
+    moment = codec.read(tmp_path / "conditions.json", records.Conditions)
+    assert moment.disk_free_bytes == pytest.approx(int(said["free"]), abs=GIB)  # others write and run meanwhile
+    assert moment.memory_available_bytes == pytest.approx(int(said["available"]) * 1024, abs=4 * GIB)
 
 
 def test_another_limit_is_another_environment(engine: DockerEngine, tmp_path: Path) -> None:
@@ -113,4 +123,10 @@ def test_another_limit_is_another_environment(engine: DockerEngine, tmp_path: Pa
 
     plain = fingerprint(mem_limit="1g")
     assert plain == fingerprint(mem_limit="1g")
-    assert len({plain, fingerprint(mem_limit="2g"), fingerprint(mem_limit="1g", shm_size="128m")}) == 3
+    others = (
+        {"mem_limit": "2g"},
+        {"mem_limit": "1g", "shm_size": "128m"},
+        {"mem_limit": "1g", "nano_cpus": 10**9},
+        {"mem_limit": "1g", "cpuset_cpus": "0"},
+    )
+    assert len({plain, *(fingerprint(**each) for each in others)}) == 1 + len(others)

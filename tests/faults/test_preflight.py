@@ -31,6 +31,17 @@ def test_a_small_dev_shm_is_refused_with_what_is_needed_and_there(tmp_path):
     assert checks(folder)["host: shared memory, batch size 16"]["status"] == "passed"
 
 
+def test_what_lies_in_dev_shm_already_is_not_there(tmp_path):
+    """64 MB, of which something else has 60: a machine shares it with all that runs there."""
+    folder = make_project(tmp_path, ["host"], batch_sizes=[64], compare={"baseline": "host/fp32-bs64"})
+    fill = "mount -t tmpfs -o size=64m tmpfs /dev/shm\nhead -c 60M /dev/zero > /dev/shm/something"
+    done = mounting(f"{fill}\n{PREFLIGHT}", folder)
+    assert done.returncode == 1
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("faceoff: ")]
+    assert line.startswith("faceoff: host: shared memory, batch size 64: needs ")
+    assert "found: 64 MiB, 4 MiB of it free; delete what lies in it" in line
+
+
 def test_a_full_disk_is_refused(tmp_path):
     script = f"""
     mkdir small
