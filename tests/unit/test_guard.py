@@ -5,6 +5,7 @@ import faulthandler
 import os
 import pickle
 import resource
+import select
 import signal
 import stat
 import subprocess
@@ -98,6 +99,26 @@ def test_no_child_is_left():
     for probe in (hang, lambda: 1, crash):
         guarded("it", probe, 0.3)
     assert children.read_text() == before
+
+
+def test_a_probe_that_hangs_does_not_outlive_a_killed_process():
+    script = """
+import os, time
+from stages.workload.probes.guard import guarded
+def probe():
+    os.write(1, b".")
+    time.sleep(60)
+guarded("it", probe, 60)
+"""
+    command = [sys.executable, "-S", "-c", script]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.read(1)  # the probe is at work
+        finally:
+            process.kill()
+            process.wait()
+        ended, _, _ = select.select([process.stdout], [], [], 20)
+        assert ended and process.stdout.read() == b""  # nobody has the pipe open any more
 
 
 def test_what_was_not_flushed_is_not_written_twice(capfd):

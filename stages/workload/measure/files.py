@@ -6,16 +6,15 @@ Runs inside images: Python 3.7 syntax; standard library and Pillow.
 import ctypes
 import mmap
 import os
-import signal
 import time
 from pathlib import Path
 from typing import Callable, Iterator, List, Union
 
 from stages.checks import amount
 from stages.workload.measure.sampling import MOST_SAMPLES, NotPossible, rates
+from stages.workload.probes.guard import die_with
 
 PHOTOS = 64  # that a sample reads, or each process decodes, at most
-PR_SET_PDEATHSIG = 1
 RESIDENT_SHARE = 0.05  # of a file's pages that may stay in memory after the kernel was told to drop them
 
 
@@ -84,17 +83,15 @@ def decode(photos: List[str], processes: int, seconds: float) -> Iterator[Union[
 
 
 def _at_once(processes: int, work: Callable[[], None]) -> None:
-    """Do the work in as many children at once. The kernel kills them when this process ends, which is killed itself
-    where it takes too long (prctl(2), PR_SET_PDEATHSIG)."""
-    children, libc, parent = [], ctypes.CDLL(None), os.getpid()
+    """Do the work in as many children at once. They end with this process, which is killed where it takes too long."""
+    children, parent = [], os.getpid()
     for _ in range(processes):
         child = os.fork()
         if child == 0:
             code = 1
             try:
-                libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() == parent:  # else it ended before it was asked
-                    work()
+                die_with(parent)
+                work()
                 code = 0
             finally:
                 os._exit(code)

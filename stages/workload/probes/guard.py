@@ -3,6 +3,7 @@
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import ctypes
 import os
 import pickle
 import select
@@ -13,6 +14,7 @@ from typing import Callable, Optional, Tuple, TypeVar
 Value = TypeVar("Value")
 CHUNK_BYTES = 2**16
 REAP_SECONDS = 1.0
+PR_SET_PDEATHSIG = 1
 
 
 def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Optional[Value], Optional[str]]:
@@ -24,6 +26,7 @@ def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Opti
         reader, writer = os.pipe()
     except OSError as error:  # no more open files
         return None, "{} could not be asked: {}".format(what, error)
+    parent = os.getpid()
     try:
         child = os.fork()
     except OSError as error:  # no more processes, or no memory for one
@@ -32,7 +35,7 @@ def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Opti
         return None, "{} could not be asked: {}".format(what, error)
     if child == 0:
         os.close(reader)
-        _answer(writer, probe)
+        _answer(writer, probe, parent)
     os.close(writer)
     try:
         answer = _read_until(reader, time.monotonic() + seconds)
@@ -50,9 +53,17 @@ def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Opti
     return value, None if failure is None else "{} failed: {}".format(what, failure)
 
 
-def _answer(writer: int, probe: Callable[[], Value]) -> None:
+def die_with(parent: int) -> None:
+    """For a forked child: the kernel kills it when its parent ends, in whatever way (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that was asked for
+        os._exit(1)
+
+
+def _answer(writer: int, probe: Callable[[], Value], parent: int) -> None:
     """In the child: never returns, and runs nothing of what the parent registered for its end."""
     try:
+        die_with(parent)
         try:
             answer = pickle.dumps((probe(), None))
         except Exception as error:  # whatever a probe raises is its answer
