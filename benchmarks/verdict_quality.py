@@ -5,7 +5,8 @@ python -m benchmarks.verdict_quality [RECORDING.csv] [--face-offs N] [--seed N] 
 The recording is of benchmarks/record_aa.py: runs of one setting, one after the other, so that whatever tells two of
 them apart is noise of the machine. A face-off takes runs in the order in which they were recorded and deals them in
 turn to the baseline and its rivals, as the matrix does: blocks of BLOCK consecutive runs, each from a random place, one
-behind the other for as long as runs are wanted. So neighbours stay neighbours, with all that the machine did then.
+behind the other for as long as runs are wanted. So neighbours stay neighbours, with all that the machine did then. The
+order of turns is drawn for each block, or what sets the recording's odd runs apart from its even ones were a truth.
 
 Judged is after PILOT repeats; then, where the total is inconclusive, after as many as were asked for; and on another
 way, that of `make until`, with a look whenever the repeats have doubled. Beside it, at the same repeats, an unpaired
@@ -124,7 +125,10 @@ def blocks(runs: numpy.ndarray, number: int, generator: numpy.random.Generator) 
 def draw(runs: numpy.ndarray, drift: float, slowdown: float, rivals: int, generator: numpy.random.Generator) -> Values:
     """As many repeats as may be asked for. The first rival is the one that is slower."""
     settings = 1 + rivals
-    values = blocks(runs, math.ceil(settings * MAX_REPEATS / BLOCK), generator)[: settings * MAX_REPEATS]
+    number = settings * MAX_REPEATS // BLOCK
+    turns = generator.permuted(numpy.tile(numpy.arange(settings), (number, 1)), axis=1)
+    dealt = blocks(runs, number, generator).reshape(number, BLOCK // settings, settings, len(TIMED))
+    values = numpy.take_along_axis(dealt, turns[:, None, :, None], axis=2).reshape(-1, len(TIMED))
     slower = numpy.array([-1 if figure in HIGHER_IS_FASTER else 1 for figure in TIMED])
     drifted = values * ((1 + drift) ** (numpy.arange(len(values)) / settings))[:, None] ** slower
     drawn: Values = drifted.reshape(MAX_REPEATS, settings, len(TIMED))

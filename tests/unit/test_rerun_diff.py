@@ -51,6 +51,7 @@ class Checkout:
         self.write(".gitignore", "/.venv\n/data\n/reports\n")
         self.write("Makefile", MAKEFILE)
         self.write("dvc.yaml", PIPELINE.replace("SECONDS", seconds))
+        self.write("stages/compare.py", "import sys\nprint('compared', *sys.argv[1:])\nsys.exit(1)\n")
         self.write("metrics/scorecard.json", '{"seconds": 999}\n')
         self.save()
 
@@ -89,6 +90,7 @@ def test_both_commits_are_measured_here_and_committed_results_are_not_believed(c
     run = checkout.rerun_diff("HEAD^1")
     assert run.returncode == 0, run.stderr
     assert table(run.stdout) == [["metrics/scorecard.json", "seconds", "40", "30", "-10"]]
+    assert "```\ncompared --against base\n```\n" in run.stdout, "its verdicts are shown, and fail nothing"
 
 
 def test_what_follows_the_revision_reaches_make_and_the_report_is_shown(checkout: Checkout) -> None:
