@@ -51,7 +51,7 @@ def compare() -> int:
     )
     codec.write(records.COMPARISON_PATH, compared)
     codec.write_text(records.REPORT_PATH, table.markdown(compared))
-    codec.write_text(records.PAGE_PATH, page.html(compared, results, wanted, profiles))
+    codec.write_text(records.PAGE_PATH, page.html(compared, results, wanted, profiles, read_images(wanted.images)))
     print(table.conclusion(compared))
     return 0
 
@@ -100,6 +100,12 @@ def read_profiles(images: Iterable[str], root: Path = Path()) -> dict[str, recor
     """Those that there are: without one, a timing stands, and only what explains it is missing."""
     paths = {image: root / records.profile_path(image) for image in images}
     return {image: codec.read(path, records.Profile) for image, path in paths.items() if path.exists()}
+
+
+def read_images(images: Iterable[str]) -> dict[str, records.Image]:
+    """Those that there are."""
+    paths = {image: records.image_path(image) for image in images}
+    return {image: codec.read(path, records.Image) for image, path in paths.items() if path.exists()}
 
 
 if __name__ == "__main__":

@@ -38,11 +38,10 @@ def main() -> int:
 
 def publish(image: str, results: list[cells.Result]) -> None:
     """Record the image's experiment, and warn of what hides it."""
-    card, curves = scorecard.of_image(results, image)
     files = {
         params.PARAMS_PATH: merged(params.PARAMS_PATH.read_text(encoding="utf-8"), {"image": image}),
-        records.SCORECARD_PATH: card,
-        records.CURVES_PATH: curves,
+        records.SCORECARD_PATH: scorecard.card(results, image),
+        records.CURVES_PATH: scorecard.curves(results, [image]),  # its own alone, for `dvc plots diff`
     }
     experiments.publish(image, files, TRACKED)
     hidden = experiments.hidden_by(image)

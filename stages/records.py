@@ -687,6 +687,17 @@ class Bottleneck:
 
 
 @dataclasses.dataclass(frozen=True)
+class CurvePoint:
+    """One epoch of a setting: means over the repeats that ran whole."""
+
+    epoch: int  # counted from 1 over all phases
+    phase: str
+    train_loss: float
+    valid_loss: float
+    accuracy: float  # share of validation photos told right, without TTA
+
+
+@dataclasses.dataclass(frozen=True)
 class SettingFigures:
     """What came out of one setting, and how it compares with the baseline."""
 
@@ -701,6 +712,7 @@ class SettingFigures:
     words: str  # the verdict in a sentence: how much, how sure, and if it can't be said, why
     accuracy: Optional[PairedAccuracy]  # None for the baseline, and without predictions of both
     bottleneck: Optional[Bottleneck]  # None where no repeat ran whole
+    curve: Tuple[CurvePoint, ...]  # empty likewise
     differences: Tuple[str, ...]  # from the baseline's environment beside what its name says: 'torch 1.2.0, not 2.14.1'
     explanation: Tuple[str, ...]  # sentences: why it is faster or slower, or that the figures don't explain it
     warnings: Tuple[str, ...]  # drift, outliers, warm-up, load: what casts doubt on its times

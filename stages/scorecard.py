@@ -1,5 +1,5 @@
-"""One image's figures under names that are the same for every image: metrics/scorecard.json, for `dvc metrics diff`,
-and its loss curves, metrics/curves.csv, for `dvc plots diff`. Which image: `image` in params.yaml.
+"""One image's figures under names that are the same for every image: metrics/scorecard.json, for `dvc metrics diff`.
+Which image: `image` in params.yaml. And the curves of all of them: metrics/curves.csv, for `dvc plots`.
 
     python -m stages.scorecard
 """
@@ -15,9 +15,9 @@ def main() -> int:
     for path in (records.SCORECARD_PATH, records.CURVES_PATH):
         path.unlink(missing_ok=True)
     wanted = params.load()
-    card, curves = scorecard.of_image(cells.read_all(wanted), wanted.image)
-    codec.write_text(records.SCORECARD_PATH, card)
-    codec.write_text(records.CURVES_PATH, curves)
+    results = cells.read_all(wanted)
+    codec.write_text(records.SCORECARD_PATH, scorecard.card(results, wanted.image))
+    codec.write_text(records.CURVES_PATH, scorecard.curves(results, wanted.images))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from stages.records import (
     Bottleneck,
     Comparison,
+    CurvePoint,
     Hardware,
     PairedAccuracy,
     PhaseSteps,
@@ -17,7 +18,8 @@ from stages.records import (
     Split,
     Summary,
 )
-from tests import results
+from tests import faceoffs, results
+from tests.page import pages
 
 BASELINE = "host/fp32-bs16"
 PHASES = {"frozen_seconds": 0.3, "unfrozen_seconds": 0.6, "predict_tta_seconds": 0.1}  # shares of the total
@@ -84,11 +86,21 @@ def setting(
         words="the baseline" if verdict == "baseline" else f"{verdict} than the baseline",
         accuracy=PairedAccuracy(288, 3, 5, 0.73, "no difference shown") if ratios else None,
         bottleneck=BOTTLENECK if whole else None,
+        curve=_curve(own["total_seconds"].mean) if whole else (),
         differences=(),
         explanation=("The training is input-bound: 58% of a step waits for the loader.",) if whole else (),
         warnings=(),
     )
     return dataclasses.replace(plain, **changes)
+
+
+def _curve(seconds: float) -> tuple[CurvePoint, ...]:
+    """Of a setting that learns a bit, differently for each time that it takes."""
+    losses = [0.7 - seconds / 1000, 0.41, 0.3 + seconds / 2000]
+    return tuple(
+        CurvePoint(number, "frozen" if number == 1 else "unfrozen", loss, 0.9 * loss, 1 - loss / 4)
+        for number, loss in enumerate(losses, start=1)
+    )
 
 
 BOTTLENECK = Bottleneck(
@@ -165,7 +177,20 @@ def long_names() -> Comparison:
     return comparison(base, *(setting(name, 13.0, 13.2, 13.1, baseline=base, verdict="slower") for name in names))
 
 
+def measured() -> Comparison:
+    """What the compare stage makes of results: one image slower, one that lost a repeat."""
+    found = faceoffs.face_off(
+        host=faceoffs.noisy(10, 4),
+        slow=faceoffs.noisy(11.5, 4, seed=1),
+        lost=[*faceoffs.noisy(10, 3, seed=2), "failed"],
+    )
+    profiles = {image: pages.profile_of(image) for image in ("host", "slow", "lost")}
+    settings = faceoffs.compared(found, profiles=profiles).values()
+    return comparison(*settings)
+
+
 SAMPLES = {
+    "measured": measured,
     "two settings": pair,
     "a single repeat": lambda: pair("cannot say", 0.93, 1),
     "failures": with_failures,

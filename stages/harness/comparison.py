@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from stages.harness import accuracy, comparable, explanation, sentences, steadiness, verdicts
+from stages.harness import accuracy, comparable, explanation, scorecard, sentences, steadiness, verdicts
 from stages.harness.cells import Result
 from stages.harness.estimates import Pair
 from stages.harness.figures import TIMED, TOTAL, moments, samples, sessions, summaries
@@ -112,6 +112,7 @@ def _setting(
         words="the baseline" if is_baseline else sentences.words(total, status, told, rules.margin),
         accuracy=told,
         bottleneck=explanation.bottleneck(group),
+        curve=scorecard.curve(group),
         differences=differences(group, reference, profiles),
         explanation=explanation.explain(group, reference, total, profiles),
         warnings=(*steadiness.of_setting(group), *apart),

@@ -130,6 +130,8 @@ def _limit_sentence(fp32: Bottleneck, whose: str, results: Sequence[Result], pro
         f"Mixed precision speeds up compute alone: it could make {whose} {list(fp32.phases)[-1]} epochs train "
         f"{mixed_precision_limit(fp32):.2f} times as fast at most"
     )
+    if whose == "its" and fp32.last.kind == "compute-bound":
+        said = "That is also the most that mixed precision, which speeds up compute alone, could gain"
     measured = evidence.mixed_speedup(results, profiles)
     if measured is None:
         return f"{said}."

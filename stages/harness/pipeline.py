@@ -1,4 +1,4 @@
-"""Runs `dvc repro`, and shows over all cells how far it is: a bar on a terminal, else a plain line per cell.
+"""Runs `dvc repro`, and shows how far it is: a bar over all stages on a terminal, else a plain line per stage.
 
 DVC names each stage as it begins or skips it, and nothing else tells which cells are measured and which are kept.
 """
@@ -12,17 +12,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from stages import codec
 from stages.errors import TRY_LATER, FaceoffError
 from stages.harness import dvc_files, jobs, signals, wording
 from stages.harness.params import Params
-from stages.records import Cell
+from stages.records import Cell, TrainResult
 
 BEGINS = re.compile(r"Running stage '(.+)':")
 FAILED = re.compile(r"ERROR: failed to reproduce '.+': failed to run: .+, exited with (\d+)")
@@ -30,26 +31,43 @@ IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
 # Not the script `dvc`: its first line, as pip writes it, is shell, and breaks in a checkout at "it's $(odd)".
 DVC_REPRO = [sys.executable, "-m", "dvc", "repro"]
 DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell has: what they do
+OF_IMAGE = {"image": "making image {}", "profile": "profile of image {}"}  # stages that each image has
+ONCE = {  # stages that there are once
+    "machine": "a look at the machine",
+    "download": "photos and weights",
+    "compare": "comparison",
+    "scorecard": "scorecard",
+}
+EVALUATION_PASSES = 10  # over the validation photos, about: one plain, then one plain and eight augmented
 
 
 class Tracker:
-    """From DVC's lines to how many cells are done, and what is left.
+    """From DVC's lines to how many stages are done, and what is left.
 
     `there`: cells that had a result before. Of those only the ones are expected to be measured again whose setting was
-    measured again already: the cells of one setting depend on the same things.
+    measured again already: the cells of one setting depend on the same things. `evaluation_seconds`: what evaluating a
+    cell will take about, from its training; None where that can't be told.
     """
 
     def __init__(
-        self, cells: Sequence[Cell], there: Collection[Cell], clock: Callable[[], float] = time.monotonic
+        self,
+        cells: Sequence[Cell],
+        there: Collection[Cell],
+        clock: Callable[[], float] = time.monotonic,
+        evaluation_seconds: Callable[[Cell], float | None] = lambda cell: None,
     ) -> None:
         self.cells = cells
-        self.done = 0  # cells of the kind of stage at hand
-        self.words = ""  # what goes on, in a line; empty outside of cells
+        self.total = len(ONCE) + len(OF_IMAGE) * len({cell.image for cell in cells}) + len(DOES) * len(cells)
+        self.done = 0  # stages that ended or were kept
+        self.words = ""  # what goes on, in a line; empty before the first stage and while one is only skipped
         self._there = there
         self._clock = clock
-        self._seconds: dict[str, list[float]] = {}  # that a stage took, by setting
-        self._kind = ""
-        self._began: tuple[Cell, float] | None = None
+        self._evaluation_seconds = evaluation_seconds
+        self._seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in DOES}  # that it took, by setting
+        self._behind: dict[str, int] = dict.fromkeys(DOES, 0)  # cells that this kind of stage is past
+        self._guesses: dict[str, list[float]] = {}  # of evaluations, by setting
+        self._running: tuple[str, Cell, float] | None = None
+        self._is_running = False
 
     def hear(self, line: str) -> bool:
         """Take a line of the output. Whether it begins a stage."""
@@ -57,36 +75,66 @@ class Tracker:
         found = begins or is_kept
         if found is None:
             return False
-        if self._began is not None:
-            ended, began = self._began
-            self._seconds.setdefault(ended.setting, []).append(self._clock() - began)
-        self._began, self.words = None, ""
+        self._end()
+        self.words, self._is_running = "", begins is not None
+        if not self._is_running:
+            self.done += 1
         kind, _, name = found[1].partition("@")
         cell = next((each for each in self.cells if each.matrix_name == name), None)
         if kind in DOES and cell is not None:
-            self._at(kind, cell, is_run=begins is not None)
-        return begins is not None
+            self._behind[kind] = self.cells.index(cell) + (not self._is_running)
+            if self._is_running:
+                self._running = kind, cell, self._clock()
+                self.words = self._of_cell(kind, cell)
+        elif self._is_running:
+            self.words = OF_IMAGE[kind].format(name) if kind in OF_IMAGE else ONCE.get(kind, kind)
+        return self._is_running
 
-    def _at(self, kind: str, cell: Cell, is_run: bool) -> None:
-        if kind != self._kind:  # DVC runs all cells through one stage before the next
-            self._kind, self._seconds = kind, {}
-        self.done = self.cells.index(cell) + (not is_run)
-        if not is_run:
-            return
-        self._began = cell, self._clock()
+    def _end(self) -> None:
+        """The stage that was running is done."""
+        self.done += self._is_running
+        if self._running is not None:
+            kind, cell, began = self._running
+            self._seconds[kind].setdefault(cell.setting, []).append(self._clock() - began)
+            self._behind[kind] = self.cells.index(cell) + 1
+            if kind == "train":
+                guess = self._evaluation_seconds(cell)
+                if guess is not None:
+                    self._guesses.setdefault(cell.setting, []).append(guess)
+        self._running = None
+
+    def _of_cell(self, kind: str, cell: Cell) -> str:
         left = self._seconds_left()
-        time_left = "" if left is None else f", about {wording.seconds(left)} of {DOES[kind]} left"
-        place = f"cell {self.done + 1} of {len(self.cells)}"
-        self.words = f"{DOES[kind]}, {place}: {cell.setting}, repeat {cell.repeat}{time_left}"
+        time_left = "" if left is None else f", about {wording.seconds(left)} left"
+        place = f"cell {self._behind[kind] + 1} of {len(self.cells)}"
+        return f"{DOES[kind]}, {place}: {cell.setting}, repeat {cell.repeat}{time_left}"
 
     def _seconds_left(self) -> float | None:
-        """From the cell at hand on, of this kind of stage; None before any has ended."""
-        known = {setting: statistics.fmean(each) for setting, each in self._seconds.items()}
+        """Of training and evaluation, from the cell at hand on; None before any has ended."""
+        trained, evaluated = self._seconds["train"], {**self._guesses, **self._seconds["evaluate"]}
+        run_again = {*trained, *self._seconds["evaluate"]}
+        left = self._of_kind("train", trained, run_again) + self._of_kind("evaluate", evaluated, run_again)
+        return left or None
+
+    def _of_kind(self, kind: str, taken: Mapping[str, Sequence[float]], run_again: Collection[str]) -> float:
+        known = {setting: statistics.fmean(each) for setting, each in taken.items()}
         if not known:
-            return None
+            return 0.0
         others = statistics.fmean(known.values())
-        expected = (each for each in self.cells[self.done :] if each not in self._there or each.setting in known)
+        left = self.cells[self._behind[kind] :]
+        expected = (each for each in left if each not in self._there or each.setting in run_again)
         return sum(known.get(each.setting, others) for each in expected)
+
+
+def expected_evaluation_seconds(cell: Cell) -> float | None:
+    """From how long it took to import fastai and to validate in training; None where the training gave no times."""
+    try:
+        train = codec.read(cell.train_path, TrainResult)
+    except FaceoffError:
+        return None
+    if not train.epochs:
+        return None
+    return (train.import_seconds or 0.0) + EVALUATION_PASSES * train.epochs[-1].valid_seconds
 
 
 def repro(wanted: Params, console: Console) -> int:
@@ -103,12 +151,13 @@ def repro(wanted: Params, console: Console) -> int:
 
 def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
-    tracker = Tracker(cells, {cell for cell in cells if cell.train_path.exists()})
+    there = {cell for cell in cells if cell.train_path.exists()}
+    tracker = Tracker(cells, there, evaluation_seconds=expected_evaluation_seconds)
     if not console.is_terminal:
         return _run(DVC_REPRO, lambda line: _show_plainly(line, tracker), errors=None)
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=len(cells), visible=False)
+        task = bar.add_task("", total=tracker.total, visible=False)
 
         def show(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -121,7 +170,7 @@ def _repro(wanted: Params, console: Console) -> int:
 def _show_plainly(line: str, tracker: Tracker) -> None:
     print(line)
     if tracker.hear(line) and tracker.words:
-        print(f"faceoff: {tracker.words}")
+        print(f"faceoff: stage {tracker.done + 1} of {tracker.total}: {tracker.words}")
 
 
 def _run(command: list[str], show: Callable[[str], None], errors: int | None) -> int:

@@ -178,7 +178,7 @@ def _part(field: str, index: int) -> Callable[[Facts], Any]:
     return value
 
 
-def _cudnn(version: int) -> str:
+def cudnn(version: int) -> str:
     """7602 is 7.6.2; 92400 is 9.24.0."""
     factor = 1000 if version < 10000 else 10000
     return f"{version // factor}.{version % factor // 100}.{version % 100}"
@@ -242,7 +242,7 @@ _FACTS = (
     _soft("operating system", "os", "operating system", comes_with=("base image",)),
     _soft("glibc", "glibc", "operating system", comes_with=("base image",)),
     _soft("CUDA", "contents.cuda", "CUDA", none="none"),
-    _soft("cuDNN", "contents.cudnn", "cuDNN", show=_cudnn, none="none"),
+    _soft("cuDNN", "contents.cudnn", "cuDNN", show=cudnn, none="none"),
     _soft("Python", "contents.python", "Python"),
     _soft("torch", _part("torch", 0), "torch", none="not installed"),
     _soft("torch's build", _part("torch", 1), "torch's build", comes_with=("CUDA",), none="without a tag"),

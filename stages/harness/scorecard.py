@@ -1,4 +1,4 @@
-"""One image's results under names that do not hold the image: what `dvc metrics diff` and `dvc plots diff` compare."""
+"""For `dvc metrics diff` one image's figures, under names that do not hold the image; for `dvc plots` the curves."""
 
 import csv
 import dataclasses
@@ -9,53 +9,49 @@ from collections.abc import Sequence
 
 from stages.harness.cells import Result
 from stages.harness.figures import summaries
+from stages.records import CurvePoint
 
 
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One epoch of a setting, counted from 1 over both phases: means over the repeats that ran whole."""
-
-    epoch: int
-    phase: str
-    setting: str
-    train_loss: float
-    valid_loss: float
-    accuracy: float
-
-
-def of_image(results: Sequence[Result], image: str) -> tuple[str, str]:
-    """The texts of scorecard.json and curves.csv: means over the repeats of each setting that ran whole."""
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        if result.cell.image == image:
-            groups.setdefault(result.cell.setting.removeprefix(image + "/"), []).append(result)
-    card = {
-        setting: {name: figure.mean for name, figure in summaries(group).items()} for setting, group in groups.items()
+def card(results: Sequence[Result], image: str) -> str:
+    """The text of scorecard.json: means over the repeats of each setting of the image that ran whole."""
+    found = {
+        setting: {name: figure.mean for name, figure in summaries(group).items()}
+        for (of, setting), group in _settings(results).items()
+        if of == image
     }
-    return json.dumps(card, indent=2, allow_nan=False) + "\n", _csv(
-        [point for setting, group in groups.items() for point in curve(setting, group)]
-    )
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
-def curve(setting: str, group: Sequence[Result]) -> list[Point]:
-    """The epochs of a setting, called by that name."""
+def curves(results: Sequence[Result], images: Sequence[str]) -> str:
+    """The text of curves.csv: a row per image, setting and epoch."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "setting", *(field.name for field in dataclasses.fields(CurvePoint))])
+    for (image, setting), group in _settings(results).items():
+        if image in images:
+            writer.writerows([image, setting, *dataclasses.astuple(point)] for point in curve(group))
+    return text.getvalue()
+
+
+def curve(group: Sequence[Result]) -> tuple[CurvePoint, ...]:
+    """The epochs of one setting."""
     runs = [result.train.epochs for result in group if result.train is not None]
-    return [
-        Point(
+    return tuple(
+        CurvePoint(
             number,
             same_epoch[0].phase,
-            setting,
             statistics.fmean(epoch.train_loss for epoch in same_epoch),
             statistics.fmean(epoch.valid_loss for epoch in same_epoch),
             statistics.fmean(epoch.accuracy for epoch in same_epoch),
         )
         for number, same_epoch in enumerate(zip(*runs, strict=True), start=1)
-    ]
+    )
 
 
-def _csv(points: Sequence[Point]) -> str:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([field.name for field in dataclasses.fields(Point)])
-    writer.writerows(dataclasses.astuple(point) for point in points)
-    return text.getvalue()
+def _settings(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Results by image and by what of the setting's name is not the image."""
+    groups: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        image = result.cell.image
+        groups.setdefault((image, result.cell.setting.removeprefix(image + "/")), []).append(result)
+    return groups

@@ -142,6 +142,8 @@ def markdown(compared: Comparison) -> str:
         "",
         _escape(conclusion(compared)),
         "",
+        _escape(f"Machine: {wording.machine(compared.machine)}."),
+        "",
         _markdown_row(head),
         _markdown_row(["---"] * len(head)),
     ]

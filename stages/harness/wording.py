@@ -1,6 +1,7 @@
 """How figures are written: the same on a terminal, in Markdown and on the page."""
 
-from stages.records import Ratio, Summary
+from stages.checks import amount
+from stages.records import Machine, Ratio, Summary
 
 NONE = "-"  # where there is no figure
 
@@ -83,6 +84,16 @@ def device(name: str, cpu: str | None = None) -> str:
     if name != "cpu":
         return f"GPU {name}"
     return f"CPU ({cpu})" if cpu else "CPU"
+
+
+def machine(found: Machine) -> str:
+    """'AMD EPYC 7B12, 2 CPUs, 7.8 GiB of memory, no GPU'."""
+    cpu, gpus = found.hardware.cpu, found.hardware.gpus
+    memory = found.hardware.memory_bytes
+    told = [cpu.model or f"a CPU ({cpu.architecture}) that does not tell its name"]
+    told += [count(cpu.logical_cpus, "CPU")] if cpu.logical_cpus else []
+    told += [f"{amount(memory)} of memory"] if memory else []
+    return ", ".join([*told, *(f"GPU {gpu.title}" for gpu in gpus)] if gpus else [*told, "no GPU"])
 
 
 def count(number: int, noun: str) -> str:

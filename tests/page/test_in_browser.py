@@ -1,21 +1,26 @@
 """The page in a real, headless Chromium: quiet, off the network, true to comparison.json, and readable by everybody."""
 
+import io
+import itertools
 import json
 import math
 import re
+from collections import Counter
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 
 from stages import codec, records
 from stages.harness import wording
-from tests import comparisons
+from tests import comparisons, results
 from tests.browser import open_browser
 from tests.page import pages
 
 pytestmark = pytest.mark.browser
 
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true })"
+VISIBLE = "all => all.map(each => each.checkVisibility({contentVisibilityAuto: true}))"
 WITHOUT_FIGURES = """cells => cells.map(cell => {
     const copy = cell.cloneNode(true)
     copy.querySelectorAll('data').forEach(each => each.remove())
@@ -25,6 +30,10 @@ BOXES = """elements => elements.filter(each => each.getClientRects().length).map
     const box = each.getBoundingClientRect()
     return [each.textContent, box.left, box.top, box.right, box.bottom]
 })"""
+
+
+# What does not depend on the results is looked at on one page.
+of_one_sample = pytest.mark.parametrize("files", ["measured"], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +140,9 @@ def needed(document):
                 at = f"{here}/bottleneck/phases/{phase}"
                 places |= {f"{at}/images_per_second", f"{at}/possible_speedup"}
                 places |= {f"{at}/split/{name}" for name in set(steps["split"]) - {"steps"}}
+        for number in range(len(setting["curve"])):
+            names = ("epoch", "train_loss", "valid_loss", "accuracy")
+            places |= {f"{here}/curve/{number}/{name}" for name in names}
         if setting["accuracy"]:
             places |= {f"{here}/accuracy/{name}" for name in ("photos", "only_here_right", "only_baseline_right")}
     return places
@@ -139,7 +151,7 @@ def needed(document):
 def test_no_number_of_the_tables_of_results_comes_from_elsewhere(visit):
     cells = "#verdicts td, #pictures td, #cells td"
     left = visit().eval_on_selector_all(cells, WITHOUT_FIGURES)
-    named = ("what would settle it", "epoch")  # a sentence of the record; the number of a row
+    named = ("what would settle it",)  # a sentence of the record
     assert [text for label, text in left if label not in named and re.search(r"\d", text)] == []
 
 
@@ -154,26 +166,99 @@ def test_sentences_are_those_of_the_record(visit, files):
     assert all(each in read for each in document["warnings"])
 
 
-def test_marks_and_intervals_lie_where_their_figures_are(visit, files):
+DRAWN = {320: "narrow", 1280: "wide"}
+
+
+@pytest.mark.parametrize("width", DRAWN)
+def test_the_texts_of_drawings_say_the_figures_of_the_record(visit, files, width):
+    document = json.loads((files / records.COMPARISON_PATH.name).read_text())
+    page, settings, kind = visit(width), document["settings"], DRAWN[width]
+
+    def texts(drawing):
+        """Of a drawing all that holds a number, but for the axes'."""
+        found = page.eval_on_selector_all(
+            f"svg[aria-labelledby={drawing}-{kind}-title] text",
+            "all => all.filter(each => !each.closest('[id*=tick_]')).map(each => each.textContent)",
+        )
+        return Counter(text for text in found if re.search(r"\d", text))
+
+    rows = [(place, name) for place, each in enumerate(settings) for name in each["ratios"] if drawn(page, place, name)]
+    said = [settings[place]["ratios"][name] for place, name in rows]
+    assert names_left_out(texts("forest"), settings) == Counter(
+        f"{each['mean']:.3f}" + ("" if each["low"] is None else f" [{each['low']:.3f}, {each['high']:.3f}]")
+        + f" {each['verdict']}" for each in said
+    )  # fmt: skip
+    times = [figure for each in settings for name, figure in each["figures"].items() if name.endswith("_seconds")]
+    for text in names_left_out(texts("phases"), settings):
+        mean, _, spread = text.partition(" ± ")
+        assert any(
+            says(mean, each["mean"]) and (not spread or says(spread, each["spread"])) for each in times
+        ), text  # fmt: skip
+    shares = [
+        value / sum(split[name] for name in split if name != "steps")
+        for each in settings if each["bottleneck"] for steps in each["bottleneck"]["phases"].values()
+        for split in [steps["split"]] for name, value in split.items() if name != "steps"
+    ]  # fmt: skip
+    for text in names_left_out(texts("split"), settings):
+        assert any(says(text, each) for each in shares), text
+    assert not names_left_out(texts("curves"), settings)
+
+
+def drawn(page, place, name):
+    return page.locator(f"#forest-wide-ratio-{place}-{name}").count() > 0
+
+
+def names_left_out(texts, settings):
+    """The texts without those that are a setting's name, or a line of one, and its phase."""
+    names = ["".join(each["setting"].split()) for each in settings]
+    left = {
+        text: count for text, count in texts.items()
+        if not any("".join(text.removesuffix(", frozen").removesuffix(", unfrozen").split()) in name for name in names)
+    }  # fmt: skip
+    return Counter(left)
+
+
+@pytest.mark.parametrize("width", DRAWN)
+def test_curves_lie_where_their_figures_are(visit, files, width):
+    """Of each panel, one straight line leads from epochs and figures to places."""
+    document = json.loads((files / records.COMPARISON_PATH.name).read_text())
+    page = visit(width)
+    for name in ("valid_loss", "accuracy"):
+        points = []
+        for index, setting in enumerate(document["settings"]):
+            if not setting["curve"]:
+                continue
+            path = page.get_attribute(f"#curves-{DRAWN[width]}-curve-{index}-{name} > path", "d")
+            places = [tuple(map(float, pair)) for pair in re.findall(r"[ML] (\S+) (\S+)", path)]
+            points += zip(setting["curve"], places, strict=True)
+        for of, axis in (("epoch", 0), (name, 1)):
+            on_line([(point[of], place[axis]) for point, place in points], tolerance=0.1)
+
+
+def on_line(points, tolerance):
+    (low, left), (high, right) = min(points, default=(0, 0)), max(points, default=(0, 0))
+    for value, place in points:
+        expected = left if high == low else left + (value - low) / (high - low) * (right - left)
+        assert place == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize("width", DRAWN)
+def test_marks_and_intervals_lie_where_their_figures_are(visit, files, width):
     """On the logarithmic axis: where all ratios are drawn, one straight line leads from their logarithms to places."""
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
     ratios = [
         (setting, name) for setting, each in enumerate(document["settings"]) for name in each["ratios"]
         if name == "total_seconds"
     ]  # fmt: skip
-    page, points = visit(), []
+    page, points, kind = visit(width), [], DRAWN[width]
     for setting, name in ratios:
         ratio = document["settings"][setting]["ratios"][name]
-        left, right = ends(page, f"#forest-wide-ratio-{setting}-{name}")
+        left, right = ends(page, f"#forest-{kind}-ratio-{setting}-{name}")
         points.append((math.log(ratio["mean"]), (left + right) / 2))
         if ratio["low"] is not None:
-            left, right = ends(page, f"#forest-wide-interval-{setting}-{name}")
+            left, right = ends(page, f"#forest-{kind}-interval-{setting}-{name}")
             points += [(math.log(ratio["low"]), left), (math.log(ratio["high"]), right)]
-    if len(points) < 3:
-        return
-    (low, left), (high, right) = min(points), max(points)
-    for value, place in points:
-        assert place == pytest.approx(left + (value - low) / (high - low) * (right - left), abs=2.5)  # a line's width
+    on_line(points, tolerance=2.5)  # a line's width
 
 
 def ends(page, selector):
@@ -183,33 +268,128 @@ def ends(page, selector):
     return box
 
 
+@pytest.mark.parametrize("width", DRAWN)
 @pytest.mark.parametrize("drawing", ["phases", "split"])
-def test_bars_are_as_long_as_their_figures(visit, files, drawing):
+def test_bars_are_as_long_as_their_figures(visit, files, drawing, width):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
-    page, lengths = visit(), []
+    page, lengths = visit(width), []
     for index, setting in enumerate(document["settings"]):
+        parts = {}
         if drawing == "phases":
             parts = {name: each["mean"] for name, each in setting["figures"].items() if name.endswith("_seconds")}
             parts.pop("total_seconds", None)
         elif setting["bottleneck"]:
-            split = {name: value for name, value in setting["bottleneck"]["split"].items() if name != "steps"}
-            parts = {name: value / sum(split.values()) for name, value in split.items()}
-        else:
-            parts = {}
+            for phase, steps in setting["bottleneck"]["phases"].items():
+                split = {name: value for name, value in steps["split"].items() if name != "steps"}
+                parts |= {f"{phase}-{name}": value / sum(split.values()) for name, value in split.items()}
         for name, value in parts.items():
-            left, right = ends(page, f"#{drawing}-wide-bar-{index}-{name}")
+            left, right = ends(page, f"#{drawing}-{DRAWN[width]}-bar-{index}-{name}")
             lengths.append((value, right - left))
-    scale = max((length / value for value, length in lengths), default=0)
+    scale = max((length / value for value, length in lengths if value), default=0)
     for value, length in lengths:
         assert length == pytest.approx(scale * value, abs=3)  # the outline's width
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (320, "dark")])
-def test_a_checker_of_accessibility_finds_nothing_serious(visit, width, scheme):
-    found = Axe().run(visit(width, color_scheme=scheme, bypass_csp=True)).response
-    assert len(found["passes"]) > 10
-    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
-    assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious] == []
+@pytest.mark.parametrize("width", DRAWN)
+def test_a_checker_of_accessibility_finds_nothing_serious(visit, width):
+    page = visit(width, bypass_csp=True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page).response
+        assert len(found["passes"]) > 10
+        serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+        assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious] == []
+
+
+@of_one_sample
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_text_of_drawings_stands_out_from_what_it_lies_on(visit, scheme):
+    """axe does not look into drawings: 4.5 is what WCAG asks for."""
+    page = visit(color_scheme=scheme)
+    inks = set(page.eval_on_selector_all("svg text", "all => all.map(each => getComputedStyle(each).fill)"))
+    card = page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--card')")
+    on_fill, *fills = colours(page, ["on-fill", *FILLS])
+    for ink in inks:
+        for ground in fills if rgb(ink) == on_fill else [rgb(card)]:
+            assert contrast(rgb(ink), ground) >= 4.5, (ink, ground)
+
+
+FILLS = [f"fill-{number}" for number in range(1, 5)]
+SERIES = [f"series-{number}" for number in range(1, 7)]
+
+
+def colours(page, names):
+    style = "getComputedStyle(document.documentElement).getPropertyValue"
+    return [rgb(page.evaluate(f"{style}('--{name}')")) for name in names]
+
+
+def rgb(text):
+    if "#" in text:
+        return tuple(int(text.strip()[place : place + 2], 16) for place in (1, 3, 5))
+    return tuple(map(int, re.findall(r"\d+", text)[:3]))
+
+
+def contrast(one, other):
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour):
+    red, green, blue = (linear(value) for value in colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def linear(value):
+    value /= 255
+    return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+
+
+@of_one_sample
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("deficiency", ["none", "protanopia", "deuteranopia", "tritanopia"])
+def test_colours_are_told_apart_with_any_colour_vision(browser, files, deficiency, scheme):
+    """As Chromium simulates it. Hatches and marks differ too, for who sees no colours at all."""
+    context = browser.new_context(color_scheme=scheme, viewport={"width": 400, "height": 100})
+    page = context.new_page()
+    page.goto((files / records.PAGE_PATH.name).as_uri())
+    page.evaluate(
+        """names => { document.body.innerHTML = names.map((name, place) =>
+            `<i style="position: fixed; top: 0; left: ${20 * place}px; width: 20px; height: 20px;
+            background: var(--${name})"></i>`).join("") }""",
+        [*FILLS, *SERIES],
+    )
+    context.new_cdp_session(page).send("Emulation.setEmulatedVisionDeficiency", {"type": deficiency})
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    context.close()
+    seen = {name: lab(shot.getpixel((20 * place + 10, 10))) for place, name in enumerate([*FILLS, *SERIES])}
+    for names in (FILLS, SERIES):
+        for one, other in itertools.combinations(names, 2):
+            assert math.dist(seen[one], seen[other]) > 10, (one, other)  # 2.3 is just to be seen
+
+
+def lab(colour):
+    """CIELAB, in which distances are about what is seen."""
+    red, green, blue = (linear(value) for value in colour)
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089
+    x, y, z = (value ** (1 / 3) if value > 0.008856 else 7.787 * value + 4 / 29 for value in (x, y, z))
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def test_the_keyboard_reaches_all_in_the_order_of_the_page_and_shows_where_it_is(visit):
+    page = visit()
+    wanted = page.eval_on_selector_all("a, summary, [tabindex]", "all => all.map(each => each.textContent)")
+    reached = []
+    for _ in wanted:
+        page.keyboard.press("Tab")
+        text, style, width = page.evaluate(
+            """() => { const each = document.activeElement, style = getComputedStyle(each)
+            return [each.textContent, style.outlineStyle, parseFloat(style.outlineWidth)] }"""
+        )
+        assert style != "none" and width >= 2, text
+        reached.append(text)
+    assert reached == wanted
 
 
 @pytest.mark.parametrize("width", [320, 768, 1280])
@@ -234,6 +414,21 @@ def test_no_text_of_a_drawing_lies_on_another(visit, width, kind):
         assert overlapping == []
 
 
+@of_one_sample
+def test_the_machine_is_shown_with_its_limits_what_the_provider_states_and_whether_that_agrees(visit):
+    rows = visit().eval_on_selector_all(
+        "#machine tbody tr", "all => all.map(each => [...each.children].map(cell => cell.textContent))"
+    )
+    found = {name: tuple(rest) for name, *rest in rows}
+    assert found["CPUs"] == ("2", "-", "4", "differs: 2 found")
+    assert found["memory"] == ("8 GiB", "-", "8 GB", "differs: 7% more found; as 8 GiB it would agree")
+    assert found["GPU"] == (results.NO_GPU, "-", "-", "-")
+    assert found["caches"] == ("L1 data 1 x 32 KiB; L3 unified 1 x 16 MiB",)
+    assert found["base clock"] == ("unknown: no cpufreq",)
+    (product,) = (rest for name, rest in found.items() if name.startswith("matrix product"))
+    assert product[0] == "115 Gflop/s ± 3 Gflop/s" and product[-1] == "unknown: not stated"
+
+
 def test_a_drawing_is_called_by_a_name_and_every_id_is_one_of_a_kind(visit):
     page = visit()
     ids = page.eval_on_selector_all("[id]", "all => all.map(each => each.id)")
@@ -244,9 +439,12 @@ def test_a_drawing_is_called_by_a_name_and_every_id_is_one_of_a_kind(visit):
     assert all(each == ["img", True] for each in named)
 
 
-def test_it_prints_light_and_without_what_only_a_screen_needs(visit):
+def test_it_prints_light_with_all_tables_and_without_what_only_a_screen_needs(visit):
     page = visit(color_scheme="dark")
+    page.evaluate(OPEN_ALL.replace("true", "false"))
     page.emulate_media(media="print", color_scheme="dark")
+    heights = page.eval_on_selector_all("table", "all => all.map(each => each.getBoundingClientRect().height)")
+    assert min(heights) > 0 and all(page.eval_on_selector_all("table", VISIBLE))
     colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert colour == "rgb(255, 255, 255)"
     assert not page.is_visible("nav")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from stages import records
-from stages.harness import params
+from stages.harness import params, pipeline
 from stages.records import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,6 +114,11 @@ def test_what_reads_all_cells_runs_last(measured):
     assert ran[-2:] == ["compare", "scorecard"]
 
 
+def test_progress_counts_every_stage(measured):
+    checkout, ran = measured
+    assert len(ran) == pipeline.Tracker(params.load(checkout.path).cells(), ()).total
+
+
 def test_repeats_interleave_in_the_order_in_which_commands_ran(measured):
     checkout, _ = measured
     calls = (checkout.path / "calls").read_text().splitlines()
@@ -148,14 +153,29 @@ def test_plots_diff_holds_the_curves_of_both_images(published):
     checkout, _ = published
     checkout.run("dvc", "plots", "diff", "host", "cuda-10.0")
     page = (checkout.path / "dvc_plots/index.html").read_text()
-    points = json.loads(re.search(r"var spec = (\{.*?\});\s*vegaEmbed", page, re.DOTALL)[1])["data"]["values"]
-    held = {(point["rev"], point["setting"], point["field"]) for point in points}
-    assert held == {
-        (image, f"{precision}-bs16", curve)
-        for image in IMAGES
-        for precision in ("fp32", "mixed")
-        for curve in ("train_loss", "valid_loss", "accuracy")
+    held = {
+        (point["rev"], point["image"], point["setting"], point["field"]) for point in plotted(page)["data"]["values"]
     }
+    assert held == {(image, image, *panel) for image in IMAGES for panel in PANELS}
+
+
+def test_plots_show_has_the_curves_of_all_images_in_one_plot_and_a_colour_for_each(published):
+    checkout, _ = published
+    checkout.run("dvc", "plots", "show")
+    drawn = plotted((checkout.path / "dvc_plots/index.html").read_text())
+    held = {(point["image"], point["setting"], point["field"]) for point in drawn["data"]["values"]}
+    assert held == {(image, *panel) for image in IMAGES for panel in PANELS}
+    assert drawn["spec"]["encoding"]["color"]["field"] == "image"
+
+
+PANELS = [(f"{precision}-bs16", curve) for precision in ("fp32", "mixed")
+          for curve in ("train_loss", "valid_loss", "accuracy")]  # fmt: skip
+
+
+def plotted(page: str) -> dict[str, Any]:
+    """The one plot of a page that DVC wrote."""
+    (spec,) = re.findall(r"var spec = (\{.*?\});\s*vegaEmbed", page, re.DOTALL)
+    return json.loads(spec)
 
 
 def test_the_run_ends_with_the_faster_setting_and_where_results_lie(published):

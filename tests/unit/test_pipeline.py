@@ -9,9 +9,11 @@ import sys
 import pytest
 from rich.console import Console
 
+from stages import codec
 from stages.harness import pipeline
 from stages.harness.pipeline import Tracker
 from stages.records import Cell
+from tests import results
 from tests.project import ROOT
 
 CELLS = [Cell(image, "fp32", 16, repeat) for repeat in (1, 2) for image in ("a", "b")]
@@ -51,12 +53,47 @@ def test_each_cell_is_told_with_what_is_left_once_one_has_ended():
         runs("train@2-a-fp32-16"), "epoch 1", "12", runs("train@2-b-fp32-16"), "30", runs("evaluate@1-a-fp32-16"),
     )  # fmt: skip
     assert said == [
+        "a look at the machine",
         "training, cell 1 of 4: a/fp32-bs16, repeat 1",
-        "training, cell 2 of 4: b/fp32-bs16, repeat 1, about 30.0 s of training left",
-        "training, cell 3 of 4: a/fp32-bs16, repeat 2, about 40.0 s of training left",
-        "training, cell 4 of 4: b/fp32-bs16, repeat 2, about 30.0 s of training left",
+        "training, cell 2 of 4: b/fp32-bs16, repeat 1, about 30.0 s left",
+        "training, cell 3 of 4: a/fp32-bs16, repeat 2, about 40.0 s left",
+        "training, cell 4 of 4: b/fp32-bs16, repeat 2, about 30.0 s left",
         "evaluation, cell 1 of 4: a/fp32-bs16, repeat 1",
     ]
+
+
+def test_evaluation_is_in_the_time_left_before_one_was_seen_and_as_it_takes_after():
+    clock = Clock()
+    said = told(
+        Tracker(CELLS, (), clock, evaluation_seconds=lambda cell: 7.0), clock,
+        runs("train@1-a-fp32-16"), "10", runs("train@1-b-fp32-16"), "10", runs("train@2-a-fp32-16"), "10",
+        runs("train@2-b-fp32-16"), "10", runs("evaluate@1-a-fp32-16"), "4", runs("evaluate@1-b-fp32-16"),
+    )  # fmt: skip
+    assert said[1].endswith("about 58.0 s left")  # 3 trainings and 4 evaluations
+    assert said[4].endswith("about 28.0 s left")
+    assert said[5].endswith("about 18.0 s left")  # 4 s for the one of a that is left, still 7 s for those of b
+
+
+def test_an_evaluation_is_expected_to_take_ten_validations_and_the_import(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert pipeline.expected_evaluation_seconds(CELLS[0]) is None
+    codec.write(CELLS[0].train_path, results.trained(CELLS[0], 10.0))
+    assert pipeline.expected_evaluation_seconds(CELLS[0]) == pytest.approx(6.1 + 10 * 0.8)
+
+
+def test_the_bar_goes_over_every_stage_of_the_pipeline():
+    names = ["machine", "download", "image@a", "image@b", "profile@a", "profile@b"]
+    names += [
+        f"{kind}@{repeat}-{image}-fp32-16" for kind in ("train", "evaluate") for repeat in (1, 2) for image in "ab"
+    ]
+    tracker, done = Tracker(CELLS, (), Clock()), []
+    for index, name in enumerate([*names, "compare", "scorecard"]):
+        tracker.hear(keeps(name) if index % 3 else runs(name))
+        done.append(tracker.done)
+    assert done == [index + bool(index % 3) for index in range(tracker.total)]
+    assert told(Tracker(CELLS, (), Clock()), Clock(), runs("image@b"), runs("profile@b"), runs("compare")) == [
+        "making image b", "profile of image b", "comparison",
+    ]  # fmt: skip
 
 
 def test_cells_that_are_kept_take_no_time():
@@ -65,13 +102,13 @@ def test_cells_that_are_kept_take_no_time():
         Tracker(CELLS, CELLS[:1], clock), clock,
         keeps("train@1-a-fp32-16"), runs("train@1-b-fp32-16"), "20", runs("train@2-a-fp32-16"),
     )  # fmt: skip
-    assert said[-1] == "training, cell 3 of 4: a/fp32-bs16, repeat 2, about 40.0 s of training left"
+    assert said[-1] == "training, cell 3 of 4: a/fp32-bs16, repeat 2, about 40.0 s left"
 
 
 def test_of_cells_with_results_only_settings_that_were_measured_again_are_expected():
     clock = Clock()
     lines = keeps("train@1-a-fp32-16"), runs("train@1-b-fp32-16"), "20", runs("train@2-b-fp32-16")
-    assert told(Tracker(CELLS, CELLS, clock), clock, *lines)[-1].endswith("about 20.0 s of training left")
+    assert told(Tracker(CELLS, CELLS, clock), clock, *lines)[-1].endswith("about 20.0 s left")
 
 
 def test_a_terminal_gets_a_bar_and_all_lines(monkeypatch, tmp_path):
@@ -80,7 +117,7 @@ def test_a_terminal_gets_a_bar_and_all_lines(monkeypatch, tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     assert pipeline.repro(Wanted(), console) == 0
     shown = console.file.getvalue()
-    assert "frozen epoch 1: [4.1 s]" in shown and "1/4" in shown and "cell 2 of 4: b/fp32-bs16" in shown
+    assert "frozen epoch 1: [4.1 s]" in shown and "1/16" in shown and "cell 2 of 4: b/fp32-bs16" in shown
 
 
 LINES = [runs("train@1-a-fp32-16"), "frozen epoch 1: [4.1 s]", runs("train@1-b-fp32-16")]
@@ -103,6 +140,7 @@ time.sleep(60)
 """
 OUTER = """
 import sys
+from stages import codec
 from stages.harness import pipeline
 pipeline._run(["sh", "-c", "$0 inner.py $1; true", sys.executable, sys.argv[1]], print, None)
 """

@@ -22,22 +22,22 @@ GIVEN = [ok("host", 1, 10.0), ok("host", 2, 12.0), ok("cuda-10.0", 1, 20.0), ok(
 
 
 def test_figures_are_means_under_names_without_the_image():
-    card = json.loads(scorecard.of_image(GIVEN, "host")[0])
+    card = json.loads(scorecard.card(GIVEN, "host"))
     assert list(card) == ["fp32-bs16", "mixed-bs16"]
     assert card["fp32-bs16"]["total_seconds"] == pytest.approx(36.0)  # three epochs of 11 s and 3 s
     assert "peak_gpu_memory_bytes" not in card["fp32-bs16"]
-    assert json.loads(scorecard.of_image(GIVEN, "cuda-10.0")[0])["fp32-bs16"]["total_seconds"] == pytest.approx(63.0)
+    assert json.loads(scorecard.card(GIVEN, "cuda-10.0"))["fp32-bs16"]["total_seconds"] == pytest.approx(63.0)
 
 
 def test_a_setting_without_figures_stays_empty():
     given = [cells.Result(Cell("host", "mixed", 16, 1), "unsupported", "why")]
-    card, curves = scorecard.of_image(given, "host")
-    assert json.loads(card) == {"mixed-bs16": {}}
-    assert curves.splitlines() == ["epoch,phase,setting,train_loss,valid_loss,accuracy"]
+    assert json.loads(scorecard.card(given, "host")) == {"mixed-bs16": {}}
+    assert scorecard.curves(given, ["host"]) == "image,setting,epoch,phase,train_loss,valid_loss,accuracy\n"
 
 
 def test_curves_count_epochs_over_both_phases_and_average_the_repeats():
-    rows = list(csv.DictReader(io.StringIO(scorecard.of_image(GIVEN, "host")[1])))
+    rows = list(csv.DictReader(io.StringIO(scorecard.curves(GIVEN, ["host"]))))
+    assert {row["image"] for row in rows} == {"host"}
     fp32 = [row for row in rows if row["setting"] == "fp32-bs16"]
     assert [(row["epoch"], row["phase"]) for row in fp32] == [("1", "frozen"), ("2", "unfrozen"), ("3", "unfrozen")]
     assert float(fp32[2]["train_loss"]) == pytest.approx(0.35)

@@ -1,4 +1,7 @@
-"""reports/faceoff.html: one file that needs no network and no script. Its figures are comparison.json's."""
+"""reports/faceoff.html: one file that needs no network and no script.
+
+Its figures of results are comparison.json's; those of machine and images are of the profiles.
+"""
 
 import dataclasses
 import subprocess
@@ -10,12 +13,12 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from stages.harness import profile_diff, provider, scorecard, table, wording
+from stages.harness import explanation, profile_diff, provider, table, wording
 from stages.harness.cells import Result
 from stages.harness.figures import TIMED, TOTAL
-from stages.harness.page import drawings, svg
+from stages.harness.page import drawings, environment_tables, svg
 from stages.harness.params import PARAMS_PATH, Params
-from stages.records import Comparison, Profile
+from stages.records import Comparison, Image, Profile
 
 FIGURE_NAMES = {
     TOTAL: "total time",
@@ -33,8 +36,14 @@ ICONS = {  # each verdict by its shape too
 CODE = ("stages", "docker", "dvc.yaml", str(PARAMS_PATH))  # that decide what is run
 
 
-def html(compared: Comparison, results: Sequence[Result], wanted: Params, profiles: Mapping[str, Profile]) -> str:
-    """The page. `profiles`: by image, those that there are."""
+def html(
+    compared: Comparison,
+    results: Sequence[Result],
+    wanted: Params,
+    profiles: Mapping[str, Profile],
+    images: Mapping[str, Image],
+) -> str:
+    """The page. `profiles`, `images`: by image, those that there are."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -43,7 +52,7 @@ def html(compared: Comparison, results: Sequence[Result], wanted: Params, profil
         lstrip_blocks=True,
     )
     environment.filters |= {"device": wording.device, "repeat_name": wording.repeat, "capitalize_first": _sentence}
-    groups = _groups(results)
+    forest_names = {name for _, _, name in drawings.forest_rows(compared)}
     return environment.get_template("page.html.jinja").render(
         compared=compared,
         conclusion=table.conclusion(compared),
@@ -54,6 +63,7 @@ def html(compared: Comparison, results: Sequence[Result], wanted: Params, profil
         reasons=table.reasons,
         figure=_cited(compared),
         wording=wording,
+        cudnn=profile_diff.cudnn,
         icons=ICONS,
         css=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
         names=FIGURE_NAMES,
@@ -61,16 +71,17 @@ def html(compared: Comparison, results: Sequence[Result], wanted: Params, profil
         total=TOTAL,
         phases=drawings.PHASES,
         split=drawings.SPLIT,
-        pictures=_pictures(compared, groups),
-        forest_rows=drawings.forest_rows(compared),
-        curves=_curves(groups),
+        pictures=_pictures(compared),
+        forest_names=forest_names,
         repeats=wanted.repeats,
         statuses={(each.cell.setting, each.cell.repeat): each for each in results},
         measured=_measured(results),
         wanted=wanted,
         environments=[profiles[image].facts for image in wanted.images if image in profiles],
-        differences=_differences(wanted, profiles),
+        image_details=environment_tables.of_images(wanted.images, profiles, images),
+        differences=_differences(results, wanted, profiles),
         machine_rows=_machine_rows(wanted, profiles),
+        machine_details=environment_tables.of_machine(profiles.get(_baseline_image(wanted)), compared.machine),
         measurements=_measurements(wanted, profiles),
         params_text=PARAMS_PATH.read_text(encoding="utf-8") if PARAMS_PATH.exists() else None,
         commit=_commit(),
@@ -94,17 +105,10 @@ def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _groups(results: Sequence[Result]) -> dict[str, list[Result]]:
-    found: dict[str, list[Result]] = {}
-    for result in results:
-        found.setdefault(result.cell.setting, []).append(result)
-    return found
-
-
 # ------------------------------------------------------------------------------------------------------- pictures
 
 
-def _pictures(compared: Comparison, groups: Mapping[str, Sequence[Result]]) -> dict[str, Markup]:
+def _pictures(compared: Comparison) -> dict[str, Markup]:
     """Each that there are figures for, for a wide page and for a narrow one."""
     found = {}
     if drawings.forest_rows(compared):
@@ -130,15 +134,15 @@ def _pictures(compared: Comparison, groups: Mapping[str, Sequence[Result]]) -> d
             "Where the time of the training steps went",
             "; ".join(f"{label}: {steps.kind}" for _, label, _, steps in split),
         )
-    points = _curves(groups)
-    if points:
+    learned = [(each.setting, each.curve[-1]) for each in compared.settings if each.curve]
+    if learned:
         found["curves"] = _picture(
             "curves",
-            lambda width: drawings.curves(points, width),
+            lambda width: drawings.curves(compared, width),
             "Validation loss and accuracy by epoch",
             "; ".join(
-                f"{each.setting}: accuracy {wording.share(each.accuracy)} after epoch {each.epoch}"
-                for each in {point.setting: point for point in points}.values()
+                f"{setting}: accuracy {wording.share(point.accuracy)} after epoch {point.epoch}"
+                for setting, point in learned
             ),
         )
     return found
@@ -157,25 +161,23 @@ def _ratio_words(compared: Comparison, index: int, label: str, figure: str) -> s
     return f"{label}: {wording.ratio(ratio)}, {ratio.verdict}"
 
 
-def _curves(groups: Mapping[str, Sequence[Result]]) -> list[scorecard.Point]:
-    return [point for setting, group in groups.items() for point in scorecard.curve(setting, group)]
-
-
 # --------------------------------------------------------------------------------------------- machine and images
 
 
 def _differences(
-    wanted: Params, profiles: Mapping[str, Profile]
+    results: Sequence[Result], wanted: Params, profiles: Mapping[str, Profile]
 ) -> list[tuple[str, tuple[profile_diff.Difference, ...], str]]:
     """(image, what is not as in the baseline's image, whether that is one cause) for every other image."""
-    reference = profiles.get(_baseline_image(wanted))
+    of_image = {
+        image: [each for each in results if each.cell.image == image] for image in wanted.images if image in profiles
+    }
+    reference = of_image.pop(_baseline_image(wanted), None)
     if reference is None:
         return []
     found = []
-    for image in wanted.images:
-        if image in profiles and profiles[image] is not reference:
-            differing = profile_diff.differences(reference.facts, profiles[image].facts)
-            found.append((image, differing, profile_diff.isolation(differing)))
+    for image, group in of_image.items():
+        differing = explanation.environment_differences(reference, group, profiles)
+        found.append((image, differing, profile_diff.isolation(differing)))
     return found
 
 
@@ -187,12 +189,13 @@ def _machine_rows(wanted: Params, profiles: Mapping[str, Profile]) -> list[provi
 
 
 def _measurements(wanted: Params, profiles: Mapping[str, Profile]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(name, detail, image: measurement) of the measured parts."""
-    found: dict[tuple[str, str], dict[str, Any]] = {}
+    """(name, detail where it is the same in all images, image: measurement) of the measured parts."""
+    found: dict[str, dict[str, Any]] = {}
     for image in wanted.images:
         for each in profiles[image].measurements if image in profiles else ():
-            found.setdefault((each.name, each.detail), {})[image] = each
-    return [(name, detail, by_image) for (name, detail), by_image in found.items()]
+            found.setdefault(each.name, {})[image] = each
+    details = {name: {each.detail for each in by_image.values()} for name, by_image in found.items()}
+    return [(name, details[name].pop() if len(details[name]) == 1 else "", found[name]) for name in found]
 
 
 def _baseline_image(wanted: Params) -> str:

@@ -16,8 +16,7 @@ from matplotlib.ticker import Formatter
 from stages.harness import wording
 from stages.harness.figures import TOTAL
 from stages.harness.page.svg import COLOURS
-from stages.harness.scorecard import Point
-from stages.records import Comparison, PhaseSteps, Ratio, Split
+from stages.records import Comparison, PhaseSteps, Ratio, SettingFigures, Split
 
 WIDE, NARROW = 500, 300
 PHASES = {  # that the total is made of
@@ -281,11 +280,11 @@ STYLES = [
 ]
 
 
-def curves(found: Sequence[Point], width: int) -> Figure:
+def curves(compared: Comparison, width: int) -> Figure:
     """Validation loss and accuracy by epoch, means over the repeats, a line per setting."""
     columns = 1 if width == NARROW else 2
-    names = list(dict.fromkeys(point.setting for point in found))
-    labels = ["\n".join(lines(name, width // columns - 40)) for name in names]
+    found = [(index, each) for index, each in enumerate(compared.settings) if each.curve]
+    labels = ["\n".join(lines(each.setting, width // columns - 40)) for _, each in found]
     rows = [labels[start : start + columns] for start in range(0, len(labels), columns)]
     legend = sum(max(label.count("\n") + 1 for label in row) * 12 + 5 for row in rows) + 12
     panel, between = 150, 44
@@ -296,8 +295,8 @@ def curves(found: Sequence[Point], width: int) -> Figure:
         top = legend + 18 + (place * (panel + between) if columns == 1 else 0)
         across = (width if columns == 1 else width / 2) - 38 - EDGE - (0 if columns == 1 or place == 0 else 4)
         box = (left / width, 1 - (top + panel - 12) / height, across / width, (panel - 12) / height)
-        _panel(figure.add_axes(box), found, names, title, value, form)
-    handles = figure.axes[0].get_lines()[: len(names)]
+        _panel(figure.add_axes(box), found, title, value, form)
+    handles = figure.axes[0].get_lines()
     figure.legend(
         handles, labels, loc="upper left", ncols=columns, bbox_to_anchor=(0, 1), borderpad=0.2, labelspacing=0.4,
         handlelength=2.6,
@@ -311,13 +310,14 @@ CURVES = (
 )
 
 
-def _panel(axes: Axes, found: Sequence[Point], names: Sequence[str], title: str, value: str, form: Formatter) -> None:
-    for index, name in enumerate(names):
-        colour, marker, dashes = STYLES[index % len(STYLES)]
-        points = [(point.epoch, getattr(point, value)) for point in found if point.setting == name]
-        axes.plot(
+def _panel(axes: Axes, found: Sequence[tuple[int, SettingFigures]], title: str, value: str, form: Formatter) -> None:
+    for place, (index, setting) in enumerate(found):
+        colour, marker, dashes = STYLES[place % len(STYLES)]
+        points = [(point.epoch, getattr(point, value)) for point in setting.curve]
+        (line,) = axes.plot(
             *zip(*points, strict=True), color=colour, marker=marker, linestyle=dashes, markersize=4.5, linewidth=1.5
         )
+        line.set_gid(f"curve-{index}-{value}")
     axes.set_title(title, loc="left", fontsize=11, pad=5)
     axes.set_xlabel("epoch", labelpad=1)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True, min_n_ticks=1))

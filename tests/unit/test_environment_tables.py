@@ -1,0 +1,40 @@
+"""Machine and images in rows: every value, and why one is not known."""
+
+import dataclasses
+
+from stages.harness.page import environment_tables
+from tests import environments, results
+
+
+def test_a_machine_with_a_gpu_is_told_down_to_its_lanes():
+    card = environments.gpu(
+        compute_capability="7.5", driver_cuda="13.0", pcie_max_width=16, ecc=True, max_sm_hertz=10**9
+    )
+    plain = results.profile("host")
+    facts = dataclasses.replace(plain.facts, hardware=environments.hardware(card, physical_cores=1))
+    rows = {
+        what: words
+        for what, (words,) in environment_tables.of_machine(dataclasses.replace(plain, facts=facts), results.machine())
+    }
+    assert rows["physical cores"] == "1" and rows["sockets"] == "unknown: not stated"
+    assert rows["GPU: driver"] == "580.65.06, for CUDA up to 13.0"
+    assert (rows["GPU: PCIe lanes"], rows["GPU: ECC"], rows["GPU: maximum clock"]) == ("16", "yes", "1.00 GHz")
+    assert rows["GPU: power limit"] == "unknown: not stated"
+    assert rows["disk of the data"] == "ext4, solid state" and rows["free on it"] == "64 GiB"
+
+
+def test_without_a_profile_the_host_is_told():
+    rows = dict(environment_tables.of_machine(None, results.machine()))
+    assert rows["caches"] == ("L1 data 1 x 32 KiB; L3 unified 1 x 16 MiB",) and "free on it" not in rows
+
+
+def test_images_are_columns_of_which_each_says_what_it_knows():
+    profiles = {name: results.profile(name) for name in ("host", "mine")}
+    made = dataclasses.replace(results.image("mine"), image_id="sha256:1", absent={
+        name: why for name, why in results.image("mine").absent.items() if name != "image_id"
+    })  # fmt: skip
+    rows = dict(environment_tables.of_images(("host", "mine", "never"), profiles, {"mine": made}))
+    assert rows["NCCL"] == ("2.30.7", "2.30.7")
+    assert rows["image id"] == ("image.json is missing", "sha256:1")
+    assert rows["base"][1] == "image host runs without a container"
+    assert environment_tables.of_images(("never",), profiles, {}) == []
