@@ -42,7 +42,7 @@ RECORDING = Path(__file__).parent / "recorded" / "aa.csv"
 BLOCK = 20  # runs
 GROUPS = 20
 PILOT = 3  # repeats, as in params.yaml
-MOST_REPEATS = 400  # on the way of `make until`
+MOST_REPEATS = 100  # on the way of `make until`: of many more, the same runs would come again and again
 RIVALS = 4
 SLOWDOWN = 1.05
 DRIFT = 0.01  # per repeat
@@ -229,7 +229,7 @@ class Share:
 def share(groups: list[list[bool]]) -> Share:
     shares = [numpy.mean(group) for group in groups]
     interval = stats.bootstrap((shares,), numpy.mean, method="percentile", rng=0).confidence_interval
-    return Share(float(numpy.mean(shares)), float(interval.low), float(interval.high))
+    return Share(float(numpy.mean([each for group in groups for each in group])), float(interval.low), float(interval.high))
 
 
 def spread(numbers: list[int]) -> str:
