@@ -229,7 +229,9 @@ class Share:
 def share(groups: list[list[bool]]) -> Share:
     shares = [numpy.mean(group) for group in groups]
     interval = stats.bootstrap((shares,), numpy.mean, method="percentile", rng=0).confidence_interval
-    return Share(float(numpy.mean([each for group in groups for each in group])), float(interval.low), float(interval.high))
+    return Share(
+        float(numpy.mean([each for group in groups for each in group])), float(interval.low), float(interval.high)
+    )
 
 
 def spread(numbers: list[int]) -> str:

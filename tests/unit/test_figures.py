@@ -51,3 +51,15 @@ def test_the_order_of_the_runs_is_when_they_began_and_not_their_numbers():
     again = dataclasses.replace(first, train=dataclasses.replace(first.train, started_at="2026-01-02T01:10:00-02:00"))
     places = figures.moments([again, second, third], figures.TOTAL)
     assert sorted(places, key=places.get) == [second.cell, third.cell, first.cell]
+
+
+def test_a_prediction_has_the_moment_of_the_evaluation():
+    first, second = face_off(host=[10.0, 10.0])
+    late = dataclasses.replace(
+        second, evaluate=dataclasses.replace(second.evaluate, started_at="2026-01-02T09:04:05+00:00")
+    )
+    of_training, of_prediction = (
+        figures.moments([first, late], name) for name in (figures.TOTAL, "predict_tta_seconds")
+    )
+    assert of_training[late.cell] == pytest.approx(2 / 60)
+    assert of_prediction[late.cell] == pytest.approx(6 - 1 / 60)

@@ -83,6 +83,11 @@ def test_a_good_file_is_left_as_it_is(folder):
             "baseline: hosst",
             "compare.baseline: expected one of the settings: host/fp32-bs16, host/mixed",
         ),
+        (
+            r"  looks: \[\]",
+            "  looks: [6, 3]",
+            "compare.looks: expected rising numbers of repeats, e.g. [3, 6], found [6, 3]",
+        ),
         ("  shm_size: 1g", "  shm_size: lots", "params.yaml: container.shm_size: expected a size as Docker writes it"),
         ("  source: synthetic", "  source: folder", "params.yaml: dataset.folder: expected a path, with source folder"),
         ("^precisions", "precisions: [fp32]\nprecisions", "found duplicate key"),
