@@ -56,14 +56,15 @@ def other(tmp_path):
     return folder
 
 
-def run_impatient(folder, entry, environment):
-    """The entry with shorter limits of time, by which to see that there are any."""
+def run_impatient(folder, entry, limit, environment):
+    """The entry with one limit of time shorter, by which to see that there is one."""
     script = f"""
 import sys
 from stages.errors import run_entry
 from stages.workload import facts
+from stages.workload.probes import hardware
 from stages import {entry}
-facts.DEVICE_SECONDS = hardware.DRIVER_SECONDS = {IMPATIENT_SECONDS}
+{limit} = {IMPATIENT_SECONDS}
 sys.argv = ["", "--image", "host"]
 run_entry({entry}.main)
 """
@@ -73,7 +74,7 @@ run_entry({entry}.main)
 
 def test_a_driver_that_hangs_is_waited_for_once(other):
     environment = nvml.environment(other / "driver", {**nvml.T4, "hangs": "nvmlDeviceGetMemoryInfo"})
-    done = run_impatient(other, "profile", environment)
+    done = run_impatient(other, "profile", "hardware.DRIVER_SECONDS", environment)
     assert done.returncode == 0, done.stderr
     found = codec.read(other / records.profile_path("host"), records.Profile)
     assert IMPATIENT_SECONDS < found.wall_seconds < IMPATIENT_SECONDS + LOOK_SECONDS
@@ -85,7 +86,7 @@ def test_a_driver_that_hangs_is_waited_for_once(other):
 @pytest.mark.parametrize("entry", ["profile", "preflight_inside"])
 def test_a_cuda_that_hangs_ends_the_stage_with_a_line(other, tmp_path, entry):
     """As the driver does in a machine whose card is lost: any call of CUDA never returns."""
-    done = run_impatient(other, entry, nvml.with_hanging_cuda(tmp_path))
+    done = run_impatient(other, entry, "facts.DEVICE_SECONDS", nvml.with_hanging_cuda(tmp_path))
     assert done.returncode == 1
     assert done.stderr == (
         "faceoff: image host: CUDA did not answer within 3 s; see what nvidia-smi says and mend the driver, or set "
