@@ -8,7 +8,7 @@ from stages import codec, records
 from tests import real_engine
 from tests.project import make_project, stage
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.alone, pytest.mark.engine, pytest.mark.slow]
 
 IMAGE = "cuda-10.0"
 MIB = 2**20
@@ -97,4 +97,4 @@ def test_its_facts_are_the_same_in_the_next_container_which_takes_under_5_second
     again, _ = profile(project)
     assert (project / records.facts_path(IMAGE)).read_bytes() == written
     assert again.measurements == ()
-    assert 0 < again.wall_seconds < LOOK_SECONDS and 0 < measured[0].wall_seconds < LOOK_SECONDS
+    assert 0 < again.wall_seconds < LOOK_SECONDS

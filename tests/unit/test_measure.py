@@ -98,6 +98,7 @@ def measured(photos: list[Path]) -> dict[str, Measurement]:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_on_a_cpu_everything_is_measured_or_says_why(measured: dict[str, Measurement]) -> None:
     reasons = {
@@ -114,6 +115,7 @@ def test_on_a_cpu_everything_is_measured_or_says_why(measured: dict[str, Measure
             assert all(sample > 0 for sample in each.samples)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_convolutions_are_those_of_the_recipe(measured: dict[str, Measurement]) -> None:
     first = measured["convolution, first layer, batch size 4, fp32"]
