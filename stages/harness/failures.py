@@ -6,7 +6,7 @@ import signal
 from stages import needs
 from stages.checks import amount, shared_memory
 from stages.harness.jobs import Outcome, wants_gpus
-from stages.harness.params import ContainerParams, Params, size_bytes
+from stages.harness.params import ContainerParams, LimitParams, Params, size_bytes
 from stages.records import Cell, Machine
 
 SHM = "/dev/shm"  # noqa: S108 - looked at, not written to
@@ -40,6 +40,14 @@ def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params, machin
         return _bus_error(outcome, cell, params)
     died_of = SIGNALS.get(signal.Signals(outcome.exit_code - 128)) if _is_signal(outcome.exit_code) else None
     return died_of or last_words or f"it ended with exit code {outcome.exit_code}; its own words are above"
+
+
+def overdue_stage(limits: LimitParams) -> str:
+    """Of a stage that is no cell's."""
+    return (
+        f"not done after {limits.stall_minutes:g} minutes (limits.stall_minutes): a driver or a disk that hangs, most "
+        "often: see that nvidia-smi answers, or raise the limit in params.yaml"
+    )
 
 
 def out_of_memory(outcome: Outcome, container: ContainerParams, machine: Machine | None) -> str:

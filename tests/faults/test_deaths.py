@@ -205,6 +205,13 @@ def test_a_job_within_its_limits_is_left_alone(root: Path) -> None:
     assert attempt(root, "import time; time.sleep(1)", CELL).returncode == 0
 
 
+def test_a_stage_that_is_no_cells_is_held_to_a_limit_too(root: Path) -> None:
+    attempts.params_with(root, limits={"stall_minutes": 0.02, "cell_minutes": None})
+    done = run_stage(root, "inside", "host", "--", "sleep", "600", DVC_STAGE="profile@host")
+    assert done.returncode > 128 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("faceoff: image host: not done after 0.02 minutes (limits.stall_minutes)")
+
+
 # ---------------------------------------------------------------------------------------- what torch raises, on the way
 
 # The real exception, from as deep as there is something without a GPU: where the gradients are computed.

@@ -5,7 +5,6 @@ run at once, everything around them is real.
 """
 
 import ctypes
-import itertools
 import os
 import re
 import shutil
@@ -27,7 +26,10 @@ from tests.project import ROOT
 pytestmark = pytest.mark.slow
 
 REAL = ("inside", "machine", "download", "image")
-STAGES = ("machine", "download", "image", "profile", "train", "evaluate", "compare", "scorecard")
+STAGES = (
+    *("machine", "preflight", "download", "image", "profile", "preflight_inside"),
+    *("train", "evaluate", "compare", "scorecard"),
+)
 CELL = Cell("host", "fp32", 16, 1)
 DVC_FILES = ("dvc.lock", "rwlock")
 PATIENCE_SECONDS = 60
@@ -82,6 +84,7 @@ def begin(checkout: Checkout, stage: str, *command: str) -> subprocess.Popen[str
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(checkout.path / "site"),
         "SHELL": "/bin/sh",  # with which DVC runs the stage; Debian's does not replace itself by a single command
+        "TMPDIR": str(temporary(checkout)),
         "FACEOFF_PAUSE": stage if stage in DVC_FILES else f"stages.{stage}",
     }
     output = (checkout.path.parent / "output").open("w")
@@ -111,46 +114,85 @@ def processes(folder: Path) -> list[str]:
     return found
 
 
-def left_over(folder: Path) -> list[Path]:
+def temporary(checkout: Checkout) -> Path:
+    """Where its processes have their temporary files."""
+    folder = checkout.path.parent / "temporary"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def left_over(checkout: Checkout) -> list[Path]:
     """Temporary files and locks."""
-    parts = [folder / name for name in ("metrics", "models", "reports")]
-    files = [each for part in parts for each in part.rglob("*")]
-    return [each for each in files if each.name.startswith(".") or each.suffix in (".tmp", ".running")]
+    parts = [checkout.path / name for name in ("metrics", "models", "reports", "data")]
+    files = [
+        each for part in parts for each in part.rglob("*") if each.name != ".receipt.json"
+    ]  # of photos that are whole
+    left = [each for each in files if each.name.startswith(".") or each.suffix in (".tmp", ".running", ".partial")]
+    left += [each for each in temporary(checkout).iterdir() if not each.name.startswith("torchinductor_")]  # empty
+    return [*left, *(checkout.path / ".dvc/tmp").glob("faceoff.*")]
 
 
 def forget(checkout: Checkout, stage: str) -> None:
-    """Have the stage run again."""
-    for name in ("dvc.lock", "metrics", "reports", "models", "data") if stage in STAGES[:3] else ():
+    """Have the stage run again; 'machine': all of them."""
+    for name in ("dvc.lock", "metrics", "reports", "models", "data") if stage == "machine" else ():
         path = checkout.path / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    for path in {"profile": [records.facts_path("host")], "train": [CELL.train_path]}.get(stage, []):
-        (checkout.path / path).unlink(missing_ok=True)
-    if stage == "evaluate":
-        (checkout.path / CELL.evaluate_path).unlink(missing_ok=True)
+    if stage == "train":
+        (checkout.path / CELL.train_path).unlink(missing_ok=True)
+
+
+def check_clean(checkout: Checkout) -> None:
+    wait_until(lambda: not processes(checkout.path), f"all has ended: {processes(checkout.path)}")
+    reap()
+    assert left_over(checkout) == []
 
 
 def check_clean_and_going_on(checkout: Checkout) -> None:
-    wait_until(lambda: not processes(checkout.path), f"all has ended: {processes(checkout.path)}")
-    reap()
-    assert left_over(checkout.path) == []
+    check_clean(checkout)
     checkout.repro()
     assert all((checkout.path / each).exists() for each in RESULTS)
 
 
-@pytest.mark.parametrize(
-    ("how", "stage"),
-    [*itertools.product(["Ctrl-C", "SIGTERM"], STAGES), ("SIGKILL", "download"), ("SIGKILL", "train")],
-)
-def test_dvc_is_stopped_at_any_stage(checkout: Checkout, stage: str, how: str) -> None:
-    """Ctrl-C reaches all of a terminal's processes; the others DVC alone, which leaves its stage behind."""
-    forget(checkout, stage)
-    process = begin(checkout, stage, "dvc", "repro")
-    if how == "Ctrl-C":
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        process.send_signal(signal.Signals[how])
-    assert process.wait(PATIENCE_SECONDS) != 0
+@pytest.mark.parametrize(("how", "code"), [("Ctrl-C", 255), ("SIGTERM", -15), ("SIGKILL", -9)])
+def test_dvc_is_stopped_at_any_stage(checkout: Checkout, how: str, code: int) -> None:
+    """At one after the other. Ctrl-C reaches all of a terminal's processes, the others DVC, which leaves its stage."""
+    forget(checkout, "machine")
+    for stage in STAGES:
+        process = begin(checkout, stage, "dvc", "repro")
+        if how == "Ctrl-C":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.send_signal(signal.Signals[how])
+        assert process.wait(PATIENCE_SECONDS) == code, stage
+        check_clean(checkout)
     check_clean_and_going_on(checkout)
+
+
+SLOW_GIT = """#!/bin/sh
+[ "$1" != write-tree ] || { touch paused; sleep 600; }
+exec %s "$@"
+"""
+
+
+def test_publish_is_stopped(checkout: Checkout) -> None:
+    if not (checkout.path / records.SCORECARD_PATH).exists():
+        checkout.repro()
+    tools = checkout.path.parent / "tools"
+    tools.mkdir()
+    (tools / "git").write_text(SLOW_GIT % shutil.which("git"))
+    (tools / "git").chmod(0o755)
+    (checkout.path / "paused").unlink(missing_ok=True)
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "TMPDIR": str(temporary(checkout))}
+    before = checkout.run("git", "status", "--porcelain")
+    command = [sys.executable, "-m", "stages.publish"]
+    process = subprocess.Popen(command, cwd=checkout.path, env=environment, start_new_session=True)
+    wait_until((checkout.path / "paused").exists, "it publishes")
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(PATIENCE_SECONDS) == 130
+    check_clean(checkout)
+    assert checkout.run("git", "status", "--porcelain") == before
+    assert checkout.run("git", "for-each-ref", "refs/exps") == ""
+    assert "dvc metrics diff" in checkout.run(*command)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
@@ -169,9 +211,9 @@ def test_a_cell_whose_inside_is_killed_ends_with_it(checkout: Checkout) -> None:
     assert process.wait(PATIENCE_SECONDS) != 0
     wait_until(lambda: not processes(checkout.path), "all has ended")
     reap()
-    assert left_over(checkout.path) != []  # nobody was left to take it back
+    assert left_over(checkout) != []  # nobody was left to take it back
     checkout.repro()
-    assert left_over(checkout.path) == []
+    assert left_over(checkout) == []
     assert all((checkout.path / each).exists() for each in RESULTS)
 
 
@@ -190,7 +232,7 @@ def test_dvc_is_killed_while_it_writes_its_own_files(checkout: Checkout, killed:
     reap()
     checkout.run(sys.executable, "-m", "stages.repro")
     assert (checkout.path / CELL.train_path).stat().st_mtime_ns == measured
-    assert left_over(checkout.path) == []
+    assert left_over(checkout) == []
 
 
 # ---------------------------------------------------------------------------------------------------- two runs at once

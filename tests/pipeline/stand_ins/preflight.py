@@ -1,7 +1,19 @@
 """Stands in for stages/preflight.py: refuses where there is a file `refuse`."""
 
-import sys
 from pathlib import Path
 
-if Path("refuse").exists():
-    sys.exit("faceoff: this machine is refused, as the file `refuse` asks")
+from stages import codec, records
+from stages.errors import FaceoffError, run_entry
+from stages.harness.signals import stop_signals
+
+
+@stop_signals()
+def main() -> int:
+    if Path("refuse").exists():
+        raise FaceoffError("this machine is refused, as the file `refuse` asks")
+    codec.write(records.PREFLIGHT_PATH, records.Preflight(None, ()))
+    return 0
+
+
+if __name__ == "__main__":
+    run_entry(main)
