@@ -86,8 +86,10 @@ class Effect:
 
 
 def _effect(runs: Sequence[Run], values: Sequence[float]) -> Effect | None:
-    """What `values` make of the times, beside each setting's level in each session; None of less than three repeats."""
-    if len({run.cell.repeat for run in runs}) < 3:
+    """What `values` make of the times, beside each setting's level in each session; None of less than three repeats, and
+    where all values are one.
+    """
+    if len({run.cell.repeat for run in runs}) < 3 or len({*values}) < 2:
         return None
     groups = [(run.cell.setting, run.session) for run in runs]
     levels = [[float(group == each) for group in groups] for each in sorted({*groups})]
