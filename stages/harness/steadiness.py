@@ -86,8 +86,8 @@ class Effect:
 
 
 def _effect(runs: Sequence[Run], values: Sequence[float]) -> Effect | None:
-    """What `values` make of the times, beside each setting's level in each session; None of less than three repeats, and
-    where all values are one.
+    """What `values` make of the times, beside each setting's level in each session; None of less than three repeats,
+    and where all values are one.
     """
     if len({run.cell.repeat for run in runs}) < 3 or len({*values}) < 2:
         return None

@@ -209,13 +209,13 @@ def drawn(page, place, name):
 
 
 def names_left_out(texts, settings):
-    """The texts without those that are a setting's name, or a line of one, and its phase."""
-    names = ["".join(each["setting"].split()) for each in settings]
-    left = {
-        text: count for text, count in texts.items()
-        if not any("".join(text.removesuffix(", frozen").removesuffix(", unfrozen").split()) in name for name in names)
-    }  # fmt: skip
-    return Counter(left)
+    """The texts without those that are a setting's name with its phase, or a line of that."""
+    names = ["".join(each["setting"].split()) + phase for each in settings for phase in (",frozen", ",unfrozen")]
+    return Counter({text: count for text, count in texts.items() if not any(fits(text, name) for name in names)})
+
+
+def fits(text, name):
+    return "".join(text.split()) in name
 
 
 @pytest.mark.parametrize("width", DRAWN)
