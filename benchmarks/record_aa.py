@@ -30,7 +30,7 @@ from stages.records import MACHINE_PATH, Ceilings, Cell, EvaluateResult, Machine
 from tests.project import ROOT, make_project, stage
 
 COLUMNS = ("run", "started_at", "busy_share", *TIMED)  # busy_share: of the CPUs' time, by other processes
-PHOTOS = {"source": "synthetic", "train_photos": 96, "valid_photos": 16}
+PHOTOS = {"source": "synthetic", "train_photos": 64, "valid_photos": 8}
 RECIPE = {"arch": "resnet18", "pretrained": False, "size": 32, "frozen_epochs": 1, "unfrozen_epochs": 1, "workers": 1}
 
 
