@@ -399,6 +399,14 @@ def test_a_driver_that_hangs_costs_the_cards_alone_and_is_told(monkeypatch):
     assert machine.cpu.logical_cpus and moment.memory_available_bytes
 
 
+def test_a_file_of_the_kernel_that_hangs_is_told(monkeypatch):
+    monkeypatch.setattr(conditions, "FILE_SECONDS", 0.3)
+    monkeypatch.setattr(cpu, "now_hertz", lambda root: never())
+    moment = conditions.look(Path("/"))
+    reason = "the look at memory and clocks did not answer within 0.3 s"
+    assert moment.absent == dict.fromkeys(("memory_available_bytes", "cpu_hertz"), reason)
+
+
 def test_a_mount_that_is_gone_costs_the_disk_alone(monkeypatch):
     monkeypatch.setattr(conditions, "FILE_SECONDS", 0.3)
     monkeypatch.setattr(hardware, "FILE_SECONDS", 0.3)

@@ -26,8 +26,8 @@ def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_S
     busy, no_busy = None, "not sampled: the load of the whole time is told instead"  # type: Optional[float], str
     if sample_seconds:
         busy, no_busy = _busy_by_others(root, sample_seconds), "/proc/stat gives no times"
-    memory = limits.memory_available_bytes(root)
-    hertz = cpu.now_hertz(root)
+    told, no_files = guarded("the look at memory and clocks", lambda: _memory_and_clock(root), FILE_SECONDS)
+    memory, hertz = told or (None, None)
     free, no_disk = guarded("the disk of {}".format(folder), lambda: disk.free_bytes(folder.resolve()), FILE_SECONDS)
     cards, no_cards = asked_driver(gpus.states)
     return Conditions(
@@ -36,13 +36,17 @@ def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_S
         gpus_reason=no_cards,
         **files.known(
             {
-                "memory_available_bytes": (memory, "/proc/meminfo gives no MemAvailable"),
+                "memory_available_bytes": (memory, no_files or "/proc/meminfo gives no MemAvailable"),
                 "disk_free_bytes": (free, no_disk or ""),
-                "cpu_hertz": (hertz, "neither cpufreq nor /proc/cpuinfo gives a clock"),
+                "cpu_hertz": (hertz, no_files or "neither cpufreq nor /proc/cpuinfo gives a clock"),
                 "cpu_busy_share": (busy, no_busy),
             }
         ),
     )
+
+
+def _memory_and_clock(root: Path) -> Tuple[Optional[int], Optional[int]]:
+    return limits.memory_available_bytes(root), cpu.now_hertz(root)
 
 
 def doubts(found: Conditions) -> Tuple[str, ...]:
