@@ -31,9 +31,10 @@ def main() -> int:
         if result is not None:
             attempt = Attempt.at(result, wanted)
             return attempt.make(lambda watch: run(watch, attempt.cell.setting))
-        outcome = run(stage_watch(wanted.limits), None)
-        if outcome.overdue:
-            raise FaceoffError(f"image {name}: {failures.overdue_stage(wanted.limits)}", outcome.exit_code)
+        watch = stage_watch(wanted)
+        outcome = run(watch, None)
+        if watch and outcome.overdue:
+            raise FaceoffError(f"image {name}: {failures.overdue_stage(watch.limits)}", outcome.exit_code)
         if outcome.out_of_memory and outcome.exit_code != 0:
             machine = codec.read(records.MACHINE_PATH, records.Machine) if records.MACHINE_PATH.exists() else None
             line = failures.out_of_memory(outcome, wanted.container, machine)
@@ -53,11 +54,13 @@ def parse(arguments: list[str]) -> tuple[str, Path | None, tuple[str, ...]]:
     raise FaceoffError(USAGE, exit_code=2)
 
 
-def stage_watch(limits: params.LimitParams) -> Watch | None:
-    """For a stage that is no cell's: in all, as long as a cell may take over a step. A user's command has its time."""
-    if "DVC_STAGE" not in os.environ or limits.stall_minutes is None:
+def stage_watch(wanted: params.Params) -> Watch | None:
+    """For a stage that is no cell's: what a cell may take over a step, for each setting. A user's own has its time."""
+    minutes = wanted.limits.stall_minutes
+    if "DVC_STAGE" not in os.environ or minutes is None:
         return None
-    return Watch(Path(os.devnull), params.LimitParams(stall_minutes=None, cell_minutes=limits.stall_minutes))
+    settings = len(wanted.precisions) * len(wanted.batch_sizes)
+    return Watch(Path(os.devnull), params.LimitParams(stall_minutes=None, cell_minutes=minutes * (1 + settings)))
 
 
 def runner(

@@ -45,8 +45,8 @@ def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params, machin
 def overdue_stage(limits: LimitParams) -> str:
     """Of a stage that is no cell's."""
     return (
-        f"not done after {limits.stall_minutes:g} minutes (limits.stall_minutes): a driver or a disk that hangs, most "
-        "often: see that nvidia-smi answers, or raise the limit in params.yaml"
+        f"not done after {limits.cell_minutes:g} minutes (limits.stall_minutes for each setting, and once more): a "
+        "driver or a disk that hangs, most often: see that nvidia-smi answers, or raise the limit in params.yaml"
     )
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from stages import records
 from stages.records import Cell
+from tests.mounts import mounting
 from tests.pipeline.test_pipeline import Checkout
 from tests.project import ROOT
 
@@ -233,6 +234,44 @@ def test_dvc_is_killed_while_it_writes_its_own_files(checkout: Checkout, killed:
     checkout.run(sys.executable, "-m", "stages.repro")
     assert (checkout.path / CELL.train_path).stat().st_mtime_ns == measured
     assert left_over(checkout) == []
+
+
+FILLS = """
+import pathlib, time
+while not pathlib.Path("metrics/host/fp32-bs16/train-2.json").exists():
+    time.sleep(0.01)
+with open("filler", "wb", buffering=0) as file:
+    while True:
+        try:
+            file.write(bytes(4096))
+        except OSError:
+            time.sleep(0.001)
+"""
+ON_A_FULL_DISK = """
+mkdir disk
+mount -t tmpfs -o size=64m tmpfs disk
+cp -a {checkout}/. disk
+cd disk
+{python} -m stages.repro
+sha256sum {first} >../before
+sed -i 's/^repeats: .*/repeats: [1, 2]/' params.yaml
+{python} ../fills.py & filler=$!
+code=0; {python} -m stages.repro || code=$?
+kill $filler
+rm filler
+{python} -m stages.repro
+sha256sum --check ../before
+exit $code
+"""
+
+
+def test_the_disk_is_full_when_a_cell_is_committed(checkout: Checkout, tmp_path: Path) -> None:
+    """By another process, as DVC writes dvc.lock over: what was committed before is not measured again."""
+    (tmp_path / "fills.py").write_text(FILLS)
+    places = {"checkout": checkout.path, "first": CELL.train_path}
+    done = mounting(ON_A_FULL_DISK.format(python=sys.executable, **places), tmp_path)
+    assert f"{CELL.train_path}: OK\n" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 255 and "No space left on device" in done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------- two runs at once
