@@ -1,5 +1,7 @@
 """How the settings of a run are laid side by side: which are compared with which, and what is said where one is not."""
 
+import dataclasses
+
 import pytest
 
 from stages.harness import comparison
@@ -59,3 +61,15 @@ def test_settings_keep_the_order_of_the_matrix():
 def test_what_differs_is_not_known_without_both_profiles():
     found = face_off(host=[10.0], other=[10.0])
     assert compared(found, profiles={"host": results.profile("host")})["other"].differences == ()
+
+
+def test_a_network_that_lies_otherwise_in_memory_is_a_difference():
+    found = face_off(host=noisy(10, 3), other=noisy(10, 3))
+    other = [
+        dataclasses.replace(each, train=dataclasses.replace(each.train, memory_format="contiguous"))
+        if each.cell.image == "other"
+        else each
+        for each in found
+    ]
+    assert compared(other)["other"].differences == ("memory format contiguous, not channels_last",)
+    assert compared(found)["other"].differences == ()
