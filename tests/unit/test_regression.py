@@ -1,0 +1,63 @@
+"""What is called a regression, of results whose truth is known. Files and git: test_against.py."""
+
+import gc
+
+import pytest
+
+from stages.harness import regression
+from tests import faceoffs, results
+
+
+@pytest.fixture
+def cheap_collection():
+    """statsmodels collects all garbage in each correction of p-values: 0.1 s, with all of what tests import."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def run(name, **images):
+    found = faceoffs.face_off(**images)
+    return regression.Run(name, results.machine(), results.DATASET_SHA256, results.RECIPE, {}, found)
+
+
+def times(factor, seed, spread=0.01):
+    return faceoffs.noisy(10.0 * factor, 5, spread, seed)
+
+
+def regressions(factor, of=100):
+    """How many of so many changes by this factor are called one."""
+    called = 0
+    for seed in range(of):
+        found = regression.changes(run("now", host=times(factor, seed)), run("v1", host=times(1.0, 1000 + seed)), 0.02)
+        called += any(each.is_regression for each in found)
+    return called
+
+
+def test_slower_by_just_the_margin_is_seldom_a_regression(cheap_collection):
+    assert regressions(1.02) <= 10  # 5 is the level; more than 10 of 100 are less likely than 1 %
+
+
+def test_slower_by_far_more_than_the_margin_is_one(cheap_collection):
+    assert regressions(1.1, of=20) == 20
+
+
+def test_what_is_inconclusive_says_how_many_repeats_would_settle_it():
+    now, then = run("now", host=[10.2, 10.9, 9.9, 10.5, 10.0]), run("v1", host=[10.0, 10.6, 9.8, 10.3, 9.9])
+    total, *_ = regression.changes(now, then, 0.02)
+    assert total.verdict == "inconclusive"
+    assert "; about " in total.words and total.words.endswith(" repeats of each would settle it")
+
+
+def test_settings_that_are_gone_and_accuracies_are_told():
+    images = {"host": [10.0] * 3, "cpu": [12.0] * 3}
+    then = faceoffs.telling(run("v1", **images).results, host=(), cpu=())
+    now = faceoffs.telling(run("now", host=[10.0] * 3).results, host=range(9))
+    now, then = (
+        regression.Run(name, results.machine(), results.DATASET_SHA256, results.RECIPE, {}, found)
+        for name, found in (("now", now), ("v1", then))
+    )
+    assert regression.gone(now, then) == ("cpu/fp32-bs16",)
+    assert regression.accuracies(now, then) == {
+        "host/fp32-bs16": "worse at telling the photos: 0 are right only here, 9 only in v1 (p = 0.004)"
+    }
