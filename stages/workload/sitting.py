@@ -7,7 +7,7 @@ import dataclasses
 import datetime
 import math
 import time
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from stages import records
 from stages.errors import TRY_LATER, FaceoffError
@@ -41,6 +41,7 @@ class Sitting:
         """All epochs that are left. Raises FaceoffError where the session ends before."""
         self._leave_unless_it_fits()
         self._meter = load.Meter()
+        self._diverged = None  # type: Optional[str]
         resumed = self.progress.epochs[-1].phase if self.progress.epochs else None
         if resumed:
             done, planned = len(self.progress.epochs), self._planned()
@@ -50,12 +51,16 @@ class Sitting:
             if self._job.epochs(phase):
                 done = tuple(epoch for epoch in self.progress.epochs if epoch.phase == phase)
                 learner.run_phase(phase, done, self._state if phase == resumed else None, self._keep)
+                if self._diverged:
+                    raise FaceoffError(self._diverged)
                 self._leave_unless_it_fits()
         return self.progress
 
     def _keep(self, phase_epochs: Tuple[Epoch, ...], state: dict) -> bool:
-        """Between two epochs; whether to go on. Raises FaceoffError where the training came to nothing."""
-        self._check_finite(phase_epochs[-1])
+        """Between two epochs; whether to go on. Raises nothing: fastai 2 would put words of its own in front."""
+        self._diverged = _divergence(self._cell, phase_epochs[-1])
+        if self._diverged:
+            return False
         before = tuple(epoch for epoch in self.progress.epochs if epoch.phase != phase_epochs[0].phase)
         sitting = records.Sitting(len(self._earlier.epochs), self._meter.read())
         self.progress = dataclasses.replace(
@@ -67,20 +72,6 @@ class Sitting:
         )
         checkpoint.save(self._cell.checkpoint_path, self._belongs, self.progress, state)
         return self._fits()
-
-    def _check_finite(self, epoch: Epoch) -> None:
-        for loss in (epoch.train_loss, epoch.valid_loss):
-            if not math.isfinite(loss):
-                rate = "frozen_learning_rate" if epoch.phase == "frozen" else "unfrozen_learning_rates"
-                raise FaceoffError(
-                    "the loss is {} in {} epoch {}: the training diverged: lower recipe.{} in params.yaml{}".format(
-                        loss,
-                        epoch.phase,
-                        epoch.index + 1,
-                        rate,
-                        ", or leave 'mixed' out of precisions" if self._cell.precision == "mixed" else "",
-                    )
-                )
 
     def _planned(self) -> int:
         return sum(self._job.epochs(phase) for phase in PHASES)
@@ -111,3 +102,18 @@ class Sitting:
 
 def now() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _divergence(cell: Cell, epoch: Epoch) -> Optional[str]:
+    """What to say where a loss is not finite, which no record can hold."""
+    for loss in (epoch.train_loss, epoch.valid_loss):
+        if not math.isfinite(loss):
+            rate = "frozen_learning_rate" if epoch.phase == "frozen" else "unfrozen_learning_rates"
+            return "the loss is {} in {} epoch {}: the training diverged: lower recipe.{} in params.yaml{}".format(
+                loss,
+                epoch.phase,
+                epoch.index + 1,
+                rate,
+                ", or leave 'mixed' out of precisions" if cell.precision == "mixed" else "",
+            )
+    return None
