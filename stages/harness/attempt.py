@@ -54,7 +54,7 @@ class Attempt:
                 self._discard_half_written()
             if outcome.exit_code == 0 or outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
-            said = running.read_text(encoding="utf-8")
+            said = running.read_text(encoding="utf-8").strip()
             machine = codec.read(records.MACHINE_PATH, records.Machine)
             reason = failures.reason(outcome, said, self.cell, self.params, machine)
             if reason != said:

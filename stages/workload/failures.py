@@ -31,20 +31,28 @@ OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate 
 LOADER_DIED, OF = "dataloader worker", r"is killed by signal: ([\w ]+)"
 LESS = "lower batch_sizes, recipe.size or recipe.workers in params.yaml"
 SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
+REASON_BYTES = 4096
 NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
 TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
 
 
 @contextmanager
 def recorded(path: Path) -> Iterator[None]:
-    """Within, what is raised is written to this file, if it is there, in a line: the host makes the result of it."""
+    """Within, what is raised is written to this file, if it is there, in a line: the host makes the result of it.
+
+    The file has room for it from the begin: by then the disk may be full, of what torch could not write for example.
+    """
+    if path.exists():
+        with suppress(OSError):
+            path.write_bytes(b" " * REASON_BYTES)
     try:
         yield
     except Exception as error:
         if path.exists():
             kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
-            with suppress(OSError):  # on a full disk, which must not hide the error: that is printed
-                path.write_text(kind + _first_line(str(error)), encoding="utf-8")
+            said = (kind + _first_line(str(error))).encode("utf-8")
+            with suppress(OSError), path.open("r+b") as file:  # which must not hide the error: that is printed
+                file.write(said)
         raise
 
 
