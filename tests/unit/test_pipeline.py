@@ -161,3 +161,23 @@ def test_a_signal_reaches_all_that_runs_and_its_end_is_waited_for(tmp_path, numb
     rest, _ = process.communicate(timeout=30)
     assert rest == "cleaned\n"
     assert process.returncode == 128 + number
+
+
+ENDS_AT_ONCE = """
+import os, signal, subprocess
+from stages.harness import pipeline
+wait = subprocess.Popen.wait
+def then_stop(process, timeout=None):
+    subprocess.Popen.wait = wait
+    code = wait(process, timeout)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return code
+subprocess.Popen.wait = then_stop
+pipeline._run(["true"], print, None)
+"""
+
+
+def test_a_signal_that_comes_when_all_has_ended_is_no_traceback(tmp_path):
+    command = [sys.executable, "-c", ENDS_AT_ONCE]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
+    assert (done.returncode, done.stderr) == (143, b"faceoff: SIGTERM: stopping\n")
