@@ -96,7 +96,7 @@ def setting(
 
 def _curve(seconds: float) -> tuple[CurvePoint, ...]:
     """Of a setting that learns a bit, differently for each time that it takes."""
-    losses = [0.7 - seconds / 1000, 0.41, 0.3 + seconds / 2000]
+    losses = [0.7 - seconds / 5000, 0.41, 0.3 + seconds / 2000]
     return tuple(
         CurvePoint(number, "frozen" if number == 1 else "unfrozen", loss, 0.9 * loss, 1 - loss / 4)
         for number, loss in enumerate(losses, start=1)
