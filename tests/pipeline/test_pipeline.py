@@ -271,7 +271,7 @@ def test_repeats_are_added_until_verdicts_are_settled_and_only_new_ones_are_run(
     assert checkout.comparison()["cuda-10.0/fp32-bs16"]["verdict"] == "slower"
     assert repeats(checkout)[:4] == [1, 2, 3, 4]
     assert {cell: checkout.trained_seconds(cell) for cell in kept} == kept
-    assert "faceoff: training, cell 7 of 12: host/fp32-bs16, repeat 4" in said, "as many again at most"
+    assert ": training, cell 7 of 12: host/fp32-bs16, repeat 4" in said, "as many again at most"
     assert list(params.load(checkout.path).compare.looks)[:1] == [3]
 
 
