@@ -102,7 +102,7 @@ def says(text, value):
     minutes = re.fullmatch(r"(\d+):(\d\d)", text)
     if minutes:
         return abs(60 * int(minutes[1]) + int(minutes[2]) - value) <= 0.5
-    number = re.fullmatch(r"(\d+(?:\.(\d+))?)( s|%)?", text)
+    number = re.fullmatch(r"(-?\d+(?:\.(\d+))?)( s|%)?", text)
     scale = 100 if number[3] == "%" else 1
     return abs(float(number[1]) - scale * value) <= 0.5001 * 10 ** -len(number[2] or "")
 
