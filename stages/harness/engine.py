@@ -2,8 +2,8 @@
 
 import contextlib
 import io
+import os
 import re
-import shutil
 import signal
 import sys
 import tarfile
@@ -182,7 +182,7 @@ def _go(container: Container, tty: bool) -> int:
     with contextlib.closing(_attach(container, tty)) as output:
         container.start()
         if tty:
-            columns, lines = shutil.get_terminal_size()
+            columns, lines = os.get_terminal_size(sys.stdout.fileno())  # not COLUMNS and LINES, which may be stale
             with contextlib.suppress(docker.errors.APIError):  # it may have ended already
                 container.resize(lines, columns)
         for chunk in output:

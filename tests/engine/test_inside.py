@@ -189,12 +189,13 @@ def test_on_a_terminal_there_is_one_of_the_same_size(project: Path) -> None:
     # Asks until it is told: Docker can only size a terminal that is there already.
     script = """
 import os, sys, time
-while os.get_terminal_size().columns != 111:
+end = time.monotonic() + 60
+while os.get_terminal_size().columns != 111 and time.monotonic() < end:
     time.sleep(0.01)
 print(sys.stdout.isatty(), sys.stderr.isatty(), *os.get_terminal_size(), os.environ["TERM"])
 """
     arguments = [sys.executable, "-m", "stages.inside", "probe", "--", "python", "-c", script]
-    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}  # of another terminal
     process = subprocess.Popen(arguments, cwd=project, stdout=theirs, env=environment)
     os.close(theirs)
     seen = b""
