@@ -199,7 +199,8 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     if unknown:
         close = difflib.get_close_matches(unknown[0], hints, n=1)
         hint = " (did you mean {!r}?)".format(close[0]) if close else ""
-        raise RecordError("{}: unknown key {!r}{}; expected {}".format(where, unknown[0], hint, ", ".join(hints)))
+        found = _shown(unknown[0])
+        raise RecordError("{}: unknown key {}{}; expected {}".format(where, found, hint, ", ".join(hints)))
     required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
     missing = [name for name in required if name not in value]
     if missing:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ MIB = 2**20
 FREE_BYTES = 4 * MIB  # less than a virtual environment takes
 BUILD_AND_BUILD_AGAIN = """
 mount -t tmpfs -o size=1500m tmpfs small
-dockerd --host $DOCKER_HOST --data-root $PWD/small --exec-root $PWD/exec --pidfile $PWD/pid --bridge=none \
+dockerd --host $DOCKER_HOST --data-root $PWD/small --exec-root $SOCKETS/exec --pidfile $PWD/pid --bridge=none \
     --iptables=false >dockerd.log 2>&1 &
 trap 'kill $!; wait $!' EXIT
 for _ in $(seq 100); do docker version >/dev/null 2>&1 && break; sleep 0.3; done
@@ -46,7 +47,8 @@ def test_a_build_that_finds_no_room_gives_it_back_and_the_next_one_goes_on(tmp_p
     (project / "small").mkdir()
     subprocess.run(["docker", "save", "--output", project / "base.tar", base], check=True)
     script = BUILD_AND_BUILD_AGAIN.format(free=FREE_BYTES, python=sys.executable)
-    done = mounting(script, project, DOCKER_HOST=f"unix://{project}/docker.sock")
+    with tempfile.TemporaryDirectory() as sockets:  # whose paths must be short
+        done = mounting(script, project, DOCKER_HOST=f"unix://{sockets}/docker.sock", SOCKETS=sockets)
     assert done.returncode == 0, done.stdout + done.stderr + (project / "dockerd.log").read_text()[-3000:]
     assert (project / "first.code").read_text() == "1\n"
     assert (project / "first.err").read_text() == (
