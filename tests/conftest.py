@@ -1,11 +1,17 @@
 """Tests run side by side (`pytest -n`), but for those that measure time and so need the machine to themselves."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+# pytest's main process imports readline, which sets these for all that it starts: then what is no terminal has 80
+# columns, and lines are broken that are whole for whoever runs the same.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(autouse=True)
