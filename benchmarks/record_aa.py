@@ -29,7 +29,7 @@ from stages.harness.figures import FIGURES, TIMED
 from stages.records import MACHINE_PATH, Ceilings, Cell, EvaluateResult, Machine, Recipe, TrainResult
 from tests.project import ROOT, make_project, stage
 
-COLUMNS = ("run", "started_at", "busy_share", *TIMED)  # busy_share: of the CPUs' time, by other processes
+COLUMNS = ("run", "started_at", "others_share", *TIMED)  # others_share: of all CPUs' time, by other processes
 PHOTOS = {"source": "synthetic", "train_photos": 64, "valid_photos": 8}
 RECIPE = {"arch": "resnet18", "pretrained": False, "size": 32, "frozen_epochs": 1, "unfrozen_epochs": 1, "workers": 1}
 
@@ -60,7 +60,7 @@ def project() -> Iterator[Recipe]:
     from stages.workload import ceilings
     from stages.workload.inputs import read_recipe
 
-    ceilings.measure = lambda learner, job: Ceilings(1.0, 1.0)  # 6 s a run, of which none is recorded
+    ceilings.measure = lambda learner, job, beat=None: Ceilings(1.0, 1.0)  # 6 s a run, of which none is recorded
     with tempfile.TemporaryDirectory(prefix="faceoff-record-") as name:
         folder = make_project(Path(name), ["host"], dataset=PHOTOS, recipe=RECIPE)
         for prepare in (["download"], ["machine"]):
@@ -80,8 +80,12 @@ def record(cell: Cell, recipe: Recipe) -> list[object]:
         evaluate: EvaluateResult = workload.evaluate(cell, recipe, time.perf_counter())
     shutil.rmtree(cell.model_dir.parent)
     gc.collect()  # learners are cycles: thirty of them fill a machine
-    busy = max(moment.cpu_busy_share or 0.0 for moment in train.conditions)
-    return [train.started_at, f"{busy:.3f}", *(FIGURES[name](train, evaluate) for name in TIMED)]
+    others = train.sittings[0].load.others_share
+    return [
+        train.started_at,
+        "" if others is None else f"{others:.3f}",
+        *(FIGURES[name](train, evaluate) for name in TIMED),
+    ]
 
 
 def circumstances() -> dict[str, object]:
