@@ -29,6 +29,14 @@ def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests have to tell though they pass, as their property 'told': another process's output is lost."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "told":
+                terminalreporter.line(str(value))
+
+
 @contextmanager
 def _locked(path: Path, how: int) -> Iterator[None]:
     with path.open("a") as file:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
 
@@ -238,7 +238,7 @@ def soak(tmp_path: Path) -> Iterator[Soak]:
 
 
 def test_every_cell_ends_in_the_truth_or_a_named_failure_and_nothing_is_left(
-    soak: Soak, capsys: pytest.CaptureFixture[str]
+    soak: Soak, record_property: Callable[[str, object], None]
 ) -> None:
     soak.run_to_the_end()
     assert settled(soak) == []
@@ -258,7 +258,6 @@ def test_every_cell_ends_in_the_truth_or_a_named_failure_and_nothing_is_left(
 
     statuses = Counter(each.status for each in soak.results().values())
     faults = Counter(each.name for each in soak.faults.values())
-    with capsys.disabled():
-        print(f"\nsoak, seed {SEED}: {len(soak.results())} cells, {dict(statuses)}; {len(soak.sessions)} runs")
-        print(f"faults: {dict(faults)}")
+    cells = f"soak, seed {SEED}: {len(soak.results())} cells, {dict(statuses)}; {len(soak.sessions)} runs"
+    record_property("told", f"{cells}; faults: {dict(faults)}")
     assert len(soak.struck) == sum(name.split()[0] in AT_WORK for name in faults.elements())
