@@ -19,10 +19,10 @@ from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
 from stages.errors import FULL, FaceoffError, no_room
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 # What a field's name says of its number: see `_check_number`.
-AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|per_second|images|photos|steps)")
-SHARE = re.compile(r"(.+_)?(share|accuracy|accuracy_tta|p_value)")
+AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|per_second|samples|items|steps)")
+SHARE = re.compile(r"(.+_)?(share|p_value)")
 
 Record = TypeVar("Record")
 
@@ -152,7 +152,7 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
-    """The value as `kind`: a dataclass, str, int, float, bool, Optional, Tuple or Dict[str, …] of these.
+    """The value as `kind`: a dataclass, str, int, float, bool, Optional, Tuple, Dict[str, …] or Union of these.
 
     `where` names the place in messages. Raises RecordError for anything that is not exactly of that kind; an int is
     taken for a float, a bool is never taken for a number.
@@ -160,8 +160,13 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     origin = getattr(kind, "__origin__", None)
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, value, where)
-    if type(None) in getattr(kind, "__args__", ()):  # Optional is the only union in use
+    if kind is Any:
+        return value
+    if type(None) in getattr(kind, "__args__", ()):  # an Optional
         return None if value is None else decode(kind.__args__[0], value, where)
+    if origin is typing.Union:  # of scalars
+        _expect(isinstance(value, kind.__args__), where, "text, a number, true or false", value)
+        return decode(float, value, where) if type(value) is float else value
     if origin in (tuple, Tuple):
         return _decode_tuple(kind, value, where)
     if origin in (dict, Dict):
@@ -201,7 +206,11 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
         hint = " (did you mean {!r}?)".format(close[0]) if close else ""
         found = _shown(unknown[0])
         raise RecordError("{}: unknown key {}{}; expected {}".format(where, found, hint, ", ".join(hints)))
-    required = [field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+    required = [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
     missing = [name for name in required if name not in value]
     if missing:
         raise RecordError("{}: key '{}' is missing".format(where, missing[0]))

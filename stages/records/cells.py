@@ -1,88 +1,97 @@
-"""A cell of the matrix, and where every stage's files lie.
+"""Cells and settings of the matrix, and where their files lie.
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
+import re
 from pathlib import Path
+from typing import Dict, Union
 
-DATA_DIR = Path("data")
-MANIFEST_PATH = Path("data/manifest.json")
-PHOTOS_DIR = Path("data/photos")
-WEIGHTS_DIR = Path("data/weights")
-MACHINE_PATH = Path("metrics/machine.json")
-DATASET_PATH = Path("metrics/dataset.json")
-COMPARISON_PATH = Path("metrics/comparison.json")
-SCORECARD_PATH = Path("metrics/scorecard.json")
-CURVES_PATH = Path("metrics/curves.csv")
-REPORT_PATH = Path("reports/faceoff.md")
-PAGE_PATH = Path("reports/faceoff.html")
-PREFLIGHT_PATH = Path("metrics/preflight.json")
-SESSION_PATH = Path("metrics/session.json")
+from stages.codec import check
+
+Scalar = Union[str, int, float, bool]  # what a variant's parameter may be
+
+# Image and variant names become names of folders, stages and tags, and part of a command line in dvc.yaml. DVC refuses
+# a dot in a key of a matrix's mapping.
+VARIANT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]*")
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+STAGES = ("train", "evaluate")  # of a cell
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """A named set of the job's parameters and of environment variables; the name is its key in params.yaml."""
+
+    parameters: Dict[str, Scalar]
+    env: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        for name in self.parameters:
+            check("parameters", name, bool(PARAMETER_NAME.fullmatch(name)), "lower-case letters, digits and '_'")
+        for name in self.env:
+            good = bool(VARIABLE_NAME.fullmatch(name)) and not name.startswith("FACEOFF_")
+            check("env", name, good, "a variable's name, and none that begins with FACEOFF_")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One run of the matrix: a setting (image, precision, batch size) and which repeat of it."""
+    """One run of the matrix: a setting (image and variant) and which repeat of it."""
 
     image: str
-    precision: str
-    batch_size: int
+    variant: str
     repeat: int
 
     @property
     def setting(self) -> str:
-        """Name of what is compared, `image/precision-bsN`, e.g. 'cuda-10.0/fp32-bs16'."""
-        return "{}/{}-bs{}".format(self.image, self.precision, self.batch_size)
+        """Name of what is compared, `image/variant`, for example 'cuda-10.0/fp32-bs16'."""
+        return "{}/{}".format(self.image, self.variant)
 
-    @property
-    def train_path(self) -> Path:
-        return Path("metrics") / self.setting / "train-{}.json".format(self.repeat)
-
-    @property
-    def evaluate_path(self) -> Path:
-        return Path("metrics") / self.setting / "evaluate-{}.json".format(self.repeat)
+    def result_path(self, stage: str) -> Path:
+        """Where a stage, 'train' or 'evaluate', says what came out."""
+        return Path("metrics") / self.setting / "{}-{}.json".format(stage, self.repeat)
 
     @property
     def predictions_path(self) -> Path:
-        """CSV with a row per validation photo: photo, label, probability of each class with and without TTA."""
+        """CSV with the columns item, label, predicted; the header alone where the job gives no predictions."""
         return Path("metrics") / self.setting / "predictions-{}.csv".format(self.repeat)
 
     @property
-    def model_dir(self) -> Path:
-        """Folder that holds the trained model; empty where the cell did not end 'ok'."""
+    def output_dir(self) -> Path:
+        """Folder of what the training leaves, the model for example; empty where the cell did not end 'ok'."""
         return Path("models") / self.setting / str(self.repeat)
 
     @property
-    def checkpoint_path(self) -> Path:
-        """Where a training keeps its last whole epoch; gone some time after DVC has noted the result."""
-        return Path("models") / self.setting / "{}.checkpoint".format(self.repeat)
+    def evaluation_dir(self) -> Path:
+        """Folder that the evaluation may write to; not kept."""
+        return Path("models") / self.setting / "{}.evaluation".format(self.repeat)
+
+    @property
+    def state_dir(self) -> Path:
+        """Folder of the job's own checkpoints, which outlives a killed attempt until DVC has noted the result."""
+        return Path("models") / self.setting / "{}.state".format(self.repeat)
+
+    @property
+    def progress_path(self) -> Path:
+        """What was measured so far, by earlier attempts at the training."""
+        return Path("models") / self.setting / "{}.progress.json".format(self.repeat)
+
+    @property
+    def events_path(self) -> Path:
+        """The job's events of the attempt that runs; its time of change is the heartbeat."""
+        return Path("models") / self.setting / "{}.events.jsonl".format(self.repeat)
 
     @property
     def running_path(self) -> Path:
-        """There while the cell is trained or evaluated: the job touches it at every step, and why it fails goes in."""
+        """There while the cell is trained or evaluated: its lock; why it failed goes in."""
         return Path("models") / self.setting / "{}.running".format(self.repeat)
+
+    def task_path(self, stage: str) -> Path:
+        """What the host tells the supervisor of the cell's stage."""
+        return Path("models") / self.setting / "{}.{}.task.json".format(self.repeat, stage)
 
     @property
     def matrix_name(self) -> str:
-        """What dvc.yaml's matrix calls it: '1-cuda-10.0-fp32-16' of 'train@1-cuda-10.0-fp32-16'."""
-        return "{}-{}-{}-{}".format(self.repeat, self.image, self.precision, self.batch_size)
-
-
-def image_path(image: str) -> Path:
-    """Where the `image` stage says what it built, pulled or found."""
-    return Path("metrics") / image / "image.json"
-
-
-def profile_path(image: str) -> Path:
-    return Path("metrics") / image / "profile.json"
-
-
-def facts_path(image: str) -> Path:
-    """The part of the profile that cells depend on."""
-    return Path("metrics") / image / "facts.json"
-
-
-def preflight_path(image: str) -> Path:
-    """What preflight found inside the image."""
-    return Path("metrics") / image / "preflight.json"
+        """What dvc.yaml's matrix calls it: '1-cuda-10.0-fp32-bs16' of 'train@1-cuda-10.0-fp32-bs16'."""
+        return "{}-{}-{}".format(self.repeat, self.image, self.variant)

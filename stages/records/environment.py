@@ -4,10 +4,14 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Dict, Optional, Tuple
 
 from stages.codec import check, check_absent
+from stages.records.cells import Scalar
 
+DATA_DIR = Path("data")
+MACHINE_PATH = Path("metrics/machine.json")
 MIG = " MIG "  # between a card's name and its instance's, as torch tells them
 
 
@@ -17,15 +21,11 @@ class Contents:
 
     python: str
     torch: Optional[str]
-    torchvision: Optional[str]
-    fastai: Optional[str]
     cuda: Optional[str]  # torch.version.cuda; None for a build without CUDA
     cudnn: Optional[int]  # torch.backends.cudnn.version()
     nccl: Optional[str]  # e.g. '2.27.3'; None for a build without it
     cuda_architectures: Tuple[str, ...]  # that torch was compiled for, e.g. 'sm_70', 'compute_90' (PTX); empty: none
-    pillow: Optional[str]
-    pillow_simd: Optional[bool]  # whether Pillow is the fork pillow-simd
-    packages: Dict[str, str]  # distribution: version
+    packages: Dict[str, str]  # distribution, its name normalised: version
     packages_sha256: str
     absent: Dict[str, str]  # null field: why
 
@@ -234,10 +234,10 @@ class Facts:
     """
 
     image: str
-    device: str  # what the job trains on: 'cpu', or the name of the GPU
+    device: Optional[str]  # what torch computes on: 'cpu', or the name of the GPU; None without torch
     os: Optional[str]
     glibc: Optional[str]
-    torch_threads: int
+    torch_threads: Optional[int]
     hardware: Hardware
     contents: Contents
     absent: Dict[str, str]
@@ -248,12 +248,13 @@ class Facts:
     @property
     def cards(self) -> Tuple[Gpu, ...]:
         """Those that may be the one that the job trains on: torch tells a name, and equal cards have the same."""
-        return tuple(gpu for gpu in self.hardware.gpus if gpu.name and self.device.split(MIG)[0] == gpu.name)
+        name = (self.device or "").split(MIG)[0]
+        return tuple(gpu for gpu in self.hardware.gpus if gpu.name and name == gpu.name)
 
     @property
     def on_mig_instance(self) -> bool:
         """Whether it trains on a part of a card: 'NVIDIA A100-SXM4-40GB MIG 1g.5gb', as torch names it."""
-        return MIG in self.device
+        return MIG in (self.device or "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,15 +263,17 @@ class Measurement:
 
     name: str  # e.g. 'matrix product, fp16'
     detail: str  # what exactly: shapes, sizes, number of threads
-    unit: str  # 'flop/s', 'bytes/s' or 'images/s'
+    unit: str  # 'flop/s', 'bytes/s', 'samples/s' or the job's own
     samples: Tuple[float, ...]  # empty where it could not be measured
     median: Optional[float]
     spread: Optional[float]  # interquartile range
     peak: Optional[float]  # theoretical, where it is known
+    explains: Optional[str]  # of contract.EXPLAINS: the part of a step that it tells about
+    applies: Dict[str, Scalar]  # parameters and facts of the cells that it is for; empty: all
     absent: Dict[str, str]
 
     def __post_init__(self) -> None:
-        check_absent(self)
+        check_absent(self, "explains")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,3 +284,18 @@ class Profile:
     conditions: Conditions
     measurements: Tuple[Measurement, ...]
     wall_seconds: float  # that it took, imports and measurements left out
+
+
+def image_path(image: str) -> Path:
+    """Where the `image` stage says what it built, pulled or found."""
+    return Path("metrics") / image / "image.json"
+
+
+def profile_path(image: str) -> Path:
+    """Where the `profile` stage says what it saw and measured."""
+    return Path("metrics") / image / "profile.json"
+
+
+def facts_path(image: str) -> Path:
+    """The part of the profile that cells depend on."""
+    return Path("metrics") / image / "facts.json"

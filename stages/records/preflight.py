@@ -4,10 +4,13 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Optional, Tuple
 
 from stages.codec import check
 
+PREFLIGHT_PATH = Path("metrics/preflight.json")
+SESSION_PATH = Path("metrics/session.json")
 CHECK_STATUSES = ("passed", "warning", "failed", "not checked")
 
 
@@ -33,3 +36,15 @@ class Preflight:
 
     image: Optional[str]  # None: the host
     checks: Tuple[Check, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """metrics/session.json: what session.max_hours of params.yaml counts from. Written in every run of the pipeline."""
+
+    began_at: str  # UTC, ISO 8601
+
+
+def preflight_path(image: str) -> Path:
+    """What preflight found inside the image."""
+    return Path("metrics") / image / "preflight.json"

@@ -8,6 +8,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 
+REPLACED = ("variants",)  # mappings that an override does not add to
+
 
 class _Representer(RoundTripRepresenter):
     """Writes null as `null`: an empty value reads as if one had been forgotten."""
@@ -42,7 +44,7 @@ def _merge(target: dict[str, Any], overrides: Mapping[str, Any]) -> bool:
     changed = False
     for key, value in overrides.items():
         present = target.get(key)
-        if isinstance(value, Mapping) and isinstance(present, dict):
+        if isinstance(value, Mapping) and isinstance(present, dict) and key not in REPLACED:
             changed |= _merge(present, value)
         elif key not in target or present != value:
             target[key] = _in_one_line(value) if isinstance(value, list) else value

@@ -1,21 +1,21 @@
-"""params.yaml as a checked record: a typo is found before anything is downloaded or built."""
+"""params.yaml as a checked record, so that a typo is found before anything is downloaded or built."""
 
 import dataclasses
+import difflib
 import re
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from stages.codec import check, decode
+from stages.codec import RecordError, check, decode
 from stages.errors import FaceoffError
+from stages.harness.params import jobs
+from stages.harness.params.documents import document, read_text
 from stages.harness.params.overrides import merged, round_trip
-from stages.records import PRECISIONS, Cell, Container, Recipe
+from stages.records import VARIANT_NAME, Cell, Container, Variant
 
 PARAMS_PATH = Path("params.yaml")
 DOCKER_DIR = Path("docker")
 PRESETS_DIR = Path("presets")
-SOURCES = ("synthetic", "folder", "kaggle", "fastai")
 GPU_CHOICES = ("auto", "all", "none")
 ON_FAILURE = ("stop", "record")
 
@@ -25,24 +25,6 @@ DOCKER_SIZE = re.compile(r"(\d+)([bkmg]?)")
 _UNIT_BYTES = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ([MGT]i?B)")
 _AMOUNT_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetParams:
-    """The `dataset` section."""
-
-    source: str
-    folder: str | None
-    train_photos: int
-    valid_photos: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        check("source", self.source, self.source in SOURCES, "one of " + ", ".join(SOURCES))
-        needs_folder = self.source == "folder"
-        check("folder", self.folder, bool(self.folder) or not needs_folder, "a path, with source folder")
-        check("train_photos", self.train_photos, self.train_photos >= 2, "at least 2, one of each class")
-        check("valid_photos", self.valid_photos, self.valid_photos >= 2, "at least 2, one of each class")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,15 +126,14 @@ class SessionParams:
 
 @dataclasses.dataclass(frozen=True)
 class Params:
-    """The whole of params.yaml."""
+    """The whole of params.yaml, the sections of jobs that are not run left out."""
 
     image: str
     images: tuple[str, ...]
-    precisions: tuple[str, ...]
-    batch_sizes: tuple[int, ...]
+    job: str
+    variants: dict[str, Variant]
     repeats: tuple[int, ...]
-    dataset: DatasetParams
-    recipe: Recipe
+    seed: int  # a repeat's own is this and its number
     container: ContainerParams
     limits: LimitParams
     on_failure: str  # of ON_FAILURE: what a cell that fails does to the run
@@ -160,19 +141,21 @@ class Params:
     provider: ProviderParams
     session: SessionParams
     compare: CompareParams
+    section: Any  # the job's own, under its name, as it is; None where there is none
 
     def __post_init__(self) -> None:
-        for key in ("images", "precisions", "batch_sizes", "repeats"):
+        for key in ("images", "repeats"):
             values = list(getattr(self, key))
             check(key, values, 0 < len(values) == len(set(values)), "at least one value, each once")
         for name in self.images:
             check("images", name, bool(IMAGE_NAME.fullmatch(name)), "lower-case letters, digits, '.', '_' and '-'")
-        for precision in self.precisions:
-            check("precisions", precision, precision in PRECISIONS, "of " + ", ".join(PRECISIONS))
-        for size in self.batch_sizes:
-            check("batch_sizes", size, size >= 1, "1 or more")
+        check("variants", self.variants, bool(self.variants), "at least one, for example `plain: {}`")
+        for name in self.variants:
+            expected = "a name of lower-case letters, digits, '_' and '-'"
+            check("variants", name, bool(VARIANT_NAME.fullmatch(name)), f"{expected}; DVC takes no dot")
         for repeat in self.repeats:
             check("repeats", repeat, repeat >= 1, "1 or more")
+        check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2**31 - 1")
         check("image", self.image, self.image in self.images, "one of `images`: " + ", ".join(self.images))
         check("on_failure", self.on_failure, self.on_failure in ON_FAILURE, "one of " + ", ".join(ON_FAILURE))
         settings = list(dict.fromkeys(cell.setting for cell in self.cells()))
@@ -180,13 +163,12 @@ class Params:
         check("compare.baseline", baseline, baseline in settings, "one of the settings: " + ", ".join(settings))
 
     def cells(self) -> list[Cell]:
-        """The matrix in the order in which it runs: repeat first, so that repeats interleave."""
+        """Return the matrix in the order in which it runs: repeat first, so that repeats interleave."""
         return [
-            Cell(image, precision, batch_size, repeat)
+            Cell(image, variant, repeat)
             for repeat in self.repeats
             for image in self.images
-            for precision in self.precisions
-            for batch_size in self.batch_sizes
+            for variant in self.variants
         ]
 
 
@@ -205,17 +187,46 @@ def amount_bytes(text: str) -> int | None:
 def load(root: Path = Path()) -> Params:
     """Read and check params.yaml under `root`. Raises RecordError or FaceoffError with one line that names the key."""
     path = root / PARAMS_PATH
-    return parse(_read(path), str(path), root)
+    return parse(read_text(path), str(path), root)
 
 
 def parse(text: str, where: str, root: Path = Path()) -> Params:
-    """Check the text of a params.yaml; `where` names it in messages. Raises as `load` does."""
-    params: Params = decode(Params, document(text, where), where)
+    """Check the text of a params.yaml, which `where` names in messages, and that its job and images are there."""
+    told = document(text, where)
+    job = told.get("job")
+    sections = {name: told.pop(name) for name in jobs.names(root) if name in told}
+    _refuse_unknown(told, jobs.names(root), where)
+    told["variants"] = _split_variants(told.get("variants"), where)
+    params: Params = decode(Params, {**told, "section": sections.get(str(job))}, where)
     known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
     for key, names in (("images", params.images), ("container.base_images", params.container.base_images)):
         for name in names:
             check(f"{where}: {key}", name, name in known, f"a folder of docker/ ({', '.join(known)})")
+    jobs.check_variants(params.job, jobs.load(params.job, root), params.variants)
     return params
+
+
+def _refuse_unknown(told: dict[str, Any], sections: list[str], where: str) -> None:
+    """Name the nearest key, of the sections that jobs have too."""
+    known = [field.name for field in dataclasses.fields(Params) if field.name != "section"]
+    for key in told:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), [*known, *sections], n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise RecordError(f"{where}: unknown key {str(key)!r:.80}{hint}; expected {', '.join([*known, *sections])}")
+
+
+def _split_variants(told: Any, where: str) -> Any:
+    """Set `env` apart from the parameters, which stand beside it."""
+    if not isinstance(told, dict):
+        raise RecordError(f"{where}: variants: expected names with their parameters, found {told!r:.80}")
+    found = {}
+    for name, of in told.items():
+        if not isinstance(of, dict):
+            raise RecordError(f"{where}: variants.{name}: expected parameters, or {{}} for none, found {of!r:.80}")
+        parameters = {str(key): value for key, value in of.items() if key != "env"}
+        found[str(name)] = {"parameters": parameters, "env": of.get("env") or {}}
+    return found
 
 
 def with_preset(name: str, root: Path = Path()) -> str:
@@ -224,37 +235,9 @@ def with_preset(name: str, root: Path = Path()) -> str:
     if name not in known:
         raise FaceoffError(f"no preset {name!r}; presets/ has {', '.join(known)}")
     params_path, preset_path = root / PARAMS_PATH, root / PRESETS_DIR / f"{name}.yaml"
-    text, preset = _read(params_path), _read(preset_path)
+    text, preset = read_text(params_path), read_text(preset_path)
     document(text, str(params_path))
     document(preset, str(preset_path))
     result = merged(text, round_trip().load(preset))
     parse(result, f"{params_path} with {preset_path}", root)
     return result
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise FaceoffError(f"{path}: missing; run from the top of the checkout") from None
-    except (OSError, ValueError) as error:
-        raise FaceoffError(f"{path}: not readable: {error}") from None
-
-
-def document(text: str, where: str) -> dict[str, Any]:
-    """As PyYAML reads it, which reads it inside images too; and ruamel, as DVC does, refuses keys that occur twice."""
-    try:
-        round_trip().load(text)
-        document = yaml.safe_load(text)
-    except Exception as error:  # beside their own errors, what int() and date() say of '0x' and of 2026-13-45
-        raise FaceoffError(f"{where}: not readable as YAML: {_first_words(error)}") from None
-    if not isinstance(document, dict):
-        raise FaceoffError(f"{where}: expected keys with values, found {document!r:.80}")
-    return document
-
-
-def _first_words(error: Exception) -> str:
-    """The problem and its place: their own texts go over many lines."""
-    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
-    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return " ".join(str(problem or error).split()) + place

@@ -1,0 +1,197 @@
+"""jobs/<name>/job.yaml as a checked record, its commands with placeholders filled in, and digests of its files."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import re
+import shlex
+import string
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from stages import codec, records
+from stages.errors import FaceoffError
+from stages.harness.params.documents import document, read_text
+from stages.records import Metric, Scalar, Variant
+
+JOBS_DIR = Path("jobs")
+DEFINITION = "job.yaml"
+# What a command may name beside the variant's parameters. {parameters}: all of them, each as `--name value`.
+PARAMETERS = "parameters"
+PLACEHOLDERS = ("repeat", "seed", "output", "state", PARAMETERS)
+OF_A_CELL = ("train", "evaluate")  # commands that a variant's parameters must reach
+COMMANDS = (*OF_A_CELL, "download", "check", "estimate", "measure")
+BY_THEMSELVES = re.compile(r"total_seconds|samples_per_second|peak_process_memory_bytes")
+LEFT_OUT = ("__pycache__",)  # of a job's files
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """What job.yaml says. Only `train` is needed; what is not there the job does not give."""
+
+    train: str
+    evaluate: str | None = None
+    download: str | None = None  # on the host, with the network; fills data/<job>
+    check: str | None = None  # on the host: whether the variant's parameters and the job's section are right
+    estimate: str | None = None  # on the host: what a variant needs, for preflight
+    measure: str | None = None  # inside each image: the job's own measurements, for its profile
+    files: tuple[str, ...] | None = None  # that a result depends on, below the job's folder; None: all of them
+    data: tuple[str, ...] = ()  # folders that the training reads beside data/<job>
+    total: tuple[str, ...] = records.WALL
+    resumes: bool = False
+    dry_run: bool = False
+    metrics: dict[str, Metric] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in COMMANDS:
+            text = getattr(self, key)
+            codec.check(key, text, text is None or bool(_words(key, text)), "a command")
+        codec.check("total", list(self.total), bool(self.total), "wall, or a list of spans")
+        own = {*(f"{span}_seconds" for span in self.total)}
+        for name in self.metrics:
+            taken = name in own or BY_THEMSELVES.fullmatch(name) is not None
+            codec.check("metrics", name, not taken, "a name that is not there by itself")
+
+
+def load(name: str, root: Path) -> Definition:
+    """Read jobs/<name>/job.yaml. Raises FaceoffError or RecordError, one line that names the file and the key."""
+    path = JOBS_DIR / name / DEFINITION
+    known = names(root)
+    if name not in known:
+        raise FaceoffError(
+            f"params.yaml: job: no job {name!r}: expected a folder of jobs/ with a {DEFINITION} "
+            f"({', '.join(known) or 'there is none'})"
+        )
+    told = document(read_text(root / path), str(path))
+    if isinstance(told.get("total"), str):
+        told["total"] = [told["total"]]
+    found: Definition = codec.decode(Definition, told, str(path))
+    for key in COMMANDS:
+        _check_script(path, key, getattr(found, key), root)
+    return found
+
+
+def names(root: Path) -> list[str]:
+    """Jobs that there are: folders of jobs/ with a job.yaml."""
+    return sorted(each.parent.name for each in (root / JOBS_DIR).glob(f"*/{DEFINITION}"))
+
+
+def record(name: str, definition: Definition, section: Any, seed: int, root: Path) -> records.Job:
+    """Return what metrics/job.json says of the job."""
+    return records.Job(
+        name=name,
+        train=definition.train,
+        evaluate=definition.evaluate,
+        files=_digests(name, definition, root),
+        total=definition.total,
+        metrics=definition.metrics,
+        resumes=definition.resumes,
+        dry_run=definition.dry_run,
+        section_json=json.dumps(section, sort_keys=True),
+        seed=seed,
+    )
+
+
+def check_variants(name: str, definition: Definition, variants: Mapping[str, Variant]) -> None:
+    """Raise RecordError unless each placeholder has a value in each variant, and each parameter reaches a command."""
+    where = f"{JOBS_DIR / name / DEFINITION}"
+    commands = {key: getattr(definition, key) for key in OF_A_CELL if getattr(definition, key) is not None}
+    used = {key: {*_placeholders(f"{where}: {key}", text)} for key, text in commands.items()}
+    for key, wanted in used.items():
+        for variant, of in variants.items():
+            for each in sorted(wanted - {*of.parameters, *PLACEHOLDERS}):
+                close = difflib.get_close_matches(each, [*of.parameters, *PLACEHOLDERS], n=1)
+                hint = f" (did you mean {{{close[0]}}}?)" if close else ""
+                expected = ", ".join([*of.parameters, *PLACEHOLDERS])
+                raise codec.RecordError(
+                    f"{where}: {key}: unknown placeholder {{{each}}}{hint}: variant {variant} of params.yaml has no "
+                    f"such parameter; known: {expected}"
+                )
+    reached = set[str]().union(*used.values())
+    for variant, of in variants.items():
+        for each in of.parameters:
+            if PARAMETERS not in reached and each not in reached:
+                raise codec.RecordError(
+                    f"params.yaml: variants.{variant}.{each}: reaches no command of {where}: write {{{each}}} or "
+                    f"{{{PARAMETERS}}} into its `train`, or take it out"
+                )
+
+
+def command(template: str, parameters: Mapping[str, Scalar], others: Mapping[str, str]) -> tuple[str, ...]:
+    """Split the command as a shell would, then fill in its placeholders; no shell sees it.
+
+    `others`: values of `repeat`, `seed`, `output` and `state`, as far as the command may use them.
+    """
+    values = {**others, **{name: text(value) for name, value in parameters.items()}}
+    words: list[str] = []
+    for word in shlex.split(template):
+        if word == f"{{{PARAMETERS}}}":
+            words += [each for name in parameters for each in (f"--{name.replace('_', '-')}", values[name])]
+        else:
+            words.append(string.Formatter().vformat(word, (), values))
+    return tuple(words)
+
+
+def text(value: Scalar) -> str:
+    """Return a parameter as a command takes it: 'true' and 'false' as YAML has them."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _words(key: str, template: str) -> list[str]:
+    try:
+        return shlex.split(template)
+    except ValueError as error:
+        raise codec.RecordError(
+            f"{key}: expected a command with its quotes closed, found {template!r} ({error})"
+        ) from None
+
+
+def _placeholders(where: str, template: str) -> Iterator[str]:
+    """Names in braces. `{{` is a brace; anything but a plain name is refused."""
+    for word in shlex.split(template):
+        try:
+            fields = [(field, form, turned) for _, field, form, turned in string.Formatter().parse(word)]
+        except ValueError as error:
+            raise codec.RecordError(f"{where}: {word!r}: {error}; a brace that stands for itself is doubled") from None
+        for field, form, turned in fields:
+            if field is None:
+                continue
+            if form or turned or not records.PARAMETER_NAME.fullmatch(field):
+                raise codec.RecordError(f"{where}: {word!r}: expected a placeholder such as {{seed}}; double the brace")
+            if field == PARAMETERS and word != f"{{{PARAMETERS}}}":
+                raise codec.RecordError(f"{where}: {word!r}: {{{PARAMETERS}}} stands for several words, so it is one")
+            yield field
+
+
+def _check_script(path: Path, key: str, template: str | None, root: Path) -> None:
+    """Raise RecordError where a script that the command names first is not in the job's folder."""
+    words = shlex.split(template) if template else []
+    scripts = [word for word in words[:2] if word.endswith((".py", ".sh")) and "{" not in word]
+    for script in scripts:
+        place = root / path.parent / script
+        if not place.is_file():
+            raise codec.RecordError(f"{path}: {key}: {script} is not in {path.parent}: expected a file there")
+
+
+def _digests(name: str, definition: Definition, root: Path) -> dict[str, str]:
+    """Path below the job's folder: sha256 of each file that a result depends on."""
+    folder = root / JOBS_DIR / name
+    wanted = [folder / each for each in definition.files] if definition.files is not None else [folder]
+    found = {}
+    for place in wanted:
+        _check_inside(place, folder, name)
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            if path.is_file() and not {*path.relative_to(folder).parts} & {*LEFT_OUT}:
+                found[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
+    found[DEFINITION] = hashlib.sha256((folder / DEFINITION).read_bytes()).hexdigest()
+    return found
+
+
+def _check_inside(place: Path, folder: Path, name: str) -> None:
+    where = f"{JOBS_DIR / name / DEFINITION}: files"
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise codec.RecordError(f"{where}: {place} is outside of {JOBS_DIR / name}: expected a path below it")
+    if not place.exists():
+        raise codec.RecordError(f"{where}: {place.name} is not there: expected a file or folder of {JOBS_DIR / name}")

@@ -1,0 +1,58 @@
+"""What came out of a stage of a cell: one record for training and evaluation.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+from typing import Dict, Optional, Tuple
+
+from stages.codec import check, check_absent
+from stages.contract import Ceilings, Span
+from stages.records.cells import STAGES, Cell
+from stages.records.environment import Conditions, Load
+from stages.records.job import Belongs
+
+STATUSES = ("ok", "failed", "unsupported")
+
+
+@dataclasses.dataclass(frozen=True)
+class Attempt:
+    """One process's part of a stage."""
+
+    after_spans: int  # that earlier attempts had done when it began, and that count
+    seconds: float  # wall clock of its command, up to the last span that counts where it was cut off
+    load: Load  # from the command's begin to its end, or to its last span that counts
+
+    def __post_init__(self) -> None:
+        check("after_spans", self.after_spans, self.after_spans >= 0, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """metrics/<image>/<variant>/<stage>-<repeat>.json: what a stage of a cell took and gave."""
+
+    cell: Cell
+    stage: str  # of STAGES
+    status: str  # of STATUSES
+    reason: Optional[str]  # why the status is not 'ok'
+    belongs: Belongs
+    spans: Tuple[Span, ...]  # in the order in which they ended, all attempts together
+    metrics: Dict[str, float]  # of those that job.yaml declares, the ones that the job said
+    facts: Dict[str, str]  # that the job said of itself, e.g. number_format: bf16
+    ceilings: Optional[Ceilings]
+    command_seconds: Optional[float]  # wall clock of the command, the pauses between attempts left out
+    peak_process_memory_bytes: Optional[int]  # resident, of the largest process of the job
+    predictions_sha256: Optional[str]  # of the file of predictions; of an evaluation alone
+    attempts: Tuple[Attempt, ...]  # one where nothing interrupted it; empty where it did not end 'ok'
+    conditions: Tuple[Conditions, ...]  # before each attempt, and after the last
+    warnings: Tuple[str, ...]  # what casts doubt on the times: a busy CPU, a throttled card, more than one attempt
+    started_at: str  # UTC, ISO 8601; of the first attempt, and of a cell that failed, of the one that did
+    wall_seconds: float  # of the supervisor, all attempts together
+    absent: Dict[str, str]  # null field: why the job or the machine does not give it
+
+    def __post_init__(self) -> None:
+        check("stage", self.stage, self.stage in STAGES, "one of " + ", ".join(STAGES))
+        check("status", self.status, self.status in STATUSES, "one of " + ", ".join(STATUSES))
+        told = (self.status == "ok") == (self.reason is None)
+        check("reason", self.reason, told, "a reason, exactly where the status is not 'ok'")
+        check_absent(self, "reason")
