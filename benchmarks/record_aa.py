@@ -25,7 +25,7 @@ from pathlib import Path
 
 from stages import codec
 from stages.errors import FaceoffError, run_entry
-from stages.harness.figures import FIGURES, TIMED
+from stages.harness.results.metrics import FIGURES, TIMED
 from stages.records import MACHINE_PATH, Ceilings, Cell, EvaluateResult, Machine, Recipe, TrainResult
 from tests.project import ROOT, make_project, stage
 

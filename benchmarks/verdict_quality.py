@@ -31,11 +31,12 @@ import numpy
 from scipy import stats
 
 from stages.errors import FaceoffError, run_entry
-from stages.harness import params, verdicts
-from stages.harness.estimates import LEVEL, Pair
-from stages.harness.figures import TIMED, TOTAL
-from stages.harness.planning import MAX_REPEATS
-from stages.harness.verdicts import HIGHER_IS_FASTER
+from stages.harness.params import schema
+from stages.harness.results.metrics import TIMED, TOTAL
+from stages.harness.statistics import verdicts
+from stages.harness.statistics.estimates import LEVEL, Pair
+from stages.harness.statistics.planning import MAX_REPEATS
+from stages.harness.statistics.verdicts import HIGHER_IS_FASTER
 from stages.records import Ratio
 
 RECORDING = Path(__file__).parent / "recorded" / "aa.csv"
@@ -78,7 +79,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="exit with 1 where a share is not as it should be")
     arguments = parser.parse_args()
-    runs, margin, fails = read(arguments.recording), params.load().compare.margin, []
+    runs, margin, fails = read(arguments.recording), schema.load().compare.margin, []
     gc.freeze()  # statsmodels collects garbage in every call, 0.1 s each with all that was imported
     noise = numpy.diff(numpy.log(runs[:, TIMED.index(TOTAL)])).std() / math.sqrt(2)
     print(

@@ -10,6 +10,7 @@ from typing import Iterable, List, Optional, Tuple
 
 from stages import needs
 from stages.records import Check, Gpu, Recipe
+from stages.units import amount
 
 # Oldest Linux driver that runs what was built with a CUDA release: before 11 each minor release had its own, since then
 # one holds for the major release. Tables 2 and 3 of https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/ and
@@ -143,15 +144,6 @@ def idle(doubts: Iterable[str]) -> List[Check]:
     advice = "end what else runs, or let it cool down; else the results carry this warning"
     found = [Check(name, "warning", needed, doubt, advice) for doubt in doubts]
     return found or [passed(name, needed, "so they are")]
-
-
-def amount(size_bytes: float) -> str:
-    """'1.5 GiB': in binary units, which say so."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size_bytes) < 1023.95:  # what is rounded to 1024 is one of the next
-            return "{:g} {}".format(round(size_bytes, 1), unit)
-        size_bytes /= 1024.0
-    return "{:g} TiB".format(round(size_bytes, 1))
 
 
 def killed_for_memory() -> int:

@@ -15,10 +15,17 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import cells, checkpoints, comparison, page, params, regression, revisions, steadiness, table
-from stages.harness.estimates import CONFIDENCE
-from stages.harness.figures import TOTAL
-from stages.harness.signals import stop_signals
+from stages.harness.cells import checkpoints
+from stages.harness.comparison import compare as comparison
+from stages.harness.comparison import regression
+from stages.harness.params import schema
+from stages.harness.pipeline import revisions
+from stages.harness.process.signals import stop_signals
+from stages.harness.report import page, table
+from stages.harness.results.metrics import TOTAL
+from stages.harness.results.read import read_all
+from stages.harness.statistics import steadiness
+from stages.harness.statistics.estimates import CONFIDENCE
 
 
 @stop_signals()
@@ -32,10 +39,10 @@ def main() -> int:
 def compare() -> int:
     for path in (records.COMPARISON_PATH, records.REPORT_PATH, records.PAGE_PATH):
         path.unlink(missing_ok=True)
-    wanted = params.load()
+    wanted = schema.load()
     checkpoints.discard_noted(wanted.cells())
     profiles = read_profiles(wanted.images)
-    results = cells.read_all(wanted)
+    results = read_all(wanted)
     for result in results:
         if result.status == "refused":
             print(f"faceoff: refused: {result.reason}", file=sys.stderr)
@@ -57,7 +64,7 @@ def compare() -> int:
 
 
 def compare_against(revision: str) -> int:
-    wanted = params.load()
+    wanted = schema.load()
     now = read_run("now", Path())
     with revisions.laid_out(revision) as folder:
         then = read_run(revision, folder)
@@ -85,14 +92,14 @@ def compare_against(revision: str) -> int:
 
 def read_run(name: str, root: Path) -> regression.Run:
     """The results under `root`, and what they are results of."""
-    wanted = params.load(root)
+    wanted = schema.load(root)
     return regression.Run(
         name=name,
         machine=codec.read(root / records.MACHINE_PATH, records.Machine),
         dataset_sha256=codec.read(root / records.DATASET_PATH, records.Dataset).sha256,
         recipe=wanted.recipe,
         profiles=read_profiles(wanted.images, root),
-        results=cells.read_all(wanted, root),
+        results=read_all(wanted, root),
     )
 
 

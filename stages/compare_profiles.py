@@ -17,7 +17,7 @@ from rich.table import Table
 from stages import codec, records
 from stages.codec import Record
 from stages.errors import FaceoffError, run_entry
-from stages.harness import profile_diff
+from stages.harness.comparison import profile_diff
 
 
 def main() -> int:

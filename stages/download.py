@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 from stages import codec, records
-from stages.checks import amount
 from stages.errors import FaceoffError, run_entry
-from stages.harness import params, sources
-from stages.harness.signals import stop_signals
+from stages.harness import sources
+from stages.harness.params import schema
+from stages.harness.process.signals import stop_signals
 from stages.harness.sources import photos, weights
+from stages.units import amount
 
 DOWNLOADS_DIR = Path("data/downloads")
 
@@ -22,14 +23,14 @@ DOWNLOADS_DIR = Path("data/downloads")
 @stop_signals()
 def main() -> int:
     try:
-        download(params.load())
+        download(schema.load())
     except OSError as error:
         place = error.filename or "data/"
         raise FaceoffError(f"{place}: {codec.refusal(error)}; what was downloaded is kept") from error
     return 0
 
 
-def download(chosen: params.Params) -> None:
+def download(chosen: schema.Params) -> None:
     """Photos, weights and, last, the records of them: a manifest that is there vouches for the rest."""
     began = time.monotonic()
     records.MANIFEST_PATH.unlink(missing_ok=True)

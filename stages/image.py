@@ -8,8 +8,9 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import images, params
-from stages.harness.signals import stop_signals
+from stages.harness.environments import images
+from stages.harness.params import schema
+from stages.harness.process.signals import stop_signals
 
 
 @stop_signals()
@@ -19,13 +20,15 @@ def main() -> int:
     name: str = parser.parse_args().image
     root = Path.cwd()
     output = root / records.image_path(name)
-    container = params.load(root).container
+    container = schema.load(root).container
     definition = images.load(name, root)
     output.unlink(missing_ok=True)
     if definition.on_host:
         image = images.find_host(name, definition, root)
     else:
-        from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
+        from stages.harness.environments.docker_engine import (
+            DockerEngine,  # the host's stages need not wait for its import
+        )
 
         image = images.make(name, definition, root, container, DockerEngine(), print)
     codec.write(output, image)

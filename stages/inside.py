@@ -14,10 +14,13 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
-from stages.harness import failures, images, jobs, params
-from stages.harness.attempt import Attempt
-from stages.harness.signals import stop_signals
-from stages.harness.watch import Watch
+from stages.harness.cells import failures
+from stages.harness.cells.attempt import Attempt
+from stages.harness.environments import images, launch
+from stages.harness.environments.host import run_on_host
+from stages.harness.params import schema
+from stages.harness.process.signals import stop_signals
+from stages.harness.process.watchdog import Watch
 
 USAGE = "usage: python -m stages.inside IMAGE [--result FILE] -- COMMAND ... (IMAGE: a folder of docker/)"
 
@@ -25,7 +28,7 @@ USAGE = "usage: python -m stages.inside IMAGE [--result FILE] -- COMMAND ... (IM
 @stop_signals()
 def main() -> int:
     name, result, command = parse(sys.argv[1:])
-    wanted = params.load()
+    wanted = schema.load()
     run = runner(name, command, wanted.container)
     try:
         if result is not None:
@@ -54,23 +57,23 @@ def parse(arguments: list[str]) -> tuple[str, Path | None, tuple[str, ...]]:
     raise FaceoffError(USAGE, exit_code=2)
 
 
-def stage_watch(wanted: params.Params) -> Watch | None:
+def stage_watch(wanted: schema.Params) -> Watch | None:
     """For a stage that is no cell's: what a cell may take over a step, for each setting. A user's own has its time."""
     minutes = wanted.limits.stall_minutes
     if "DVC_STAGE" not in os.environ or minutes is None:
         return None
     settings = len(wanted.precisions) * len(wanted.batch_sizes)
-    return Watch(Path(os.devnull), params.LimitParams(stall_minutes=None, cell_minutes=minutes * (1 + settings)))
+    return Watch(Path(os.devnull), schema.LimitParams(stall_minutes=None, cell_minutes=minutes * (1 + settings)))
 
 
 def runner(
-    name: str, command: tuple[str, ...], container: params.ContainerParams
-) -> Callable[[Watch | None, str | None], jobs.Outcome]:
+    name: str, command: tuple[str, ...], container: schema.ContainerParams
+) -> Callable[[Watch | None, str | None], launch.Outcome]:
     """Runs the command in the image, under watch, for a setting. What a killed run has left is removed by then."""
     root = Path.cwd()
     if images.load(name, root).on_host:
-        return lambda watch, _setting: jobs.run_on_host(command, jobs.wants_gpus(container.gpus), watch)
-    from stages.harness.engine import DockerEngine  # the host's stages need not wait for its import
+        return lambda watch, _setting: run_on_host(command, launch.wants_gpus(container.gpus), watch)
+    from stages.harness.environments.docker_engine import DockerEngine  # the host's stages need not wait for its import
 
     engine = DockerEngine()
     engine.remove_left_over(root)  # before an attempt clears away what that may still be writing

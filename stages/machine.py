@@ -7,9 +7,9 @@ again; holds nothing that moves between two runs. That the run begins now goes t
 import datetime
 
 from stages import codec, records
-from stages.checks import amount
 from stages.errors import FaceoffError, run_entry
-from stages.harness.signals import stop_signals
+from stages.harness.process.signals import stop_signals
+from stages.units import amount
 from stages.workload.probes import files, hardware
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from stages import codec
 from stages.errors import run_entry
-from stages.harness import images, params
-from stages.harness.locks import only_run
+from stages.harness.environments import images
+from stages.harness.params import schema
+from stages.harness.process.locks import only_run
 
 
 def main() -> int:
@@ -18,8 +19,8 @@ def main() -> int:
     preset = parser.parse_args().preset
     if preset is not None:
         with only_run():  # or it would change under a run's feet
-            codec.write_text(params.PARAMS_PATH, params.with_preset(preset))
-    for name in params.load().images:
+            codec.write_text(schema.PARAMS_PATH, schema.with_preset(preset))
+    for name in schema.load().images:
         images.load(name, Path())
     return 0
 

@@ -14,9 +14,10 @@ from rich.console import Console
 
 from stages import checks, codec, records
 from stages.errors import run_entry
-from stages.harness import checklist, params, preflight, situation
-from stages.harness.locks import only_run
-from stages.harness.signals import stop_signals
+from stages.harness.params import schema
+from stages.harness.preflight import findings, host_checks, show
+from stages.harness.process.locks import only_run
+from stages.harness.process.signals import stop_signals
 from stages.workload.probes import conditions, files, limits
 
 
@@ -26,30 +27,30 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="show every check, and look inside each image that is here")
     if parser.parse_args().all:
         with only_run():  # which has the machine's record, and its own session
-            return checklist.run_stage("machine") or show_all()
-    done, _ = check(params.load())
+            return show.run_stage("machine") or show_all()
+    done, _ = check(schema.load())
     return checks.report(done, "preflight")
 
 
 def show_all() -> int:
-    done, found = check(params.load())
-    checklist.show(done, Console())
-    codes = [checklist.look_inside(image.name) for image in found.images if image.here]
+    done, found = check(schema.load())
+    show.show(done, Console())
+    codes = [show.look_inside(image.name) for image in found.images if image.here]
     return int(any(codes) or any(each.status == "failed" for each in done))
 
 
-def check(wanted: params.Params) -> tuple[tuple[records.Check, ...], situation.Situation]:
+def check(wanted: schema.Params) -> tuple[tuple[records.Check, ...], findings.Situation]:
     """Look, and write down what is right and what is not."""
     records.PREFLIGHT_PATH.unlink(missing_ok=True)
-    found = situation.look(wanted, look_at_moment, Path.cwd())
-    done = preflight.look_over(wanted, found)
+    found = findings.look(wanted, look_at_moment, Path.cwd())
+    done = host_checks.look_over(wanted, found)
     codec.write(records.PREFLIGHT_PATH, records.Preflight(None, done))
     return done, found
 
 
-def look_at_moment() -> situation.Moment:
+def look_at_moment() -> findings.Moment:
     doubts = conditions.doubts(conditions.look(records.DATA_DIR))
-    return situation.Moment(doubts, limits.shm_free_bytes(files.ROOT))
+    return findings.Moment(doubts, limits.shm_free_bytes(files.ROOT))
 
 
 if __name__ == "__main__":

@@ -10,18 +10,22 @@ from rich.console import Console
 
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
-from stages.harness import cells, experiments, params, scorecard, table
-from stages.harness.presets import merged
-from stages.harness.signals import stop_signals
+from stages.harness.params import schema
+from stages.harness.params.overrides import merged
+from stages.harness.pipeline import experiments
+from stages.harness.process.signals import stop_signals
+from stages.harness.report import table
+from stages.harness.results import scorecard
+from stages.harness.results.read import Result, read_all
 
 TRACKED = ("metrics", "dvc.lock", "params.yaml")
 
 
 @stop_signals()
 def main() -> int:
-    wanted = params.load()
+    wanted = schema.load()
     compared = codec.read(records.COMPARISON_PATH, records.Comparison)
-    results = cells.read_all(wanted)
+    results = read_all(wanted)
     console = Console()
     table.show(compared, console)
     lines = ["", f"Results: metrics/, and as a page {records.PAGE_PATH}."]
@@ -36,10 +40,10 @@ def main() -> int:
     return 0
 
 
-def publish(image: str, results: list[cells.Result]) -> None:
+def publish(image: str, results: list[Result]) -> None:
     """Record the image's experiment, and warn of what hides it."""
     files = {
-        params.PARAMS_PATH: merged(params.PARAMS_PATH.read_text(encoding="utf-8"), {"image": image}),
+        schema.PARAMS_PATH: merged(schema.PARAMS_PATH.read_text(encoding="utf-8"), {"image": image}),
         records.SCORECARD_PATH: scorecard.card(results, image),
         records.CURVES_PATH: scorecard.curves(results, [image]),  # its own alone, for `dvc plots diff`
     }

@@ -6,13 +6,14 @@ python -m stages.repro
 from rich.console import Console
 
 from stages.errors import run_entry
-from stages.harness import params, pipeline
-from stages.harness.locks import only_run
+from stages.harness.params import schema
+from stages.harness.pipeline import repro
+from stages.harness.process.locks import only_run
 
 
 def main() -> int:
     with only_run():
-        return pipeline.repro(params.load(), Console())
+        return repro.repro(schema.load(), Console())
 
 
 if __name__ == "__main__":

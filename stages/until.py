@@ -13,11 +13,13 @@ from rich.console import Console
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import cells, params, pipeline
-from stages.harness.extension import Extension, unsettled
-from stages.harness.locks import only_run
-from stages.harness.params import Params
-from stages.harness.presets import merged
+from stages.harness.comparison.more_repeats import Extension, unsettled
+from stages.harness.params import schema
+from stages.harness.params.overrides import merged
+from stages.harness.params.schema import Params
+from stages.harness.pipeline import repro
+from stages.harness.process.locks import only_run
+from stages.harness.results.read import read_all
 
 
 def main() -> int:
@@ -32,15 +34,15 @@ def until(end: float) -> int:
     """Run, and add repeats, until it is that late by time.monotonic(). The exit code."""
     console = Console()
     while True:
-        wanted = params.load()
-        code = pipeline.repro(wanted, console)
+        wanted = schema.load()
+        code = repro.repro(wanted, console)
         if code:
             return code
         compared = codec.read(records.COMPARISON_PATH, records.Comparison)
         if not unsettled(compared):
             print("faceoff: every verdict on the total time is settled, as far as repeats can settle it")
             return 0
-        extension = Extension.of(compared, cells.read_all(wanted), end - time.monotonic())
+        extension = Extension.of(compared, read_all(wanted), end - time.monotonic())
         print(f"faceoff: {extension.words}")
         if not extension.repeats:
             return 0
@@ -54,7 +56,7 @@ def extend(wanted: Params, more: int) -> None:
         "repeats": [*wanted.repeats, *range(last + 1, last + 1 + more)],
         "compare": {"looks": [*wanted.compare.looks, len(wanted.repeats)]},
     }
-    codec.write_text(params.PARAMS_PATH, merged(params.PARAMS_PATH.read_text(encoding="utf-8"), changed))
+    codec.write_text(schema.PARAMS_PATH, merged(schema.PARAMS_PATH.read_text(encoding="utf-8"), changed))
 
 
 if __name__ == "__main__":

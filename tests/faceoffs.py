@@ -5,9 +5,9 @@ import datetime
 import random
 from collections.abc import Mapping, Sequence
 
-from stages.harness import comparison
-from stages.harness.cells import Result
-from stages.harness.params import CompareParams
+from stages.harness.comparison import compare
+from stages.harness.params.schema import CompareParams
+from stages.harness.results.read import Result
 from stages.records import Cell, Profile, SettingFigures
 from tests import results
 
@@ -71,5 +71,5 @@ def compared(
     found: Sequence[Result], looks: Sequence[int] = (), profiles: Mapping[str, Profile] | None = None
 ) -> dict[str, SettingFigures]:
     """By image."""
-    settings = comparison.compare(found, CompareParams(BASELINE, 0.02, tuple(looks)), profiles or {})
+    settings = compare.compare(found, CompareParams(BASELINE, 0.02, tuple(looks)), profiles or {})
     return {each.setting.split("/")[0]: each for each in settings}

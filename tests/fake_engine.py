@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.errors import FaceoffError
-from stages.harness.jobs import About, BuildFailed, Found, Job, Outcome, Show
-from stages.harness.watch import Watch
+from stages.harness.environments.launch import About, BuildFailed, Found, Job, Outcome, Show
+from stages.harness.process.watchdog import Watch
 
 
 class FakeEngine:
-    """jobs.Engine whose images are names; its 'containers' are processes of the host, without walls."""
+    """launch.Engine whose images are names; its 'containers' are processes of the host, without walls."""
 
     def __init__(self, *references: str, registry: tuple[str, ...] = ()) -> None:
         self.images = {reference: self._new(reference) for reference in references}

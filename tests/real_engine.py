@@ -9,9 +9,9 @@ import pytest
 from docker.models.containers import Container
 
 from stages.errors import FaceoffError
-from stages.harness import images
-from stages.harness.engine import DockerEngine
-from stages.harness.jobs import Job, Mount
+from stages.harness.environments import images
+from stages.harness.environments.docker_engine import DockerEngine
+from stages.harness.environments.launch import Job, Mount
 from tests.project import ROOT
 
 REQUIRED = "FACEOFF_REQUIRE_ENGINE"

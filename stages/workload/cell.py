@@ -12,7 +12,6 @@ from typing import Iterable, Optional, Tuple
 
 import torch
 
-from stages.checks import amount
 from stages.codec import file_fingerprint, fingerprint, read, sync_folder, write_text
 from stages.errors import FaceoffError
 from stages.records import (
@@ -30,6 +29,7 @@ from stages.records import (
     TrainResult,
     image_path,
 )
+from stages.units import amount
 from stages.workload import ceilings, checkpoint, failures, learners, sitting, surroundings
 from stages.workload.checkpoint import Progress
 from stages.workload.clocks import peak_gpu_memory_bytes, peak_process_memory_bytes

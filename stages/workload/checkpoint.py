@@ -8,7 +8,7 @@ One file beside the cell's model folder, written whole or not at all:
 
 It belongs where DVC would not train the cell anew: to the same cell, recipe, photos, machine, image and code. One that
 does not belong, or is damaged, is named and not used. It outlives the training's end: until DVC has noted the result,
-its run may yet die and be made again. After that stages/harness/checkpoints.py removes it.
+its run may yet die and be made again. After that stages/harness/cells/checkpoints.py removes it.
 
 Runs inside images: Python 3.7 syntax, standard library and torch.
 """
@@ -29,7 +29,7 @@ from stages.records import Cell, Conditions, Environment, Epoch, Recipe, Sitting
 
 VERSION = 2
 MARK = "faceoff-checkpoint"
-CODE = ("stages/train.py", "stages/records.py", "stages/codec.py", "stages/workload")
+CODE = ("stages/train.py", "stages/records", "stages/codec.py", "stages/workload")
 SHOWN_DIFFERENCES = 6
 SHOWN_CHARACTERS = 16  # of a value; a hash is longer
 CHUNK_BYTES = 2**20

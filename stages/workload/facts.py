@@ -9,9 +9,9 @@ import os
 import time
 from typing import NamedTuple, Optional, Tuple
 
-from stages.checks import amount
 from stages.errors import FaceoffError
 from stages.records import DATA_DIR, Contents, Facts
+from stages.units import amount
 from stages.workload import contents
 from stages.workload.probes import files, hardware
 from stages.workload.probes.guard import guarded

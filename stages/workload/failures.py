@@ -1,6 +1,6 @@
 """What torch raises when a cell fails for want of something, as a line: what, the figures, what to change.
 
-What kills the process outright is told by stages/harness/failures.py.
+What kills the process outright is told by stages/harness/cells/failures.py.
 
 Runs inside images: Python 3.7 syntax.
 """
@@ -14,9 +14,10 @@ from typing import Any, Iterator, NamedTuple, Optional
 import torch
 
 from stages import needs
-from stages.checks import amount, killed_for_memory
+from stages.checks import killed_for_memory
 from stages.errors import FaceoffError
 from stages.records import Cell, Recipe
+from stages.units import amount
 
 # In lower case, of torch 1.2 and of today's. 1.2 finds out that /dev/shm is full when it writes, and may die of a bus
 # error then; today's asks first.

@@ -1,4 +1,4 @@
-"""Shows that a cell goes on, and where it stands when it doesn't: stages/harness/watch.py looks on from the host.
+"""Shows that a cell goes on, and where it stands when it does not: stages/harness/process/watchdog.py looks on.
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """

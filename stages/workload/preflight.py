@@ -8,7 +8,6 @@ import itertools
 from typing import Dict, Iterable, Iterator, List, Optional, Tuple
 
 from stages import checks, codec, needs
-from stages.checks import amount
 from stages.records import (
     DATA_DIR,
     MANIFEST_PATH,
@@ -22,6 +21,7 @@ from stages.records import (
     TrainResult,
     profile_path,
 )
+from stages.units import amount
 from stages.workload import dry_run, facts, inputs
 from stages.workload.dry_run import DryRun, Setting
 from stages.workload.probes import conditions, files, limits

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import FaceoffError
-from stages.harness.jobs import BuildFailed, Engine
+from stages.harness.environments.launch import BuildFailed, Engine
 from tests import real_engine, registry
 from tests.fake_engine import FakeEngine
 from tests.real_engine import make_job

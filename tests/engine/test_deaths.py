@@ -20,7 +20,7 @@ import pytest
 import requests.exceptions
 from docker.models.containers import Container
 
-from stages.harness.engine import DockerEngine
+from stages.harness.environments.docker_engine import DockerEngine
 from stages.records import Cell
 from tests import attempts, daemon, real_engine
 from tests.attempts import attempt, failed, told
@@ -133,7 +133,7 @@ def test_a_container_that_cannot_be_stopped_is_removed_all_the_same(
     def break_off(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stages.harness.engine._copy", break_off)
+    monkeypatch.setattr("stages.harness.environments.docker_engine._copy", break_off)
     job = real_engine.make_job(real_engine.base(engine), tmp_path, "python3", "-c", HANGS, labels={"faceoff": label})
     with pytest.raises(KeyboardInterrupt):
         engine.run(job)

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from stages import codec, records
-from stages.harness import images
-from stages.harness.engine import DockerEngine
+from stages.harness.environments import images
+from stages.harness.environments.docker_engine import DockerEngine
 from tests import real_engine
 from tests.project import ROOT, make_project, run_stage
 

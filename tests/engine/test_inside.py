@@ -17,7 +17,7 @@ import pytest
 
 from stages import codec, records
 from stages.errors import FaceoffError
-from stages.harness.engine import DockerEngine
+from stages.harness.environments.docker_engine import DockerEngine
 from tests import real_engine
 from tests.project import make_project, run_stage
 from tests.real_engine import make_job

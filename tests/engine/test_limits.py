@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages import codec, records
-from stages.harness.engine import DockerEngine
+from stages.harness.environments.docker_engine import DockerEngine
 from stages.workload.probes import files
 from tests import real_engine
 from tests.project import ROOT

@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from stages import codec, records
-from stages.harness.engine import DockerEngine
+from stages.harness.environments.docker_engine import DockerEngine
 from tests import daemon, real_engine, training
 from tests.training import cell, kept_epochs, learned, result
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from stages.harness import jobs
-from stages.harness.engine import DockerEngine, _create_arguments
+from stages.harness.environments import launch
+from stages.harness.environments.docker_engine import DockerEngine, _create_arguments
 from tests import real_engine
 from tests.project import make_project, run_stage
 from tests.real_engine import make_job
@@ -125,7 +125,7 @@ def test_nothing_of_the_machine_is_mounted_but_what_the_stage_declares(project: 
     mounts = [line.split() for line in python(project, "print(open('/proc/self/mountinfo').read())").splitlines()]
     of_disks = {mount[4]: mount[5].split(",")[0] for mount in mounts if mount and "/dev/" in " ".join(mount[6:])}
     docker = {"/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/usr/sbin/docker-init", "/sbin/docker-init"}
-    declared = dict.fromkeys(jobs.READ_ONLY, "ro") | dict.fromkeys(jobs.WRITABLE, "rw")
+    declared = dict.fromkeys(launch.READ_ONLY, "ro") | dict.fromkeys(launch.WRITABLE, "rw")
     expected = {str(project / name): mode for name, mode in declared.items()}
     assert {place: mode for place, mode in of_disks.items() if place not in docker} == expected
 
@@ -247,7 +247,8 @@ def test_root_inside_is_no_root(engine: DockerEngine, tmp_path: Path, capfd: pyt
 def test_more_processes_than_the_limit_are_refused(
     engine: DockerEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.harness.engine.PIDS_LIMIT", 50)  # that of jobs is 4096, and would take a while
+    # That of jobs is 4096, and would take a while
+    monkeypatch.setattr("stages.harness.environments.docker_engine.PIDS_LIMIT", 50)
     script = """
 import os, signal
 children = []

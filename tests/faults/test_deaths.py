@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from stages import codec
-from stages.harness import cells, params
+from stages.harness.params import schema
+from stages.harness.results.read import read_all
 from stages.records import Cell, TrainResult
 from tests import attempts, results
 from tests.attempts import attempt, failed, told
@@ -107,7 +108,7 @@ def test_on_failure_record_goes_on_and_says_how_to_try_again(root: Path) -> None
 def test_what_compare_reads_is_failed_and_why(root: Path) -> None:
     attempts.params_with(root, on_failure="record", recipe=vars(results.RECIPE))
     attempt(root, "raise SystemExit(7)", CELL)
-    found = next(each for each in cells.read_all(params.load(root), root) if each.cell == CELL)
+    found = next(each for each in read_all(schema.load(root), root) if each.cell == CELL)
     assert (found.status, found.reason) == ("failed", "it ended with exit code 7; its own words are above")
 
 
@@ -117,7 +118,7 @@ def test_a_failed_evaluation_is_a_failed_cell(root: Path) -> None:
         codec.write(CELL.train_path, results.trained(CELL))
     place = ("inside", "host", "--result", str(CELL.evaluate_path), "--", "python", "-c")
     assert run_stage(root, *place, "import os; os.abort()").returncode == 0
-    found = next(each for each in cells.read_all(params.load(root), root) if each.cell == CELL)
+    found = next(each for each in read_all(schema.load(root), root) if each.cell == CELL)
     assert (found.status, found.reason) == ("failed", "it aborted in native code; its last words are above")
     assert (root / CELL.predictions_path).exists()
 

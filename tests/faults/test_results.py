@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from stages import codec, records
-from stages.harness import params
+from stages.harness.params import schema
 from stages.records import Cell
 from tests import project, results, training
 
@@ -110,7 +110,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
     monkeypatch.chdir(project.make_project(tmp_path / "project", ["host"], precisions=["fp32"], repeats=repeats))
     results.write_dataset()
     codec.write(records.MACHINE_PATH, results.machine())
-    wanted = params.load()
+    wanted = schema.load()
     for cell in wanted.cells():
         results.write_cell(results.trained(cell, recipe=wanted.recipe), results.evaluated(cell))
     return list(wanted.cells())

@@ -23,7 +23,8 @@ import pytest
 import yaml
 
 from stages import codec, records
-from stages.harness import cells, params
+from stages.harness.params import schema
+from stages.harness.results.read import Result, read_all
 from stages.records import Cell
 from tests import real_engine, results
 from tests.pipeline.test_pipeline import Checkout
@@ -75,7 +76,7 @@ class Soak:
     def __init__(self, path: Path, base: str) -> None:
         self.path = path
         make(path, base)
-        self.params = params.load(path)
+        self.params = schema.load(path)
         self.faults = deal(self.params.cells(), random.Random(SEED))  # noqa: S311
         running = [each for each in self.faults.values() if each.name not in DAMAGES]
         plan = {str(each.result): [each.name, each.moment] for each in running}
@@ -114,8 +115,8 @@ class Soak:
                     os.kill(pid, signal.Signals[number])
                     self.struck.add(reached)
 
-    def results(self) -> dict[Cell, cells.Result]:
-        found = cells.read_all(self.params, self.path)
+    def results(self) -> dict[Cell, Result]:
+        found = read_all(self.params, self.path)
         assert [each.cell for each in found] == self.params.cells()
         return {each.cell: each for each in found}
 
@@ -127,7 +128,7 @@ class Soak:
             file.write_text(DAMAGES[fault.name](file.read_text()))
         return set(damaged)
 
-    def check(self, result: cells.Result, damaged: set[Cell]) -> None:
+    def check(self, result: Result, damaged: set[Cell]) -> None:
         """Of one cell: its status, its reason, its figures."""
         fault = self.faults.get(result.cell)
         if result.cell in damaged:
@@ -181,7 +182,7 @@ def make(path: Path, base: str) -> None:
     document["container"]["memory"] = "100m"
     document["limits"]["stall_minutes"] = STALL_MINUTES
     (path / "params.yaml").write_text(yaml.safe_dump(document))
-    wanted = params.load(path)
+    wanted = schema.load(path)
     with chdir(path / "stages"):
         some = Cell("host", "fp32", 16, 1)
         codec.write(

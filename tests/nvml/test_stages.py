@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages import codec, records
-from stages.harness.jobs import Mount
+from stages.harness.environments.launch import Mount
 from tests import nvml, real_engine
 from tests.nvml import A100, K80, LOST, SILENT, T4
 from tests.nvml.test_gpus import LOOK, look

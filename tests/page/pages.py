@@ -3,9 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-from stages.harness import page, params
-from stages.harness.cells import Result
-from stages.harness.params import Params
+from stages.harness.params import schema
+from stages.harness.params.schema import Params
+from stages.harness.report import page
+from stages.harness.results.read import Result
 from stages.records import Cell, Comparison, Measurement, Profile
 from tests import results
 from tests.project import ROOT
@@ -34,7 +35,7 @@ def cells_of(compared: Comparison) -> list[Result]:
 def params_of(compared: Comparison) -> Params:
     parts = [_parts(setting.setting) for setting in compared.settings]
     images, precisions, sizes = (tuple(dict.fromkeys(each)) for each in zip(*parts, strict=True))
-    plain = params.load(Path(ROOT))
+    plain = schema.load(Path(ROOT))
     provider = dataclasses.replace(
         plain.provider, name="Example Cloud", source="https://cloud.example/machines", cpus=4.0, memory="8 GB"
     )

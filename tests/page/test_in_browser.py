@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 from stages import codec, records
-from stages.harness import wording
+from stages.harness import formatting
 from tests import comparisons, results
 from tests.browser import open_browser
 from tests.page import pages
@@ -451,5 +451,5 @@ def test_it_prints_light_with_all_tables_and_without_what_only_a_screen_needs(vi
 
 
 def test_what_a_figure_says_is_a_matter_of_its_digits():
-    assert says(wording.seconds(12.34), 12.34) and says(wording.seconds(677), 677.2) and says("92.7%", 0.9271)
+    assert says(formatting.seconds(12.34), 12.34) and says(formatting.seconds(677), 677.2) and says("92.7%", 0.9271)
     assert not says("12.4 s", 12.34) and not says("11:17", 678) and not says("92.8%", 0.9271)

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from stages import records
-from stages.harness import params, pipeline
+from stages.harness.params import schema
+from stages.harness.pipeline.progress import Tracker
 from stages.records import Cell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,7 +117,7 @@ def test_what_reads_all_cells_runs_last(measured):
 
 def test_progress_counts_every_stage(measured):
     checkout, ran = measured
-    assert len(ran) == pipeline.Tracker(params.load(checkout.path).cells(), ()).total
+    assert len(ran) == Tracker(schema.load(checkout.path).cells(), ()).total
 
 
 def test_repeats_interleave_in_the_order_in_which_commands_ran(measured):
@@ -272,12 +273,12 @@ def test_repeats_are_added_until_verdicts_are_settled_and_only_new_ones_are_run(
     assert repeats(checkout)[:4] == [1, 2, 3, 4]
     assert {cell: checkout.trained_seconds(cell) for cell in kept} == kept
     assert ": training, cell 7 of 12: host/fp32-bs16, repeat 4" in said, "as many again at most"
-    assert list(params.load(checkout.path).compare.looks)[:1] == [3]
+    assert list(schema.load(checkout.path).compare.looks)[:1] == [3]
 
 
 def wanted_cells(checkout):
-    return params.load(checkout.path).cells()
+    return schema.load(checkout.path).cells()
 
 
 def repeats(checkout):
-    return list(params.load(checkout.path).repeats)
+    return list(schema.load(checkout.path).repeats)

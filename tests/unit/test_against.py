@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from stages import codec, records
-from stages.harness import params
+from stages.harness.params import schema
 from tests import faceoffs, project, results
 
 THEN = "v1"
@@ -37,7 +37,7 @@ def git(*arguments):
 
 def measure(seed=0, machine=None, **seconds):
     """Write results of these images; an epoch takes about so many seconds."""
-    recipe, sha256 = params.load().recipe, codec.fingerprint(machine or results.machine())
+    recipe, sha256 = schema.load().recipe, codec.fingerprint(machine or results.machine())
     for number, (image, each) in enumerate(seconds.items()):
         for repeat, epoch in zip(REPEATS, faceoffs.noisy(each, len(REPEATS), SPREAD, seed + number), strict=True):
             cell = records.Cell(image, "fp32", 16, repeat)
@@ -92,8 +92,8 @@ def test_another_machine_is_refused(folder):
 
 
 def test_another_recipe_is_refused_by_its_key(folder):
-    text = params.PARAMS_PATH.read_text().replace("size: 96", "size: 64")
-    params.PARAMS_PATH.write_text(text)
+    text = schema.PARAMS_PATH.read_text().replace("size: 96", "size: 64")
+    schema.PARAMS_PATH.write_text(text)
     measure(host=10.0, cpu=12.0)
     done = against(folder)
     assert done.returncode == 2

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from stages import codec, records
-from stages.harness import cells
+from stages.harness.results import read as cells
 from stages.records import Cell
 from tests import results
 

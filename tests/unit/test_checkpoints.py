@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import yaml
 
-from stages.harness import checkpoints
+from stages.harness.cells import checkpoints
 from stages.records import Cell
 
 CELL = Cell("cuda-10.0", "fp32", 16, 2)

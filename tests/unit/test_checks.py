@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from stages import checks, needs
+from stages import checks, needs, units
 from stages.records import Gpu, Recipe
 from tests import results
 
@@ -127,4 +127,4 @@ def test_without_workers_nothing_is_shared() -> None:
     [(0, "0 B"), (4096, "4 KiB"), (50_541_363, "48.2 MiB"), (1023.99 * 2**20, "1 GiB"), (1.5 * 2**30, "1.5 GiB")],
 )
 def test_an_amount_has_its_unit(size_bytes: float, text: str) -> None:
-    assert checks.amount(size_bytes) == text
+    assert units.amount(size_bytes) == text

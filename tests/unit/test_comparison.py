@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from stages.harness import comparison
+from stages.harness.comparison import compare
 from tests import results
 from tests.faceoffs import compared, face_off, noisy
 
@@ -51,7 +51,7 @@ def test_without_a_baseline_nothing_is_compared():
     ],
 )
 def test_one_status_for_all_repeats(statuses, expected):
-    assert comparison.setting_status(statuses) == expected
+    assert compare.setting_status(statuses) == expected
 
 
 def test_settings_keep_the_order_of_the_matrix():

@@ -11,7 +11,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils import strictyaml
 from dvc.utils.serialize import dumps_yaml
 
-from stages.harness import dvc_files
+from stages.harness.pipeline import dvc_files
 
 
 @pytest.fixture(autouse=True)

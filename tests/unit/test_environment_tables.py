@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from stages.harness.page import environment_tables
+from stages.harness.report.page import environment_tables
 from tests import environments, results
 
 

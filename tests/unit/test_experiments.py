@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import FaceoffError
-from stages.harness import experiments
+from stages.harness.pipeline import experiments
 
 FILES = {Path("metrics/scorecard.json"): "card of host\n", Path("params.yaml"): "image: host\n"}
 TRACKED = ("metrics", "params.yaml", "dvc.lock")

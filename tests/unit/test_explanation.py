@@ -6,8 +6,8 @@ from types import MappingProxyType
 import pytest
 
 from stages import records
-from stages.harness import explanation
-from stages.harness.cells import Result
+from stages.harness.comparison import explanation
+from stages.harness.results.read import Result
 from stages.records import Ceilings, Cell, Measurement, Split
 from tests import environments, results
 

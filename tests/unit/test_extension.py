@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from stages.harness.cells import Result
-from stages.harness.extension import Extension, unsettled
+from stages.harness.comparison.more_repeats import Extension, unsettled
+from stages.harness.results.read import Result
 from stages.records import Cell
 from tests import comparisons, results
 

@@ -8,9 +8,9 @@ import pytest
 
 from stages import codec, records
 from stages.errors import FaceoffError
-from stages.harness import images
-from stages.harness.jobs import Outcome
-from stages.harness.params import ContainerParams
+from stages.harness.environments import images
+from stages.harness.environments.launch import Outcome
+from stages.harness.params.schema import ContainerParams
 from tests import results
 from tests.fake_engine import FakeEngine
 from tests.project import ROOT

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from stages.errors import FaceoffError
-from stages.harness.engine import DockerEngine
-from stages.harness.jobs import BuildFailed, Job
+from stages.harness.environments.docker_engine import DockerEngine
+from stages.harness.environments.launch import BuildFailed, Job
 
 JOB = Job("image:1", ("true",), Path("/"), (), {}, "0:0", True, 2**26, None, None, False, {})
 

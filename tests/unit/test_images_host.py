@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.harness.jobs import GPU_DEVICES
+from stages.harness.environments.launch import GPU_DEVICES
 from tests.project import make_project, run_stage
 
 # Starts a child that outlives a polite end, says both process ids, and waits.

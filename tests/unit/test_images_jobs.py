@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from stages.errors import FaceoffError
-from stages.harness import jobs
-from stages.harness.params import ContainerParams
+from stages.harness.environments import launch
+from stages.harness.params.schema import ContainerParams
 
 CONTAINER = ContainerParams(gpus="none", shm_size="1g", memory="512m", cpus=1.5, base_images={})
 
@@ -22,14 +22,14 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_code_and_data_are_read_only_results_writable_and_the_rest_is_not_there(root: Path) -> None:
-    mounts = {mount.target.relative_to(root).name: mount.read_only for mount in jobs.checkout_mounts(root)}
+    mounts = {mount.target.relative_to(root).name: mount.read_only for mount in launch.checkout_mounts(root)}
     assert mounts == {"stages": True, "params.yaml": True, "data": True, "metrics": False, "models": False}
     assert (root / "metrics").is_dir() and (root / "models").is_dir()  # Docker would make them, as root's
 
 
 def test_a_cell_may_write_what_is_its_settings_alone(root: Path) -> None:
     mounts = {
-        str(mount.target.relative_to(root)): mount.read_only for mount in jobs.checkout_mounts(root, "host/fp32-bs16")
+        str(mount.target.relative_to(root)): mount.read_only for mount in launch.checkout_mounts(root, "host/fp32-bs16")
     }
     own = {"metrics/host/fp32-bs16": False, "models/host/fp32-bs16": False}
     read_only = dict.fromkeys(("stages", "params.yaml", "data", "metrics", "models"), True)
@@ -40,7 +40,7 @@ def test_data_that_is_a_link_is_mounted_where_the_link_is(root: Path, tmp_path: 
     elsewhere = tmp_path / "big-disk"
     (root / "data").rename(elsewhere)
     (root / "data").symlink_to(elsewhere)
-    assert jobs.Mount(elsewhere, root / "data", True) in jobs.checkout_mounts(root)
+    assert launch.Mount(elsewhere, root / "data", True) in launch.checkout_mounts(root)
 
 
 def test_what_links_in_data_lead_to_is_mounted_read_only_at_the_place_that_they_say(root: Path, tmp_path: Path) -> None:
@@ -55,16 +55,16 @@ def test_what_links_in_data_lead_to_is_mounted_read_only_at_the_place_that_they_
     (root / "data/photos/valid").symlink_to("../../../alias")
     (root / "data/photos/inner").symlink_to(root / "data/photos")
     (root / "data/photos/gone").symlink_to("/nowhere/at/all")
-    extra = set(jobs.checkout_mounts(root)[5:])
+    extra = set(launch.checkout_mounts(root)[5:])
     assert extra == {
-        jobs.Mount(folder, folder, True),
-        jobs.Mount(cache, cache, True),
-        jobs.Mount(real, tmp_path / "alias", True),
+        launch.Mount(folder, folder, True),
+        launch.Mount(cache, cache, True),
+        launch.Mount(real, tmp_path / "alias", True),
     }
 
 
 def test_limits_of_params_and_the_callers_identity_are_the_jobs(root: Path) -> None:
-    job = jobs.container_job("image:1", ("true",), root, (), CONTAINER, {})
+    job = launch.container_job("image:1", ("true",), root, (), CONTAINER, {})
     assert (job.shm_bytes, job.memory_bytes, job.cpus) == (2**30, 512 * 2**20, 1.5)
     assert job.user == f"{os.getuid()}:{os.getgid()}"
     assert job.directory == root
@@ -81,11 +81,11 @@ def test_gpus_are_asked_for_where_there_are_any(
     device = tmp_path / "nvidiactl"
     if present:
         device.touch()
-    monkeypatch.setattr(jobs, "GPU_DEVICES", (device,))
-    assert jobs.wants_gpus(choice) == wanted
+    monkeypatch.setattr(launch, "GPU_DEVICES", (device,))
+    assert launch.wants_gpus(choice) == wanted
 
 
 def test_all_gpus_where_there_is_none_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "GPU_DEVICES", (Path("/nowhere"),))
+    monkeypatch.setattr(launch, "GPU_DEVICES", (Path("/nowhere"),))
     with pytest.raises(FaceoffError, match=r"no NVIDIA GPU .* install the driver, or set container\.gpus: auto"):
-        jobs.wants_gpus("all")
+        launch.wants_gpus("all")

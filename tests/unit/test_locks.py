@@ -10,7 +10,7 @@ ENTERS_OFTEN = """
 import os, sys, time
 from pathlib import Path
 from stages.errors import FaceoffError
-from stages.harness.locks import held
+from stages.harness.process.locks import held
 end = time.monotonic() + 1.5
 entered = 0
 while time.monotonic() < end:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stages.harness import params
+from stages.harness.params import schema
 from tests.project import ROOT, run_stage
 
 
@@ -126,7 +126,7 @@ def test_a_preset_is_laid_over_with_the_comments_kept(folder, name):
     ]
     assert len(after.splitlines()) == len(before.splitlines())
     assert "frozen_learning_rate: 3.0e-3" in after
-    assert params.load(folder).image == preset["image"]
+    assert schema.load(folder).image == preset["image"]
 
 
 def test_the_default_preset_of_none_changes_nothing_after_a_preset(folder):
@@ -170,12 +170,12 @@ def test_a_bad_preset_leaves_params_untouched(folder, preset, expected):
 def test_an_image_may_be_named_in_a_free_mapping(folder):
     (folder / "presets/mine.yaml").write_text("container: {base_images: {cuda-9.2: 'mirror.example/python:3.7'}}\n")
     assert run_stage(folder, "params", "--preset", "mine").returncode == 0
-    assert params.load(folder).container.base_images == {"cuda-9.2": "mirror.example/python:3.7"}
+    assert schema.load(folder).container.base_images == {"cuda-9.2": "mirror.example/python:3.7"}
 
 
 def test_cells_interleave_the_repeats(folder):
     edit(folder, r"^images: \[host\]", "images: [host, cuda-10.0]")
-    cells = params.load(Path(folder)).cells()
+    cells = schema.load(Path(folder)).cells()
     assert [cell.repeat for cell in cells] == [1] * 4 + [2] * 4 + [3] * 4
     assert [cell.setting for cell in cells[:4]] == [
         "host/fp32-bs16",

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.errors import FaceoffError
-from stages.harness import images, params
+from stages.harness.environments import images
+from stages.harness.params import schema
 from tests.project import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -67,14 +68,14 @@ def with_value(document, place, value):
 
 
 def test_the_checkouts_own_is_taken():
-    assert refusal(params.parse, TEXT, "params.yaml", ROOT) is None
+    assert refusal(schema.parse, TEXT, "params.yaml", ROOT) is None
 
 
 @SLOW
 @given(st.sampled_from(list(places(DOCUMENT))), VALUES)
 def test_any_value_anywhere(place, value):
     text = yaml.safe_dump(with_value(DOCUMENT, place, value), allow_unicode=True)
-    line = refusal(params.parse, text, "params.yaml", ROOT)
+    line = refusal(schema.parse, text, "params.yaml", ROOT)
     assert line is None or line.startswith("params.yaml: ")
 
 
@@ -85,13 +86,13 @@ def test_any_odd_yaml_anywhere(data):
     index = data.draw(st.integers(0, len(lines) - 1))
     key, colon, _ = lines[index].partition(":")
     lines[index] = f"{key}{colon} {data.draw(ODD_TEXT)}\n"
-    refusal(params.parse, "".join(lines), "params.yaml", ROOT)
+    refusal(schema.parse, "".join(lines), "params.yaml", ROOT)
 
 
 @SLOW
 @given(st.integers(0, len(TEXT)), st.integers(0, 40), st.text(max_size=5) | ODD_TEXT)
 def test_any_slip_of_the_hand(begin, cut, instead):
-    refusal(params.parse, TEXT[:begin] + instead + TEXT[begin + cut :], "params.yaml", ROOT)
+    refusal(schema.parse, TEXT[:begin] + instead + TEXT[begin + cut :], "params.yaml", ROOT)
 
 
 @SLOW
@@ -103,11 +104,11 @@ def test_any_slip_of_the_hand(begin, cut, instead):
 def test_any_bytes_as_params_as_preset_and_as_image(folder, content):
     (folder / "presets/mine.yaml").write_bytes(content)
     (folder / "docker/cuda-10.0/image.yaml").write_bytes(content)
-    refusal(params.with_preset, "mine", folder)
+    refusal(schema.with_preset, "mine", folder)
     refusal(images.load, "cuda-10.0", folder)
     (folder / "other").mkdir(exist_ok=True)
     (folder / "other/params.yaml").write_bytes(content)
-    assert refusal(params.load, folder / "other")
+    assert refusal(schema.load, folder / "other")
 
 
 @SLOW
@@ -117,7 +118,7 @@ def test_any_preset(folder, place, value):
     for key in reversed(place):
         overrides = {key: overrides}
     (folder / "presets/mine.yaml").write_text(yaml.safe_dump(overrides, allow_unicode=True), encoding="utf-8")
-    refusal(params.with_preset, "mine", folder)
+    refusal(schema.with_preset, "mine", folder)
 
 
 @SLOW

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from stages import codec
-from stages.harness import pipeline
-from stages.harness.pipeline import Tracker
+from stages.harness.pipeline import repro
+from stages.harness.pipeline.progress import Tracker, expected_evaluation_seconds
 from stages.records import Cell
 from tests import results
 from tests.project import ROOT
@@ -76,9 +76,9 @@ def test_evaluation_is_in_the_time_left_before_one_was_seen_and_as_it_takes_afte
 
 def test_an_evaluation_is_expected_to_take_ten_validations_and_the_import(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert pipeline.expected_evaluation_seconds(CELLS[0]) is None
+    assert expected_evaluation_seconds(CELLS[0]) is None
     codec.write(CELLS[0].train_path, results.trained(CELLS[0], 10.0))
-    assert pipeline.expected_evaluation_seconds(CELLS[0]) == pytest.approx(6.1 + 10 * 0.8)
+    assert expected_evaluation_seconds(CELLS[0]) == pytest.approx(6.1 + 10 * 0.8)
 
 
 def test_the_bar_goes_over_every_stage_of_the_pipeline():
@@ -112,10 +112,10 @@ def test_of_cells_with_results_only_settings_that_were_measured_again_are_expect
 
 
 def test_a_terminal_gets_a_bar_and_all_lines(monkeypatch, tmp_path):
-    monkeypatch.setattr(pipeline, "_run", lambda command, show, errors: [show(each) for each in LINES] and 0)
+    monkeypatch.setattr(repro, "_run", lambda command, show, errors: [show(each) for each in LINES] and 0)
     monkeypatch.chdir(tmp_path)
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    assert pipeline.repro(Wanted(), console) == 0
+    assert repro.repro(Wanted(), console) == 0
     shown = console.file.getvalue()
     assert "frozen epoch 1: [4.1 s]" in shown and "1/16" in shown and "cell 2 of 4: b/fp32-bs16" in shown
 
@@ -141,8 +141,8 @@ time.sleep(60)
 OUTER = """
 import sys
 from stages import codec
-from stages.harness import pipeline
-pipeline._run(["sh", "-c", "$0 inner.py $1; true", sys.executable, sys.argv[1]], print, None)
+from stages.harness.pipeline import repro
+repro._run(["sh", "-c", "$0 inner.py $1; true", sys.executable, sys.argv[1]], print, None)
 """
 
 
@@ -165,7 +165,7 @@ def test_a_signal_reaches_all_that_runs_and_its_end_is_waited_for(tmp_path, numb
 
 ENDS_AT_ONCE = """
 import os, signal, subprocess
-from stages.harness import pipeline
+from stages.harness.pipeline import repro
 wait = subprocess.Popen.wait
 def then_stop(process, timeout=None):
     subprocess.Popen.wait = wait
@@ -173,7 +173,7 @@ def then_stop(process, timeout=None):
     os.kill(os.getpid(), signal.SIGTERM)
     return code
 subprocess.Popen.wait = then_stop
-pipeline._run(["true"], print, None)
+repro._run(["true"], print, None)
 """
 
 

@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 
-from stages.harness import params, preflight
-from stages.harness import situation as found_by
-from stages.harness.images import Build, Definition, Expects
+from stages.harness.environments.images import Build, Definition, Expects
+from stages.harness.params import schema
+from stages.harness.preflight import findings as found_by
+from stages.harness.preflight import host_checks
 from stages.records import Image
 from tests.environments import GIB, contents, gpu, hardware, machine
 from tests.project import ROOT
 
-PARAMS = params.load(ROOT)
+PARAMS = schema.load(ROOT)
 DISK = found_by.Disk("/checkout", 50 * GIB, 1, None)
 DOCKER_DISK = found_by.Disk("/var/lib/docker", 50 * GIB, 2, None)
 BUILD = Build("python:3.7", "docker/legacy.lock", "docker/cuda-10.0/torch.txt")
@@ -68,7 +69,7 @@ def situation(*images, on=None, **changes):
 
 def look(found, **changes):
     """name: check."""
-    return {check.name: check for check in preflight.look_over(wanted(**changes), found)}
+    return {check.name: check for check in host_checks.look_over(wanted(**changes), found)}
 
 
 def statuses(found, **changes):
@@ -235,7 +236,7 @@ def test_of_a_users_own_folder_the_photos_count(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).write_bytes(bytes(1000))
     dataset = dataclasses.replace(PARAMS.dataset, source="folder", folder=str(tmp_path))
-    assert preflight.data_bytes(dataset) == 2000
+    assert host_checks.data_bytes(dataset) == 2000
 
 
 def test_a_ready_made_image_of_which_nothing_is_known_is_not_checked():
@@ -284,6 +285,6 @@ def test_the_session_must_hold_the_run(hours_of_a_cell, status):
 
 def test_every_check_says_what_to_do_unless_it_passed():
     found = situation(image(), on=hardware(A100), engine="none", setting_seconds={"host/fp32-bs16": 1.0})
-    for check in preflight.look_over(wanted(session={"max_hours": 1.0}, container={"shm_size": "1m"}), found):
+    for check in host_checks.look_over(wanted(session={"max_hours": 1.0}, container={"shm_size": "1m"}), found):
         assert check.needed and check.found
         assert (check.advice is None) == (check.status == "passed")

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from stages import codec, records
-from stages.harness import params
+from stages.harness.params import schema
 from tests import results
 from tests.project import make_project, run_stage, stage
 
@@ -39,7 +39,7 @@ def test_photos_are_needed_until_those_of_this_source_are_there(folder):
 
 
 def test_models_that_are_there_take_no_more_room(folder):
-    cell = params.load(folder).cells()[0]
+    cell = schema.load(folder).cells()[0]
     (folder / cell.model_dir).mkdir(parents=True)
     (folder / cell.model_dir / "model.pth").touch()
     assert checks(folder)["disk of the checkout"].needed.endswith("for 5 models, 109 MiB for a checkpoint")
@@ -47,7 +47,7 @@ def test_models_that_are_there_take_no_more_room(folder):
 
 def test_a_session_is_held_against_what_cells_took(folder):
     assert checks(folder)["session"].status == "not checked"
-    wanted = params.load(folder)
+    wanted = schema.load(folder)
     cell, machine = wanted.cells()[0], codec.read(folder / records.MACHINE_PATH, records.Machine)
     ran = results.trained(cell, 1.0, recipe=wanted.recipe, machine_sha256=codec.fingerprint(machine), wall_seconds=7190)
     with contextlib.chdir(folder):

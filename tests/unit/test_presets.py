@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.harness.presets import merged
+from stages.harness.params.overrides import merged
 
 TEXT = """\
 # What it is for.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.harness.profile_diff import causes, differences, isolation
+from stages.harness.comparison.profile_diff import causes, differences, isolation
 from tests.environments import GIB, facts, gpu, hardware
 
 T4 = gpu("Tesla T4", compute_capability="7.5", memory_bytes=15 * GIB, power_limit_watts=70.0)

@@ -6,11 +6,12 @@ import pytest
 import yaml
 
 from stages.codec import RecordError
-from stages.harness import params, provider
+from stages.harness.params import schema
+from stages.harness.report import provider
 from tests.environments import GIB, facts, gpu, hardware
 from tests.project import ROOT
 
-NOTHING = params.load(ROOT)
+NOTHING = schema.load(ROOT)
 
 
 def claiming(**claims):
@@ -78,7 +79,7 @@ def test_what_cannot_be_found_is_not_called_different():
 
 
 def test_the_session_is_a_claim_that_no_machine_shows():
-    wanted = dataclasses.replace(NOTHING, session=params.SessionParams(12.0))
+    wanted = dataclasses.replace(NOTHING, session=schema.SessionParams(12.0))
     assert rows(wanted, facts())["session"].claim == "at most 12 h"
 
 
@@ -100,8 +101,8 @@ def test_a_claim_has_a_unit_a_name_and_a_source(claims, expected):
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
 def test_every_preset_makes_good_params(name):
-    text = params.with_preset(name, ROOT)
-    wanted = params.parse(text, f"presets/{name}.yaml", ROOT)
+    text = schema.with_preset(name, ROOT)
+    wanted = schema.parse(text, f"presets/{name}.yaml", ROOT)
     if yaml.safe_load((ROOT / f"presets/{name}.yaml").read_text()).get("provider"):
         assert wanted.provider.source and wanted.session.max_hours
         provider.rows(wanted, facts())

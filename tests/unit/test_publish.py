@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from stages import codec, records
-from stages.harness import params
+from stages.harness.params import schema
 from tests import project, results
 
 
@@ -21,7 +21,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(made)
     results.write_dataset()
     codec.write(records.MACHINE_PATH, results.machine())
-    wanted = params.load()
+    wanted = schema.load()
     for cell in wanted.cells():
         results.write_cell(results.trained(cell, 10.0, wanted.recipe), results.evaluated(cell))
     project.stage(made, "compare")

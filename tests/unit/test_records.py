@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from stages import codec, records
 from stages.codec import RecordError
 from stages.errors import FaceoffError
-from stages.harness import comparison
-from stages.harness.cells import Result
-from stages.harness.params import CompareParams
+from stages.harness.comparison import compare
+from stages.harness.params.schema import CompareParams
+from stages.harness.results.read import Result
 from stages.records import Cell
 from tests import environments, results
 
@@ -34,7 +34,7 @@ def comparison_record():
         Result(CELL, "ok", None, results.trained(CELL), results.evaluated(CELL)),
         Result(other, "ok", None, results.trained(other, 11.0), results.evaluated(other)),
     ]
-    compared = comparison.compare(given, CompareParams(CELL.setting, 0.02, ()), {})
+    compared = compare.compare(given, CompareParams(CELL.setting, 0.02, ()), {})
     return records.Comparison(
         CELL.setting, results.RECIPE, results.DATASET_SHA256, 0.02, 0.95, results.machine(), (), compared
     )

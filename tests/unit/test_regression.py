@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from stages.harness import regression
+from stages.harness.comparison import regression
 from tests import faceoffs, results
 
 

@@ -8,14 +8,16 @@ import shutil
 import pytest
 
 from stages import codec, records
-from stages.harness import cells, params, scorecard
+from stages.harness.params import schema
+from stages.harness.results import scorecard
+from stages.harness.results.read import Result
 from stages.records import Cell
 from tests import project, results
 
 
 def ok(image, repeat, seconds, precision="fp32"):
     cell = Cell(image, precision, 16, repeat)
-    return cells.Result(cell, "ok", None, results.trained(cell, seconds), results.evaluated(cell))
+    return Result(cell, "ok", None, results.trained(cell, seconds), results.evaluated(cell))
 
 
 GIVEN = [ok("host", 1, 10.0), ok("host", 2, 12.0), ok("cuda-10.0", 1, 20.0), ok("host", 1, 5.0, "mixed")]
@@ -30,7 +32,7 @@ def test_figures_are_means_under_names_without_the_image():
 
 
 def test_a_setting_without_figures_stays_empty():
-    given = [cells.Result(Cell("host", "mixed", 16, 1), "unsupported", "why")]
+    given = [Result(Cell("host", "mixed", 16, 1), "unsupported", "why")]
     assert json.loads(scorecard.card(given, "host")) == {"mixed-bs16": {}}
     assert scorecard.curves(given, ["host"]) == "image,setting,epoch,phase,train_loss,valid_loss,accuracy\n"
 
@@ -50,9 +52,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(made)
     results.write_dataset()
     codec.write(records.MACHINE_PATH, results.machine())
-    for cell in params.load().cells():
+    for cell in schema.load().cells():
         seconds = 10.0 if cell.precision == "fp32" else 8.0
-        results.write_cell(results.trained(cell, seconds, params.load().recipe), results.evaluated(cell))
+        results.write_cell(results.trained(cell, seconds, schema.load().recipe), results.evaluated(cell))
     return made
 
 

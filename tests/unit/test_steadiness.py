@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from stages.harness import steadiness
+from stages.harness.statistics import steadiness
 from tests.faceoffs import compared, face_off, noisy
 
 EVEN = {"host": noisy(10.0, 6, 0.002, 1), "other": noisy(12.0, 6, 0.002, 2)}

@@ -6,7 +6,7 @@ import io
 import pytest
 from rich.console import Console
 
-from stages.harness import table
+from stages.harness.report import table
 from stages.records import PairedAccuracy
 from tests import comparisons
 from tests.comparisons import BASELINE, comparison, setting

@@ -4,7 +4,7 @@ import numpy
 
 from benchmarks import verdict_quality
 from benchmarks.verdict_quality import FaceOff, Look
-from stages.harness.figures import TIMED
+from stages.harness.results.metrics import TIMED
 
 
 def groups(wrong):

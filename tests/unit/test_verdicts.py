@@ -11,8 +11,10 @@ import pytest
 from scipy import stats
 
 from benchmarks import verdict_quality
-from stages.harness import estimates, figures, table, verdicts
-from stages.harness.estimates import Pair
+from stages.harness.report import table
+from stages.harness.results import metrics
+from stages.harness.statistics import estimates, verdicts
+from stages.harness.statistics.estimates import Pair
 from tests import comparisons, results
 from tests.faceoffs import compared, face_off, noisy, on_device, telling
 
@@ -270,8 +272,8 @@ class TestSessions:
     def test_a_pause_of_a_day_is_another_session_and_of_a_minute_is_none(self):
         times = {"host": noisy(10.0, 6), "other": noisy(10.0, 6, seed=2)}
         one = face_off(**times)
-        assert {*figures.sessions(one).values()} == {0}
-        assert [*figures.sessions(tomorrow(one, {4, 5, 6})).values()] == [0] * 6 + [1] * 6
+        assert {*metrics.sessions(one).values()} == {0}
+        assert [*metrics.sessions(tomorrow(one, {4, 5, 6})).values()] == [0] * 6 + [1] * 6
 
     def test_two_runs_of_different_sessions_make_no_pair_and_it_is_said(self):
         found = tomorrow(face_off(host=noisy(10.0, 6), other=noisy(10.0, 6, seed=2)), {6}, "other")

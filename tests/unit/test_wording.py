@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.harness import wording
+from stages.harness import formatting
 from stages.records import Summary
 
 
@@ -19,13 +19,13 @@ from stages.records import Summary
     ],
 )
 def test_seconds(value, text):
-    assert wording.seconds(value) == text
+    assert formatting.seconds(value) == text
 
 
 def test_spread_is_left_out_for_one_sample():
-    assert wording.time(Summary({"1": 63.0}, 63.0, None)) == "1:03"
-    assert wording.time(Summary({"1": 63.0, "2": 69.0}, 66.0, 4.243)) == "1:06 ± 4.24 s"
+    assert formatting.time(Summary({"1": 63.0}, 63.0, None)) == "1:03"
+    assert formatting.time(Summary({"1": 63.0, "2": 69.0}, 66.0, 4.243)) == "1:06 ± 4.24 s"
 
 
 def test_a_small_p_value_is_not_zero():
-    assert (wording.probability(0.0000001), wording.probability(0.0312)) == ("<0.001", "0.031")
+    assert (formatting.probability(0.0000001), formatting.probability(0.0312)) == ("<0.001", "0.031")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.harness.params import DatasetParams
+from stages.harness.params.schema import DatasetParams
 from stages.harness.sources.fastai_archive import FastaiArchive
 from stages.harness.sources.folder import Folder
 from stages.harness.sources.kaggle import Kaggle

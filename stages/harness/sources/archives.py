@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from stat import S_IFMT, S_ISDIR, S_ISREG
 
-from stages.checks import amount
+from stages.units import amount
 
 MOST_TIMES_LARGER = 20  # than the archive; photos hardly shrink
 ALWAYS_BYTES = 1 << 30  # however small the archive is

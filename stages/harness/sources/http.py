@@ -5,9 +5,9 @@ from pathlib import Path
 
 import requests
 
-from stages.checks import amount
 from stages.errors import FaceoffError
 from stages.harness.sources.progress import bytes_of, progress
+from stages.units import amount
 
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces
 CHUNK_BYTES = 1 << 16  # a broken connection loses at most one

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stages.checks import amount
+from stages.units import amount
 
 SECONDS_BETWEEN_LINES = 10.0
 

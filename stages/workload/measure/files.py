@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, List, Union
 
-from stages.checks import amount
+from stages.units import amount
 from stages.workload.measure.sampling import MOST_SAMPLES, NotPossible, rates
 from stages.workload.probes.guard import die_with
 

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Optional, Set, Tuple, TypeVar
 
-from stages.checks import amount
 from stages.records import Gpu, GpuState
+from stages.units import amount
 
 Read = TypeVar("Read")
 MEGA = 10**6

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
-from stages.harness.signals import stop_signals
+from stages.harness.process.signals import stop_signals
 
 
 @stop_signals()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness import params
+from stages.harness.params import schema
 from tests import results
 
 
@@ -21,7 +21,7 @@ def main() -> int:
     seconds = (11.0 if cell.image == "cuda-10.0" else 10.0) + time.time() % 1e5 / 1e7
     if Path("noise").exists() and cell.setting == "cuda-10.0/fp32-bs16":
         seconds *= 1 + random.Random(str(cell)).gauss(0, float(Path("noise").read_text(encoding="utf-8")))  # noqa: S311
-    wanted = params.load()
+    wanted = schema.load()
     result = results.trained(
         cell,
         seconds,

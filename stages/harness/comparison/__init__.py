@@ -1,0 +1,1 @@
+"""Compares every setting with the baseline, and says why they differ."""

@@ -1,0 +1,60 @@
+"""Whether two settings can be ranked by their times at all.
+
+They cannot where
+
+- a repeat of either failed: what is left of a setting that fails now and then is no account of it;
+- they ran on different hardware or under different limits: then a difference is of the image and of the machine, and
+  which of the two it shows cannot be said. That is a confounded comparison.
+
+What images differ in by their software, however many causes it may have, is the very thing that is compared: it is told
+beside the verdict, and does not stand in its way. Nor does the number of threads that torch takes, which is torch's own
+choice on the same CPUs.
+"""
+
+from collections.abc import Sequence
+
+from stages.harness import formatting
+from stages.harness.comparison import profile_diff
+from stages.harness.results.read import Result
+from stages.records import Profile
+
+CHOICE_OF_SOFTWARE = ("torch's threads",)
+
+
+def obstacle(
+    setting: Sequence[Result],
+    baseline: Sequence[Result],
+    profile: Profile | None,
+    reference: Profile | None,
+    name: str = "the baseline",
+) -> str | None:
+    """Why the two cannot be ranked; None where they can. What is unknown for want of a profile is no obstacle."""
+    for whose, results in (("its", setting), (f"{name}'s", baseline)):
+        failed = sum(result.status == "failed" for result in results)
+        if failed:
+            return f"{failed} of {whose} {formatting.count(len(results), 'repeat')} failed"
+    here, there = devices(setting), devices(baseline)
+    if here != there or len(here) > 1:
+        return f"confounded: it ran on {_named(here)}, {name} on {_named(there)}"
+    causes = _other_hardware(profile, reference)
+    if causes:
+        return f"confounded: not the same {', '.join(causes)} as {name}'s"
+    return None
+
+
+def devices(results: Sequence[Result]) -> tuple[str, ...]:
+    """That the repeats ran on, each once."""
+    environments = [result.train.environment for result in results if result.train]
+    return tuple(dict.fromkeys(each.device for each in environments if each))
+
+
+def _named(names: Sequence[str]) -> str:
+    return " and ".join(map(formatting.device, names))
+
+
+def _other_hardware(profile: Profile | None, reference: Profile | None) -> tuple[str, ...]:
+    if profile is None or reference is None:
+        return ()
+    differences = profile_diff.differences(profile.facts, reference.facts)
+    causes = profile_diff.causes(tuple(each for each in differences if each.kind == "hardware"))
+    return tuple(each for each in causes if each not in CHOICE_OF_SOFTWARE)

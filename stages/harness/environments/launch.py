@@ -1,0 +1,209 @@
+"""What is run for an image, where it may read and write, and how it is stopped: the same for a container and the host.
+
+Engine      builds, pulls, finds images and runs jobs in them; docker_engine.DockerEngine is the real one
+Job         one command with all that it may use; host.run_on_host runs one without a container
+"""
+
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from stages.errors import FaceoffError
+from stages.harness.params.schema import ContainerParams, size_bytes
+from stages.harness.process.watchdog import Watch
+
+READ_ONLY = ("stages", "params.yaml", "data")
+WRITABLE = ("metrics", "models")
+STOP_SECONDS = 5  # from asking a job to end to killing it
+TRACEBACK_SIGNAL = signal.SIGUSR1  # at which stages.workload.heartbeat prints where each thread is
+TRACEBACK_SECONDS = 1  # for printing that
+PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+TOKENS = (
+    "KAGGLE_KEY",
+    "KAGGLE_USERNAME",
+    "KAGGLE_API_TOKEN",
+    "KAGGLE_USER_SECRETS_TOKEN",
+)  # which are for the download alone
+
+# There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
+GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
+
+# Those of Docker and what it is made of, beside the one that DOCKER_HOST names.
+ENGINE_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"), Path("/run/containerd/containerd.sock"))
+
+Show = Callable[[str], None]  # takes a line of a build's or pull's output
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    source: Path  # on the host, without symbolic links
+    target: Path  # in the container
+    read_only: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One command and what it may use. Everything else (network, other files, privileges) it may not."""
+
+    reference: str  # of the image
+    command: tuple[str, ...]
+    directory: Path
+    mounts: tuple[Mount, ...]
+    environment: Mapping[str, str]
+    user: str  # uid:gid, who owns what it writes
+    gpus: bool
+    shm_bytes: int
+    memory_bytes: int | None
+    cpus: float | None
+    tty: bool
+    labels: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    exit_code: int
+    out_of_memory: bool  # the kernel killed a process of it for want of memory
+    overdue: str | None = None  # which of schema.LimitParams it broke; it was killed for that
+    on_host: bool = False  # without a container
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An image that the engine has."""
+
+    image_id: str
+    size_bytes: int
+    digest: str | None  # that it was pulled by, the same at every site; None: built or imported here
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """The engine itself."""
+
+    version: str
+    runtime: str  # that runs its containers
+
+
+class BuildFailed(FaceoffError):
+    """A step of the build failed; `lines` are the last that it printed."""
+
+    def __init__(self, message: str, lines: Sequence[str]) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
+
+
+class Engine(Protocol):
+    """What faceoff needs of a container engine. Every method raises FaceoffError in one line."""
+
+    def about(self) -> About:
+        """What the engine is."""
+
+    def find(self, reference: str) -> Found | None:
+        """The image of that name, if the engine has it."""
+
+    def pull(self, reference: str, show: Show) -> None:
+        """Fetch the image from its registry."""
+
+    def build(
+        self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
+    ) -> None:
+        """Build `files`, one of them the Dockerfile, as `tag`. Raises BuildFailed with the output's last lines."""
+
+    def run(self, job: Job, watch: Watch | None = None) -> Outcome:
+        """Run the job, its output going to this process's as it comes. Nothing of it is left, however this ends."""
+
+    def remove_left_over(self, checkout: Path) -> None:
+        """Remove the containers of this checkout whose faceoff is gone, having been killed; no other's."""
+
+
+def container_job(
+    reference: str,
+    command: tuple[str, ...],
+    root: Path,
+    mounts: tuple[Mount, ...],
+    container: ContainerParams,
+    labels: Mapping[str, str],
+) -> Job:
+    """The job that runs `command` at `root`, the checkout's absolute path, in an image."""
+    return Job(
+        reference=reference,
+        command=command,
+        directory=root,
+        mounts=mounts,
+        environment=_container_environment(),
+        user=f"{os.getuid()}:{os.getgid()}",
+        gpus=wants_gpus(container.gpus),
+        shm_bytes=size_bytes(container.shm_size),
+        memory_bytes=None if container.memory is None else size_bytes(container.memory),
+        cpus=container.cpus,
+        tty=sys.stdout.isatty(),
+        labels=labels,
+    )
+
+
+def checkout_mounts(root: Path, setting: str | None = None) -> tuple[Mount, ...]:
+    """Code and data to read, metrics and models to write, each at the path that it has on the host.
+
+    Of metrics and models a setting's cells may write only what is theirs.
+    """
+    own = WRITABLE if setting is None else tuple(f"{name}/{setting}" for name in WRITABLE)
+    for name in own:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    readable = READ_ONLY if setting is None else READ_ONLY + WRITABLE
+    mounts = [Mount((root / name).resolve(), root / name, True) for name in readable if (root / name).exists()]
+    mounts += [Mount((root / name).resolve(), root / name, False) for name in own]
+    mounts += _linked_mounts(root / "data")
+    for mount in mounts:
+        _check_no_socket(mount)
+    return tuple(mounts)
+
+
+def _check_no_socket(mount: Mount) -> None:
+    """Raise FaceoffError where the engine's socket would be in the container: whoever may write to it is root here.
+
+    That the mount is read-only would not help: one talks to a socket without changing it.
+    """
+    engine = os.environ.get("DOCKER_HOST", "").removeprefix("unix://")
+    for socket in (*ENGINE_SOCKETS, *([Path(engine)] if engine.startswith("/") else [])):
+        if mount.source in socket.resolve().parents:
+            raise FaceoffError(
+                f"{mount.target}: a symbolic link in data/ leads to {mount.source}, which holds {socket}, and no "
+                "container may have that: put the photos elsewhere"
+            )
+
+
+def _container_environment() -> dict[str, str]:
+    # The caller's uid has no name in the image: torch asks for one, and it can write nowhere but in /tmp.
+    environment = {**PYTHON_ENVIRONMENT, "HOME": "/tmp", "USER": "faceoff", "LOGNAME": "faceoff"}  # noqa: S108
+    environment["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
+    if sys.stdout.isatty():
+        environment["TERM"] = os.environ.get("TERM", "xterm")
+    return environment
+
+
+def _linked_mounts(data: Path) -> list[Mount]:
+    """Mounts, read-only, for the folders that symbolic links in `data` lead to, at the path that the link says."""
+    targets: dict[Path, Path] = {}
+    for folder, folders, files in os.walk(data):
+        for link in (Path(folder, name) for name in (*folders, *files)):
+            if link.is_symlink():
+                said = Path(os.path.normpath(link.parent / link.readlink()))
+                said = said if said.is_dir() else said.parent
+                if said.is_dir() and data not in (said, *said.parents):
+                    targets[said] = said.resolve()
+    return [Mount(source, target, True) for target, source in sorted(targets.items())]
+
+
+def wants_gpus(choice: str) -> bool:
+    """Whether to ask the engine for GPUs; for 'auto' where the host has an NVIDIA driver."""
+    present = any(device.exists() for device in GPU_DEVICES)
+    if choice == "all" and not present:
+        raise FaceoffError(
+            "container.gpus is 'all', but this machine has no NVIDIA GPU with a loaded driver (no /dev/nvidiactl): "
+            "install the driver, or set container.gpus: auto in params.yaml to run on the CPU"
+        )
+    return choice != "none" and present

@@ -1,0 +1,260 @@
+"""params.yaml as a checked record: a typo is found before anything is downloaded or built."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stages.codec import check, decode
+from stages.errors import FaceoffError
+from stages.harness.params.overrides import merged, round_trip
+from stages.records import PRECISIONS, Cell, Container, Recipe
+
+PARAMS_PATH = Path("params.yaml")
+DOCKER_DIR = Path("docker")
+PRESETS_DIR = Path("presets")
+SOURCES = ("synthetic", "folder", "kaggle", "fastai")
+GPU_CHOICES = ("auto", "all", "none")
+ON_FAILURE = ("stop", "record")
+
+# Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
+IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+DOCKER_SIZE = re.compile(r"(\d+)([bkmg]?)")
+_UNIT_BYTES = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+AMOUNT = re.compile(r"(\d+(?:\.\d+)?) ([MGT]i?B)")
+_AMOUNT_BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetParams:
+    """The `dataset` section."""
+
+    source: str
+    folder: str | None
+    train_photos: int
+    valid_photos: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check("source", self.source, self.source in SOURCES, "one of " + ", ".join(SOURCES))
+        needs_folder = self.source == "folder"
+        check("folder", self.folder, bool(self.folder) or not needs_folder, "a path, with source folder")
+        check("train_photos", self.train_photos, self.train_photos >= 2, "at least 2, one of each class")
+        check("valid_photos", self.valid_photos, self.valid_photos >= 2, "at least 2, one of each class")
+
+
+@dataclasses.dataclass(frozen=True)
+class ContainerParams:
+    """The `container` section: what a container may use."""
+
+    gpus: str
+    shm_size: str
+    memory: str | None
+    cpus: float | None
+    base_images: dict[str, str]  # image: base to build it from, instead of the one that its image.yaml names
+
+    def __post_init__(self) -> None:
+        check("gpus", self.gpus, self.gpus in GPU_CHOICES, "one of " + ", ".join(GPU_CHOICES))
+        for key, value in (("shm_size", self.shm_size), ("memory", self.memory)):
+            good = value is None or size_bytes(value) > 0
+            check(key, value, good, "a size as Docker writes it, e.g. 512m or 8g")
+        check("cpus", self.cpus, self.cpus is None or self.cpus > 0, "above 0")
+
+    @property
+    def limits(self) -> Container:
+        """What of it decides how a cell runs."""
+        return Container(self.gpus, self.shm_size, self.memory, self.cpus)
+
+
+@dataclasses.dataclass(frozen=True)
+class LimitParams:
+    """The `limits` section: when training or evaluating a cell is given up. None: never."""
+
+    stall_minutes: float | None  # without a step
+    cell_minutes: float | None  # in all
+
+    def __post_init__(self) -> None:
+        for key, value in dataclasses.asdict(self).items():
+            check(key, value, value is None or value > 0, "above 0, or null")
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareParams:
+    """The `compare` section."""
+
+    baseline: str
+    margin: float  # a ratio within 1 / (1 + margin) and 1 + margin is as good as equal
+    looks: tuple[int, ...]  # how many repeats there were each time that they were judged and more added
+
+    def __post_init__(self) -> None:
+        rising = all(before < after for before, after in zip((0, *self.looks), self.looks, strict=False))
+        check("looks", list(self.looks), rising, "rising numbers of repeats, e.g. [3, 6]")
+        check("margin", self.margin, 0 < self.margin < 1, "between 0 and 1, e.g. 0.02 for 2 %")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileParams:
+    """The `profile` section."""
+
+    measure_seconds: float  # that the measured part of an image's profile may take; 0: leave it out
+
+    def __post_init__(self) -> None:
+        good = 0 <= self.measure_seconds <= 60
+        check("measure_seconds", self.measure_seconds, good, "from 0 (leave it out) to 60")
+
+
+@dataclasses.dataclass(frozen=True)
+class ProviderParams:
+    """The `provider` section: what whoever rents out the machine says that it has. None: not stated."""
+
+    name: str | None  # None: nobody states anything
+    source: str | None  # address of the page that says it
+    cpus: float | None
+    memory: str | None  # amounts with their unit: '30 GB' is 30e9 bytes, '12.7 GiB' is 12.7 * 2**30
+    gpu: str | None  # e.g. 'Tesla T4'
+    gpus: int | None  # how many
+    gpu_memory: str | None  # of one
+    disk: str | None
+
+    def __post_init__(self) -> None:
+        for key in ("memory", "gpu_memory", "disk"):
+            value = getattr(self, key)
+            good = value is None or amount_bytes(value) is not None
+            check(key, value, good, "an amount with its unit, '16 GB' (16e9 bytes) or '16 GiB' (16 * 2**30)")
+        for key in ("cpus", "gpus"):
+            value = getattr(self, key)
+            check(key, value, value is None or value > 0, "above 0, or null: not stated")
+        claims = {key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "source")}
+        stated = [key for key, value in claims.items() if value is not None]
+        check("name", self.name, self.name is not None or not stated, f"a name, where {', '.join(stated)} is stated")
+        check("source", self.source, self.source is not None or not self.name, "the address of the page that says so")
+
+
+@dataclasses.dataclass(frozen=True)
+class SessionParams:
+    """The `session` section."""
+
+    max_hours: float | None  # after which the provider ends the session; None: it does not end
+
+    def __post_init__(self) -> None:
+        check("max_hours", self.max_hours, self.max_hours is None or self.max_hours > 0, "above 0, or null")
+
+
+@dataclasses.dataclass(frozen=True)
+class Params:
+    """The whole of params.yaml."""
+
+    image: str
+    images: tuple[str, ...]
+    precisions: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+    repeats: tuple[int, ...]
+    dataset: DatasetParams
+    recipe: Recipe
+    container: ContainerParams
+    limits: LimitParams
+    on_failure: str  # of ON_FAILURE: what a cell that fails does to the run
+    profile: ProfileParams
+    provider: ProviderParams
+    session: SessionParams
+    compare: CompareParams
+
+    def __post_init__(self) -> None:
+        for key in ("images", "precisions", "batch_sizes", "repeats"):
+            values = list(getattr(self, key))
+            check(key, values, 0 < len(values) == len(set(values)), "at least one value, each once")
+        for name in self.images:
+            check("images", name, bool(IMAGE_NAME.fullmatch(name)), "lower-case letters, digits, '.', '_' and '-'")
+        for precision in self.precisions:
+            check("precisions", precision, precision in PRECISIONS, "of " + ", ".join(PRECISIONS))
+        for size in self.batch_sizes:
+            check("batch_sizes", size, size >= 1, "1 or more")
+        for repeat in self.repeats:
+            check("repeats", repeat, repeat >= 1, "1 or more")
+        check("image", self.image, self.image in self.images, "one of `images`: " + ", ".join(self.images))
+        check("on_failure", self.on_failure, self.on_failure in ON_FAILURE, "one of " + ", ".join(ON_FAILURE))
+        settings = list(dict.fromkeys(cell.setting for cell in self.cells()))
+        baseline = self.compare.baseline
+        check("compare.baseline", baseline, baseline in settings, "one of the settings: " + ", ".join(settings))
+
+    def cells(self) -> list[Cell]:
+        """The matrix in the order in which it runs: repeat first, so that repeats interleave."""
+        return [
+            Cell(image, precision, batch_size, repeat)
+            for repeat in self.repeats
+            for image in self.images
+            for precision in self.precisions
+            for batch_size in self.batch_sizes
+        ]
+
+
+def size_bytes(text: str) -> int:
+    """'512m' in bytes, with Docker's binary units; 0 for what Docker would not take."""
+    match = DOCKER_SIZE.fullmatch(text)
+    return int(match[1]) * _UNIT_BYTES[match[2]] if match else 0
+
+
+def amount_bytes(text: str) -> int | None:
+    """'29 GB' and '29 GiB' in bytes, which are not the same; None without a number and such a unit."""
+    match = AMOUNT.fullmatch(text)
+    return round(float(match[1]) * _AMOUNT_BYTES[match[2]]) if match else None
+
+
+def load(root: Path = Path()) -> Params:
+    """Read and check params.yaml under `root`. Raises RecordError or FaceoffError with one line that names the key."""
+    path = root / PARAMS_PATH
+    return parse(_read(path), str(path), root)
+
+
+def parse(text: str, where: str, root: Path = Path()) -> Params:
+    """Check the text of a params.yaml; `where` names it in messages. Raises as `load` does."""
+    params: Params = decode(Params, document(text, where), where)
+    known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
+    for key, names in (("images", params.images), ("container.base_images", params.container.base_images)):
+        for name in names:
+            check(f"{where}: {key}", name, name in known, f"a folder of docker/ ({', '.join(known)})")
+    return params
+
+
+def with_preset(name: str, root: Path = Path()) -> str:
+    """The text of params.yaml with presets/<name>.yaml laid over it, checked. Raises as `load` does; writes nothing."""
+    known = sorted(path.stem for path in (root / PRESETS_DIR).glob("*.yaml"))
+    if name not in known:
+        raise FaceoffError(f"no preset {name!r}; presets/ has {', '.join(known)}")
+    params_path, preset_path = root / PARAMS_PATH, root / PRESETS_DIR / f"{name}.yaml"
+    text, preset = _read(params_path), _read(preset_path)
+    document(text, str(params_path))
+    document(preset, str(preset_path))
+    result = merged(text, round_trip().load(preset))
+    parse(result, f"{params_path} with {preset_path}", root)
+    return result
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FaceoffError(f"{path}: missing; run from the top of the checkout") from None
+    except (OSError, ValueError) as error:
+        raise FaceoffError(f"{path}: not readable: {error}") from None
+
+
+def document(text: str, where: str) -> dict[str, Any]:
+    """As PyYAML reads it, which reads it inside images too; and ruamel, as DVC does, refuses keys that occur twice."""
+    try:
+        round_trip().load(text)
+        document = yaml.safe_load(text)
+    except Exception as error:  # beside their own errors, what int() and date() say of '0x' and of 2026-13-45
+        raise FaceoffError(f"{where}: not readable as YAML: {_first_words(error)}") from None
+    if not isinstance(document, dict):
+        raise FaceoffError(f"{where}: expected keys with values, found {document!r:.80}")
+    return document
+
+
+def _first_words(error: Exception) -> str:
+    """The problem and its place: their own texts go over many lines."""
+    problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return " ".join(str(problem or error).split()) + place

@@ -1,0 +1,1 @@
+"""Runs the DVC pipeline, and what DVC keeps of it."""

@@ -1,0 +1,1 @@
+"""How faceoff's own processes are stopped, kept apart and watched."""

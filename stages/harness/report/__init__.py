@@ -1,0 +1,1 @@
+"""Shows a comparison to people: as a table and as a page."""

@@ -1,0 +1,1 @@
+"""Reads what the cells measured, and makes figures of it."""

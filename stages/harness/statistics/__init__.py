@@ -1,0 +1,1 @@
+"""Says from repeated figures what differs, and how sure that is."""

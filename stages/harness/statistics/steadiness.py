@@ -1,0 +1,121 @@
+"""What of the times themselves casts doubt on them: drift, an odd first repeat, outliers, a loaded machine.
+
+All of it is named beside the verdict, and nothing is dropped for it: who drops what does not suit finds what he likes.
+That goes for a cell that was trained in several sittings too: each of its epochs ran whole in one of them, and neither
+the pauses nor what was trained twice is counted; so its times count like any others, and the sittings are named.
+A share below LEAST is never named, however sure it is: it is half of the default margin.
+"""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy
+from scipy import stats
+from statsmodels.regression.linear_model import OLS
+
+from stages.harness.results.metrics import TOTAL, moments, samples, sessions
+from stages.harness.results.read import Result
+from stages.records import Cell
+
+LEAST = 0.01
+DRIFT_LEVEL = 0.05  # of the trend's p-value; one trend is looked at in a run
+FIRST_LEVEL = 0.01  # of the p-value of the first repeat being like the others
+# Of an outlier: robust standard deviations from the median (Iglewicz and Hoaglin's rule), and a share of it, since of
+# three samples two are often close by chance.
+OUTLIER_DEVIATIONS, OUTLIER_SHARE = 3.5, 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The total time of one cell, and when it was measured."""
+
+    cell: Cell
+    moment: float
+    session: int
+    log: float
+
+
+def of_run(results: Sequence[Result]) -> tuple[str, ...]:
+    """What concerns all settings alike. It is seen in all of them together, each of which has a level of its own: three
+    repeats of one setting tell next to nothing.
+    """
+    when, of_sessions, totals = moments(results, TOTAL), sessions(results), samples(results, TOTAL)
+    runs = [Run(cell, when[cell], of_sessions[cell], math.log(value)) for cell, value in totals.items()]
+    runs.sort(key=lambda run: run.moment)
+    if not runs:
+        return ()
+    return tuple(doubt for doubt in (_drift(runs), _first_repeat(runs)) if doubt)
+
+
+def of_setting(results: Sequence[Result]) -> tuple[str, ...]:
+    return (*_outliers(samples(results, TOTAL)), *_load(results))
+
+
+def _drift(runs: Sequence[Run]) -> str | None:
+    """A trend over time within the sessions."""
+    trend = _effect(runs, [run.moment for run in runs])
+    if trend is None:
+        return None
+    sessions_of_runs = [[run.moment for run in runs if run.session == each] for each in {run.session for run in runs}]
+    change = math.expm1(trend.size * sum(max(moments) - min(moments) for moments in sessions_of_runs))
+    if abs(change) < LEAST or not trend.p_value < DRIFT_LEVEL:
+        return None
+    way = "longer" if change > 0 else "shorter"
+    return f"drift: from the first run to the last, they took {abs(change):.1%} {way}; ratios are corrected for it"
+
+
+def _first_repeat(runs: Sequence[Run]) -> str | None:
+    """One unlike the others of its session."""
+    session = [run for run in runs if run.session == runs[0].session]
+    first = _effect(session, [float(run.cell.repeat == runs[0].cell.repeat) for run in session])
+    if first is None:
+        return None
+    change = math.expm1(first.size)
+    if abs(change) < LEAST or not first.p_value < FIRST_LEVEL:
+        return None
+    way = "longer" if change > 0 else "shorter"
+    return f"warm-up: the first repeat took {abs(change):.1%} {way} than the others; it counts as they do"
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    size: float  # in logarithms
+    p_value: float
+
+
+def _effect(runs: Sequence[Run], values: Sequence[float]) -> Effect | None:
+    """What `values` make of the times, beside each setting's level in each session; None of less than three repeats,
+    and where all values are one.
+    """
+    if len({run.cell.repeat for run in runs}) < 3 or len({*values}) < 2:
+        return None
+    groups = [(run.cell.setting, run.session) for run in runs]
+    levels = [[float(group == each) for group in groups] for each in sorted({*groups})]
+    fit = OLS([run.log for run in runs], numpy.column_stack([*levels, values])).fit()
+    return Effect(float(fit.params[-1]), float(fit.pvalues[-1])) if fit.df_resid else None
+
+
+def _outliers(totals: Mapping[Cell, float]) -> Iterable[str]:
+    logs = [math.log(value) for value in totals.values()]
+    if len(logs) < 3:
+        return
+    median = statistics.median(logs)
+    deviation = float(stats.median_abs_deviation(logs, scale="normal"))
+    for cell, log in zip(totals, logs, strict=True):
+        change = math.expm1(log - median)
+        if abs(log - median) > OUTLIER_DEVIATIONS * deviation and abs(change) > OUTLIER_SHARE:
+            way = "longer" if change > 0 else "shorter"
+            yield f"outlier: repeat {cell.repeat} took {abs(change):.1%} {way} than its median; it counts all the same"
+
+
+def _load(results: Sequence[Result]) -> Iterable[str]:
+    """What the cells themselves say of the machine, each doubt once with the repeats that say it."""
+    told: dict[str, list[str]] = {}
+    for result in results:
+        both = (each for each in (result.train, result.evaluate) if each is not None)
+        for warning in (warning for each in both for warning in each.warnings):
+            told.setdefault(warning, []).append(str(result.cell.repeat))
+    for warning, repeats in told.items():
+        yield f"{'repeat' if len(repeats) == 1 else 'repeats'} {', '.join(repeats)}: {warning}"

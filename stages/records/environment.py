@@ -1,0 +1,283 @@
+"""Machine, image and what is seen inside it: hardware, contents, profile, conditions.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+from typing import Dict, Optional, Tuple
+
+from stages.codec import check, check_absent
+
+MIG = " MIG "  # between a card's name and its instance's, as torch tells them
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What an image holds, read inside it."""
+
+    python: str
+    torch: Optional[str]
+    torchvision: Optional[str]
+    fastai: Optional[str]
+    cuda: Optional[str]  # torch.version.cuda; None for a build without CUDA
+    cudnn: Optional[int]  # torch.backends.cudnn.version()
+    nccl: Optional[str]  # e.g. '2.27.3'; None for a build without it
+    cuda_architectures: Tuple[str, ...]  # that torch was compiled for, e.g. 'sm_70', 'compute_90' (PTX); empty: none
+    pillow: Optional[str]
+    pillow_simd: Optional[bool]  # whether Pillow is the fork pillow-simd
+    packages: Dict[str, str]  # distribution: version
+    packages_sha256: str
+    absent: Dict[str, str]  # null field: why
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """metrics/<image>/image.json: what the image stage built, pulled or, for `host`, found."""
+
+    name: str
+    reference: Optional[str]  # what `docker run` takes; None where the job runs without a container
+    image_id: Optional[str]  # sha256:… of the engine
+    size_bytes: Optional[int]
+    base: Optional[str]
+    base_digest: Optional[str]  # of the registry that the base came from; None where the engine knows of none
+    engine: Optional[str]  # of Docker, e.g. '28.2.2'
+    runtime: Optional[str]  # that runs its containers, e.g. 'runc'
+    contents: Contents
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """One of the processor's caches, each `size_bytes` large, of which the machine has `instances`."""
+
+    level: int
+    kind: str  # 'data', 'instruction' or 'unified'
+    size_bytes: int
+    instances: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cpu:
+    """The processors of the machine, whatever a container may use of them."""
+
+    model: Optional[str]
+    architecture: str  # as the kernel names it, e.g. 'x86_64'
+    sockets: Optional[int]
+    physical_cores: Optional[int]
+    logical_cpus: Optional[int]
+    numa_nodes: Optional[int]
+    base_hertz: Optional[int]
+    max_hertz: Optional[int]
+    caches: Tuple[Cache, ...]  # empty: the kernel shows none
+    isa: Tuple[str, ...]  # of the instruction sets that matter to training, those that it has
+    absent: Dict[str, str]  # null field: why
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What the process may use of the machine: cgroup version 1 or 2, affinity, the size of /dev/shm."""
+
+    cgroup_version: Optional[int]
+    cpuset: str  # CPUs that it may run on, as the kernel lists them: '0-3,8'
+    cpu_quota: Optional[float]  # CPUs' worth of time; None: no limit
+    usable_cpus: float  # the least of cpuset and quota
+    memory_bytes: Optional[int]  # None: no limit
+    shm_bytes: Optional[int]  # size of /dev/shm
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    """The file system that data/ lies on."""
+
+    filesystem: Optional[str]  # e.g. 'ext4', 'overlay', 'tmpfs'
+    kind: Optional[str]  # 'solid state', 'rotating', 'memory' or 'network'
+    total_bytes: Optional[int]
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gpu:
+    """What a card is: nothing that moves while it works. Units: NVML's, as bytes, hertz and watts."""
+
+    name: Optional[str]  # this and all that follows may be unknown: a card that fell off its bus says nothing
+    uuid: Optional[str]
+    driver: str
+    driver_cuda: Optional[str]  # newest CUDA that the driver runs, e.g. '13.0'
+    memory_bytes: Optional[int]
+    compute_capability: Optional[str]  # e.g. '7.5'
+    cores: Optional[int]  # CUDA cores
+    max_sm_hertz: Optional[int]
+    max_memory_hertz: Optional[int]
+    memory_bus_bits: Optional[int]
+    power_limit_watts: Optional[float]
+    pcie_max_generation: Optional[int]
+    pcie_max_width: Optional[int]  # lanes
+    ecc: Optional[bool]
+    mig: Optional[bool]
+    persistence: Optional[bool]
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+    @property
+    def title(self) -> str:
+        """The name, and for a card that does not tell one what else says which it is."""
+        return self.name or self.uuid or "a card that does not tell its name"
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """What there is and what of it may be used, read from inside a container or on the host; nothing that moves."""
+
+    kernel: str
+    cpu: Cpu
+    memory_bytes: Optional[int]  # of the whole machine
+    limits: Limits
+    disk: Disk
+    gpus: Tuple[Gpu, ...]
+    gpus_reason: Optional[str]  # why `gpus` is empty
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check("gpus_reason", self.gpus_reason, bool(self.gpus) == (self.gpus_reason is None), "a reason, without a GPU")
+        check_absent(self, "gpus_reason")
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """metrics/machine.json: the machine as the host sees it, the same in every run. Its fingerprint guards results."""
+
+    machine_id: Optional[str]  # one-way hash of the operating system's machine id
+    hardware: Hardware
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class GpuState:
+    """What a card is doing at one moment."""
+
+    uuid: Optional[str]
+    memory_free_bytes: Optional[int]
+    memory_used_bytes: Optional[int]
+    sm_hertz: Optional[int]
+    memory_hertz: Optional[int]
+    temperature_celsius: Optional[int]
+    power_watts: Optional[float]
+    busy_share: Optional[float]  # of the last sampling period, 0 to 1
+    throttle_reasons: Optional[Tuple[str, ...]]  # e.g. 'software thermal slowdown'; empty: none
+    pcie_generation: Optional[int]
+    pcie_width: Optional[int]
+    other_processes: Optional[Tuple[str, ...]]  # 'pid 17, python, 1.2 GiB'; this process is not among them
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Conditions:
+    """What moves, at one moment: what is free, how busy and how hot it is."""
+
+    at: str  # UTC, ISO 8601
+    memory_available_bytes: Optional[int]  # of the machine
+    disk_free_bytes: Optional[int]  # to this user
+    cpu_hertz: Optional[int]  # mean over the CPUs, now
+    cpu_busy_share: Optional[float]  # of all CPUs of the machine, by whatever runs on it but this process; 0 to 1
+    gpus: Tuple[GpuState, ...]
+    gpus_reason: Optional[str]  # why `gpus` is empty
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check("gpus_reason", self.gpus_reason, bool(self.gpus) == (self.gpus_reason is None), "a reason, without a GPU")
+        check_absent(self, "gpus_reason")
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What took the CPUs from the job, from the begin of a span of time to its end."""
+
+    seconds: float  # that the span took
+    others_share: Optional[float]  # of all CPUs' time, by processes that are not the job's
+    steal_share: Optional[float]  # of all CPUs' time, that the hypervisor gave to other machines
+    throttled_seconds: Optional[float]  # that the job's cgroup was held back by a CPU quota, summed over the CPUs
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """metrics/<image>/facts.json: the environment as the job sees it, as far as it stays the same from run to run.
+
+    The cells depend on this file, so that they are measured again when it changes, and not when only a clock did.
+    """
+
+    image: str
+    device: str  # what the job trains on: 'cpu', or the name of the GPU
+    os: Optional[str]
+    glibc: Optional[str]
+    torch_threads: int
+    hardware: Hardware
+    contents: Contents
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+    @property
+    def cards(self) -> Tuple[Gpu, ...]:
+        """Those that may be the one that the job trains on: torch tells a name, and equal cards have the same."""
+        return tuple(gpu for gpu in self.hardware.gpus if gpu.name and self.device.split(MIG)[0] == gpu.name)
+
+    @property
+    def on_mig_instance(self) -> bool:
+        """Whether it trains on a part of a card: 'NVIDIA A100-SXM4-40GB MIG 1g.5gb', as torch names it."""
+        return MIG in self.device
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One thing that the machine was made to do, several times, inside the image."""
+
+    name: str  # e.g. 'matrix product, fp16'
+    detail: str  # what exactly: shapes, sizes, number of threads
+    unit: str  # 'flop/s', 'bytes/s' or 'images/s'
+    samples: Tuple[float, ...]  # empty where it could not be measured
+    median: Optional[float]
+    spread: Optional[float]  # interquartile range
+    peak: Optional[float]  # theoretical, where it is known
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """metrics/<image>/profile.json: the environment inside the image, at one moment, and what it can do."""
+
+    facts: Facts
+    conditions: Conditions
+    measurements: Tuple[Measurement, ...]
+    wall_seconds: float  # that it took, imports and measurements left out

@@ -1,0 +1,35 @@
+"""What preflight looked at, and what it found.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+from typing import Optional, Tuple
+
+from stages.codec import check
+
+CHECK_STATUSES = ("passed", "warning", "failed", "not checked")
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One thing that preflight looked at."""
+
+    name: str  # e.g. 'shared memory, batch size 64'
+    status: str  # of CHECK_STATUSES
+    needed: str  # with its unit
+    found: str
+    advice: Optional[str]  # what to do; None exactly where it passed
+
+    def __post_init__(self) -> None:
+        check("status", self.status, self.status in CHECK_STATUSES, "one of " + ", ".join(CHECK_STATUSES))
+        told = (self.status == "passed") == (self.advice is None)
+        check("advice", self.advice, told, "what to do, exactly where the status is not 'passed'")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preflight:
+    """metrics/preflight.json of the host, metrics/<image>/preflight.json of an image from inside."""
+
+    image: Optional[str]  # None: the host
+    checks: Tuple[Check, ...]
