@@ -28,7 +28,7 @@ Record = TypeVar("Record")
 
 
 class RecordError(FaceoffError):
-    """A value that is not what the schema says: names the file, the key, what was expected and what was found."""
+    """A value is not what the schema says: names the file, the key, what was expected and what was found."""
 
 
 def check(key: str, value: object, holds: bool, expected: str) -> None:
@@ -65,7 +65,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def refusal(error: OSError) -> str:
-    """What the disk refused, and what to do."""
+    """Say what the disk refused, and what to do."""
     if error.errno in FULL:
         return no_room(error)
     return "{}: see to it that this user may read and write there, then run again".format(error.strerror or error)
@@ -130,7 +130,10 @@ def read(path: Path, kind: Type[Record]) -> Record:
 
 
 def parse(text: str, kind: Type[Record], where: str) -> Record:
-    """The record that the text of a file holds; `where`, which ends as the file's name, names it in messages."""
+    """Return the record that the text of a file holds.
+
+    `where`, which ends as the file's name, names it in messages.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -152,7 +155,7 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:
-    """The value as `kind`: a dataclass, str, int, float, bool, Optional, Tuple, Dict[str, …] or Union of these.
+    """Return the value as `kind`: a dataclass, str, int, float, bool, Optional, Tuple, Dict[str, …] or Union of these.
 
     `where` names the place in messages. Raises RecordError for anything that is not exactly of that kind; an int is
     taken for a float, a bool is never taken for a number.

@@ -236,7 +236,7 @@ class Reader:
         self._told["estimate"] = decode(Estimate, document["estimate"], where + ": estimate")
 
     def _name(self, name: Any, kind: str, where: str) -> str:
-        """The name, which no line may have used for another kind."""
+        """Return the name, which no line may have used for another kind."""
         if not isinstance(name, str) or not name.strip() or len(name) > 100 or not name.isprintable():
             raise RecordError("{}: {}: expected a name in one line, found {!r:.80}".format(where, kind, name))
         other = self._kinds.setdefault(name, kind)
@@ -286,7 +286,7 @@ def _line(text: Any, where: str) -> str:
 
 
 def _renamed(document: Dict[str, Any], key: str) -> Dict[str, Any]:
-    """The line's own key is the record's `name`."""
+    """Return the line with its own key as the record's `name`."""
     return {"name" if each == key else each: value for each, value in document.items()}
 
 

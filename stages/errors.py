@@ -37,8 +37,9 @@ def no_room(error: OSError) -> str:
 
 
 def run_entry(main: Callable[[], int]) -> None:
-    """Run an entry point and end the process with its exit code; a FaceoffError becomes one line on stderr, and so
-    does a full disk, which any line of code may meet.
+    """Run an entry point and end the process with its exit code.
+
+    A FaceoffError becomes one line on stderr, and so does a full disk, which any line of code may meet.
 
     SIGTERM ends it as Ctrl-C does: what is half done is taken back on the way out. What is printed is written line by
     line, into a pipe too: in order with what other processes print, and not lost with a killed one.

@@ -88,7 +88,7 @@ class Cell:
         return Path("models") / self.setting / "{}.running".format(self.repeat)
 
     def task_path(self, stage: str) -> Path:
-        """What the host tells the supervisor of the cell's stage."""
+        """Return where the host tells the supervisor of the cell's stage."""
         return Path("models") / self.setting / "{}.{}.task.json".format(self.repeat, stage)
 
     @property

@@ -297,5 +297,5 @@ def profile_path(image: str) -> Path:
 
 
 def facts_path(image: str) -> Path:
-    """The part of the profile that cells depend on."""
+    """Return where the part of the profile lies that cells depend on."""
     return Path("metrics") / image / "facts.json"

@@ -46,5 +46,5 @@ class Session:
 
 
 def preflight_path(image: str) -> Path:
-    """What preflight found inside the image."""
+    """Return where it is said what preflight found inside the image."""
     return Path("metrics") / image / "preflight.json"

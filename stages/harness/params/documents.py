@@ -32,7 +32,7 @@ def document(text: str, where: str) -> dict[str, Any]:
 
 
 def _first_words(error: Exception) -> str:
-    """The problem and its place: their own texts go over many lines."""
+    """Return the problem and its place: their own texts go over many lines."""
     problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
     place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
     return " ".join(str(problem or error).split()) + place

@@ -21,7 +21,10 @@ _Representer.add_representer(
 
 
 def merged(text: str, overrides: Mapping[str, Any]) -> str:
-    """The text with mappings merged key by key, and all other values replaced; as it was where that changes nothing."""
+    """Return the text with mappings merged key by key, and all other values replaced.
+
+    It is as it was where that changes nothing.
+    """
     yaml = round_trip()
     document = yaml.load(text)
     if not _merge(document, overrides):

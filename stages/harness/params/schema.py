@@ -230,7 +230,10 @@ def _split_variants(told: Any, where: str) -> Any:
 
 
 def with_preset(name: str, root: Path = Path()) -> str:
-    """The text of params.yaml with presets/<name>.yaml laid over it, checked. Raises as `load` does; writes nothing."""
+    """Return the text of params.yaml with presets/<name>.yaml laid over it, checked.
+
+    Raises as `load` does; writes nothing.
+    """
     known = sorted(path.stem for path in (root / PRESETS_DIR).glob("*.yaml"))
     if name not in known:
         raise FaceoffError(f"no preset {name!r}; presets/ has {', '.join(known)}")
