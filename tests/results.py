@@ -1,142 +1,157 @@
-"""Results as training leaves them, made through the records: for tests that need some without training."""
+"""Results as a small job leaves them, made through the records: for tests that need some without running it."""
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+import json
+from pathlib import Path
 from typing import Any
 
 from stages import codec, records
-from stages.records import Cell, Environment, Epoch, EvaluateResult, Recipe, TrainResult
+from stages.contract import Ceilings, Span, Split
+from stages.records import Belongs, Cell, Job, Metric, Result, Variant
 
 MIB = 2**20
 
-RECIPE = Recipe(
-    arch="tf_efficientnet_lite0",
-    pretrained=True,
-    size=96,
-    frozen_epochs=1,
-    unfrozen_epochs=2,
-    frozen_learning_rate=3e-3,
-    unfrozen_learning_rates=(1e-5, 3e-4),
-    pct_start=0.05,
-    workers=2,
-    channels_last=True,
+# A job with all that one can give: an epoch 'head' and two 'body', an evaluation 'predict', predictions, ceilings.
+JOB = Job(
+    name="toy",
+    train="python train.py {parameters}",
+    evaluate="python evaluate.py",
+    files={"job.yaml": "a" * 64, "train.py": "b" * 64},
+    total=("head", "body", "predict"),
+    metrics={"accuracy": Metric("share", "higher")},
+    resumes=True,
+    dry_run=True,
+    section_json=json.dumps({"data": {"seed": 42}, "size": 96}, sort_keys=True),
     seed=42,
 )
-DATASET_SHA256 = "d" * 64
+# Of a script that says nothing: the clock of its command is all there is.
+SILENT_JOB = dataclasses.replace(JOB, name="silent", evaluate=None, total=records.WALL, metrics={}, resumes=False)
+VARIANTS = {
+    f"{precision}-bs{size}": Variant({"precision": precision, "batch_size": size}, {})
+    for precision in ("fp32", "mixed")
+    for size in (16, 64, 256)
+}
+DATA_SHA256 = "d" * 64
 CONTAINER = records.Container("auto", "1g", None, None)
 LOAD = records.Load(41.0, 0.01, 0.0, None, {"throttled_seconds": "no cgroup of this process has a cpu.stat"})
-PREDICTIONS = "photo,label\n"
+HEADER = "item,label,predicted\n"
 CONTENTS = records.Contents(
     python="3.11.9",
     torch="2.14.1",
-    torchvision="0.29.1",
-    fastai="2.8.12",
     cuda="13.0",
     cudnn=92400,
     nccl="2.30.7",
     cuda_architectures=("sm_75", "sm_120"),
-    pillow="12.0.0",
-    pillow_simd=False,
-    packages={"torch": "2.14.1"},
+    packages={"torch": "2.14.1", "torchvision": "0.29.1", "pillow": "12.0.0"},
     packages_sha256="c" * 64,
     absent={},
 )
 
 
-def epoch(phase: str, index: int, seconds: float, **changes: Any) -> Epoch:
-    """An epoch of `seconds`, nine tenths of them training, on 320 photos."""
-    plain = Epoch(
-        phase=phase,
-        index=index,
-        train_seconds=0.9 * seconds,
-        valid_seconds=0.08 * seconds,
-        epoch_seconds=seconds,
-        train_images=320,
-        train_images_per_second=320 / (0.9 * seconds),
-        train_loss=0.7 / (1 + index),
-        valid_loss=0.6 / (1 + index),
-        accuracy=0.9 + 0.01 * index,
-        peak_process_memory_bytes=900 * MIB,
-        peak_gpu_memory_bytes=None,
-        split=records.Split(20, 0.3 * seconds, 0.0, 0.55 * seconds, 0.05 * seconds),
+def span(name: str, seconds: float, index: int = 0, **changes: Any) -> Span:
+    """An epoch of `seconds`, nine tenths of them steps, on 320 samples; `index`: it learns from one to the next."""
+    plain = Span(
+        name,
+        seconds,
+        samples=320,
+        steps=20,
+        values={"train_loss": 0.7 / (1 + index), "valid_loss": 0.6 / (1 + index), "accuracy": 0.9 + 0.01 * index},
+        split=Split(0.3 * seconds, 0.0, 0.55 * seconds, 0.05 * seconds),
     )
     return dataclasses.replace(plain, **changes)
 
 
-def trained(cell: Cell, seconds: float = 10.0, recipe: Recipe = RECIPE, **changes: Any) -> TrainResult:
-    """A whole training on the CPU of fastai 2; each of its epochs took `seconds`."""
-    planned = [("frozen", index) for index in range(recipe.frozen_epochs)]
-    planned += [("unfrozen", index) for index in range(recipe.unfrozen_epochs)]
-    plain = TrainResult(
-        cell=cell,
-        status="ok",
-        reason=None,
-        recipe=recipe,
-        dataset_sha256=DATASET_SHA256,
+def belongs(cell: Cell, **changes: Any) -> Belongs:
+    """What JOB's results are of, on the machine and the data of this file; with no image.json and no profile."""
+    plain = Belongs(
+        job_sha256=codec.fingerprint(JOB),
+        data_sha256=DATA_SHA256,
         machine_sha256=codec.fingerprint(machine()),
         image_sha256=None,
         facts_sha256=None,
+        variant=VARIANTS[cell.variant],
         container=CONTAINER,
-        environment=Environment("cpu", "3.11.9", "2.14.1+cu130", "13.0", 92400, "2.8.12", 2),
-        algorithm="fp32" if cell.precision == "fp32" else "autocast to bfloat16",
-        memory_format="channels_last",
-        epochs=tuple(epoch(phase, index, seconds) for phase, index in planned),
-        ceilings=records.Ceilings(80.0, 55.0),
-        sittings=(records.Sitting(0, LOAD),),
-        conditions=(CONDITIONS, CONDITIONS),
-        warnings=(),
-        started_at="2026-01-02T03:04:05+00:00",
-        import_seconds=6.1,
-        wall_seconds=seconds * len(planned) + 9,
     )
     return dataclasses.replace(plain, **changes)
 
 
-def evaluated(cell: Cell, predict_tta_seconds: float = 3.0, **changes: Any) -> EvaluateResult:
+def trained(cell: Cell, seconds: float = 10.0, **changes: Any) -> Result:
+    """A whole training of JOB on the CPU; each of its three epochs took `seconds`."""
+    plain: dict[str, Any] = {
+        "spans": (span("head", seconds), span("body", seconds, 1), span("body", seconds, 2)),
+        "metrics": {},
+        "facts": {"device": "cpu", "number_format": "bf16" if cell.variant.startswith("mixed") else "fp32"},
+        "ceilings": Ceilings(80.0, 55.0),
+        "command_seconds": 3 * seconds + 7,
+        "peak_process_memory_bytes": 900 * MIB,
+        "predictions_sha256": None,
+        "started_at": "2026-01-02T03:04:05+00:00",
+        "wall_seconds": 3 * seconds + 9,
+    }
+    return _result(cell, "train", {**plain, **changes})
+
+
+def evaluated(cell: Cell, predict_seconds: float = 3.0, **changes: Any) -> Result:
     """A whole evaluation, begun a minute after the training of `trained`."""
-    plain = EvaluateResult(
-        cell=cell,
-        status="ok",
-        reason=None,
-        photos=96,
-        accuracy=0.96,
-        accuracy_tta=0.97,
-        predict_seconds=predict_tta_seconds / 9,
-        predict_tta_seconds=predict_tta_seconds,
-        peak_process_memory_bytes=950 * MIB,
-        peak_gpu_memory_bytes=None,
-        predictions_sha256=hashlib.sha256(PREDICTIONS.encode()).hexdigest(),
-        conditions=(CONDITIONS, CONDITIONS),
-        load=LOAD,
-        warnings=(),
-        started_at="2026-01-02T03:05:05+00:00",
-        wall_seconds=predict_tta_seconds + 8,
-    )
-    return dataclasses.replace(plain, **changes)
+    plain: dict[str, Any] = {
+        "spans": (Span("predict", predict_seconds),),
+        "metrics": {"accuracy": 0.97},
+        "facts": {"device": "cpu"},
+        "ceilings": None,
+        "command_seconds": predict_seconds + 6,
+        "peak_process_memory_bytes": 950 * MIB,
+        "predictions_sha256": hashlib.sha256(HEADER.encode()).hexdigest(),
+        "started_at": "2026-01-02T03:05:05+00:00",
+        "wall_seconds": predict_seconds + 8,
+    }
+    return _result(cell, "evaluate", {**plain, **changes})
 
 
-def not_run(result: Any, status: str, reason: str) -> Any:
-    """The record of a cell that did not run: no times, no figures."""
-    empty: Mapping[str, Any] = (
-        {"epochs": (), "algorithm": None, "ceilings": None, "sittings": ()}
-        if isinstance(result, TrainResult)
-        else dict.fromkeys(("accuracy", "accuracy_tta", "predict_seconds", "predict_tta_seconds"))
-    )
-    return dataclasses.replace(result, status=status, reason=reason, **empty)
+def silent(cell: Cell, seconds: float = 10.0, **changes: Any) -> tuple[Result, Result]:
+    """Training and evaluation of SILENT_JOB, whose command took `seconds`."""
+    of = belongs(cell, job_sha256=codec.fingerprint(SILENT_JOB))
+    plain: dict[str, Any] = {"belongs": of, "spans": (), "facts": {}, "ceilings": None, "command_seconds": seconds}
+    evaluate = {**plain, "metrics": {}, "command_seconds": None, "peak_process_memory_bytes": None}
+    return trained(cell, seconds, **{**plain, **changes}), evaluated(cell, **evaluate)
 
 
-def write_cell(train: TrainResult, evaluate: EvaluateResult) -> None:
-    """Write both records where the pipeline keeps them, under the present folder, and predictions of no photo."""
-    codec.write(train.cell.train_path, train)
-    codec.write(evaluate.cell.evaluate_path, evaluate)
-    codec.write_text(evaluate.cell.predictions_path, PREDICTIONS)
+def _result(cell: Cell, stage: str, given: dict[str, Any]) -> Result:
+    plain = {
+        "cell": cell,
+        "stage": stage,
+        "status": "ok",
+        "reason": None,
+        "belongs": given.pop("belongs", None) or belongs(cell),
+        "attempts": (records.Attempt(0, 41.0, LOAD),),
+        "conditions": (CONDITIONS, CONDITIONS),
+        "warnings": (),
+    }
+    fields = {**plain, **given}
+    absent = {name: "the job does not say it" for name, value in fields.items() if value is None and name != "reason"}
+    return Result(**{"absent": absent, **fields})
 
 
-def cell_of(arguments: list[str]) -> Cell:
-    """The cell that the arguments of train and evaluate name."""
-    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    return Cell(given["--image"], given["--precision"], int(given["--batch-size"]), int(given["--repeat"]))
+def not_run(result: Result, status: str, reason: str) -> Result:
+    """The record of a cell that did not run: nothing of the job."""
+    empty = {"spans": (), "metrics": {}, "facts": {}, "ceilings": None, "command_seconds": None, "attempts": ()}
+    empty |= {"peak_process_memory_bytes": None, "predictions_sha256": None}
+    absent = {name: reason for name, value in empty.items() if value is None}
+    return dataclasses.replace(result, status=status, reason=reason, absent=absent, **empty)
+
+
+def write_cell(train: Result, evaluate: Result, predictions: str = HEADER) -> None:
+    """Write both records where the pipeline keeps them, under the present folder, and the predictions."""
+    codec.write(train.cell.result_path("train"), train)
+    codec.write(evaluate.cell.result_path("evaluate"), evaluate)
+    codec.write_text(evaluate.cell.predictions_path, predictions)
+
+
+def write_run(job: Job = JOB, root: Path = Path()) -> None:
+    """Write what all results lean on: the job, the machine and the data's manifest."""
+    codec.write(root / records.JOB_PATH, job)
+    codec.write(root / records.MACHINE_PATH, machine())
+    codec.write(root / records.MANIFEST_PATH, records.Manifest(job.name, DATA_SHA256, 416, 9_000_000))
 
 
 NO_GPU = "no NVIDIA driver answers"
@@ -183,9 +198,3 @@ def image(name: str) -> records.Image:
     fields = ("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime")
     absent = dict.fromkeys(fields, "image host runs without a container")
     return records.Image(name, contents=CONTENTS, absent=absent, **dict.fromkeys(fields))
-
-
-def write_dataset() -> None:
-    counts = {"train": {"cats": 160, "dogs": 160}, "valid": {"cats": 48, "dogs": 48}}
-    dataset = records.Dataset("synthetic", DATASET_SHA256, counts, 416, 9_000_000, {}, "e" * 64)
-    codec.write(records.DATASET_PATH, dataset)

@@ -1,92 +1,112 @@
-"""The figures of a cell, and of a setting over its repeats. Pure arithmetic: no files, no clocks.
+"""The metrics of a cell, and of a setting over its repeats. Pure arithmetic: no files, no clocks.
 
-The total is the 2019 article's: the epochs of all training phases plus one prediction with test-time augmentation.
+Some are there by themselves (the total time, each span's, samples/s, memory); the others the job declares in job.yaml.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from stages.harness.results.read import Result
-from stages.records import PHASES, Cell, Epoch, EvaluateResult, Summary, TrainResult
+from stages.contract import Span
+from stages.harness.results.read import CellResult
+from stages.records import WALL, Cell, CurvePoint, Job, Metric, Result, Summary
 
 TOTAL = "total_seconds"
+RATE = "samples_per_second"
+MEMORY = "peak_process_memory_bytes"
+SPAN_SUFFIX = "_seconds"
 SESSION_PAUSE = 600.0  # seconds
 
 
-def phase_seconds(train: TrainResult, phase: str) -> float | None:
-    """None where the recipe has no such phase."""
-    return train.phase_seconds(phase) if any(epoch.phase == phase for epoch in train.epochs) else None
-
-
-def images_per_second(epochs: Sequence[Epoch]) -> float:
-    """Photos trained on per second of training; validation is not in it."""
-    return sum(epoch.train_images for epoch in epochs) / sum(epoch.train_seconds for epoch in epochs)
-
-
-def peak(values: Iterable[int | None]) -> float | None:
-    return max((float(value) for value in values if value is not None), default=None)
-
-
-def total_seconds(train: TrainResult, evaluate: EvaluateResult) -> float | None:
-    """The phases and one prediction with TTA; None where that prediction was not timed."""
-    if evaluate.predict_tta_seconds is None:
-        return None
-    return sum(train.phase_seconds(phase) for phase in PHASES) + evaluate.predict_tta_seconds
-
-
-Figure = Callable[[TrainResult, EvaluateResult], float | None]
-
-FIGURES: dict[str, Figure] = {
-    TOTAL: total_seconds,
-    "frozen_seconds": lambda train, _: phase_seconds(train, "frozen"),
-    "unfrozen_seconds": lambda train, _: phase_seconds(train, "unfrozen"),
-    "predict_tta_seconds": lambda _, evaluate: evaluate.predict_tta_seconds,
-    "train_images_per_second": lambda train, _: images_per_second(train.epochs),
-    "accuracy": lambda _, evaluate: evaluate.accuracy,
-    "accuracy_tta": lambda _, evaluate: evaluate.accuracy_tta,
-    "peak_process_memory_bytes": lambda train, evaluate: peak(
-        [*(epoch.peak_process_memory_bytes for epoch in train.epochs), evaluate.peak_process_memory_bytes]
-    ),
-    "peak_gpu_memory_bytes": lambda train, evaluate: peak(
-        [*(epoch.peak_gpu_memory_bytes for epoch in train.epochs), evaluate.peak_gpu_memory_bytes]
-    ),
-}
-
-# Figures that are compared as ratios to the baseline's.
-TIMED = (TOTAL, "frozen_seconds", "unfrozen_seconds", "predict_tta_seconds", "train_images_per_second")
-
-
-def samples(group: Iterable[Result], figure: str) -> dict[Cell, float]:
-    """The figure of each cell that ran whole and has it."""
-    value = FIGURES[figure]
-    whole = [(result.cell, result.train, result.evaluate) for result in group]
-    values = {cell: value(train, evaluate) for cell, train, evaluate in whole if train and evaluate}
-    return {cell: found for cell, found in values.items() if found is not None}
-
-
-def moments(results: Iterable[Result], figure: str) -> dict[Cell, float]:
-    """When each cell that ran whole began with what the figure is of: hours since the first of them."""
-    of_prediction = figure == "predict_tta_seconds"
-    whole = [(result.cell, result.train, result.evaluate) for result in results]
-    began = {
-        cell: _seconds((evaluate if of_prediction else train).started_at)
-        for cell, train, evaluate in whole
-        if train and evaluate
+def declared(job: Job, results: Iterable[CellResult]) -> dict[str, Metric]:
+    """Metrics of the face-off, in the order in which they are shown: the total, and what any of the cells has."""
+    cells = list(results)
+    seconds = Metric("seconds", "lower", timed=True)
+    spans = dict.fromkeys(span.name for result in cells for stage in result.stages for span in stage.spans)
+    known = {
+        TOTAL: seconds,
+        **{span + SPAN_SUFFIX: seconds for span in spans},
+        RATE: Metric("samples/s", "higher", timed=True),
+        **job.metrics,
+        MEMORY: Metric("bytes", "lower"),
     }
+    there = {TOTAL}.union(*(values(result, job) for result in cells))
+    return {name: metric for name, metric in known.items() if name in there}
+
+
+def timed(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Pick those that are compared as ratios to the baseline's."""
+    return {name: metric for name, metric in metrics.items() if metric.timed}
+
+
+def values(result: CellResult, job: Job) -> dict[str, float]:
+    """Metric: its value in the cell; of one that is trained and not evaluated yet, what its training alone tells."""
+    train, evaluate = result.train, result.evaluate
+    if train is None:
+        return {}
+    spans = [span for stage in result.stages for span in stage.spans]
+    found = {TOTAL: _total(train, evaluate, job.total), RATE: samples_per_second(train.spans)}
+    for name in dict.fromkeys(span.name for span in spans):
+        found[name + SPAN_SUFFIX] = sum(span.seconds for span in spans if span.name == name)
+    for name, metric in job.metrics.items():
+        said = [stage.metrics[name] for stage in result.stages if name in stage.metrics]
+        if said and (evaluate or metric.unit != "bytes"):
+            found[name] = max(said) if metric.unit == "bytes" else said[-1]  # bytes are peaks
+    if evaluate:
+        peaks = [stage.peak_process_memory_bytes for stage in result.stages]
+        found[MEMORY] = max((float(peak) for peak in peaks if peak is not None), default=None)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> float | None:
+    """None where it is made of spans and the cell is not evaluated yet."""
+    if total == WALL:
+        return train.command_seconds
+    if evaluate is None:
+        return None
+    return sum(span.seconds for span in (*train.spans, *evaluate.spans) if span.name in total)
+
+
+def samples_per_second(spans: Iterable[Span]) -> float | None:
+    """Of the steps of those spans that say how many samples they took; None where none does, or in no time."""
+    counted = [(span.samples, span.step_seconds) for span in spans if span.samples is not None]
+    seconds = sum(each for _, each in counted)
+    return sum(samples for samples, _ in counted) / seconds if seconds > 0 else None
+
+
+def samples(group: Iterable[CellResult], metric: str, job: Job) -> dict[Cell, float]:
+    """Return the metric of each cell that has it."""
+    found = {result.cell: values(result, job).get(metric) for result in group}
+    return {cell: value for cell, value in found.items() if value is not None}
+
+
+def moments(results: Iterable[CellResult], metric: str) -> dict[Cell, float]:
+    """When each cell that was trained began with the stage that the metric comes from: hours since the first."""
+    began = {each.cell: _seconds(_source(each, metric).started_at) for each in results if each.train}
     first = min(began.values(), default=0.0)
     return {cell: (seconds - first) / 3600 for cell, seconds in began.items()}
 
 
-def sessions(results: Sequence[Result]) -> dict[Cell, int]:
-    """Which session each cell that ran whole is of: one ends where nothing runs for longer than a whole repeat takes,
-    and for SESSION_PAUSE at least. What a machine did before it may do otherwise after it.
+def _source(result: CellResult, metric: str) -> Result:
+    """Return the training, unless the evaluation alone tells the metric."""
+    told = [stage for stage in result.stages if metric in stage.metrics or _has_span(stage, metric)]
+    return (told or result.stages)[0]
+
+
+def _has_span(stage: Result, metric: str) -> bool:
+    return any(span.name + SPAN_SUFFIX == metric for span in stage.spans)
+
+
+def sessions(results: Sequence[CellResult]) -> dict[Cell, int]:
+    """Which session each cell that was trained is of.
+
+    One ends where nothing runs for longer than a whole repeat takes, and for SESSION_PAUSE at least. What a machine did
+    before it may do otherwise after it.
     """
     runs = [
         (_seconds(run.started_at), run.wall_seconds, result.cell, run is result.train)
         for result in results
-        for run in (result.train, result.evaluate)
-        if run is not None
+        for run in result.stages
     ]
     runs.sort(key=lambda run: run[0])
     pause, number, found = max(SESSION_PAUSE, repeat_seconds(results)), 0, {}
@@ -99,8 +119,8 @@ def sessions(results: Sequence[Result]) -> dict[Cell, int]:
     return found
 
 
-def repeat_seconds(results: Sequence[Result]) -> float:
-    """Of all settings once, from import to the last result, in the mean."""
+def repeat_seconds(results: Sequence[CellResult]) -> float:
+    """Of all settings once, from the command's begin to the last result, in the mean."""
     walls = [each.train.wall_seconds + each.evaluate.wall_seconds for each in results if each.train and each.evaluate]
     settings = len({each.cell.setting for each in results if each.train})
     return settings * sum(walls) / len(walls) if walls else 0.0
@@ -110,13 +130,27 @@ def _seconds(started_at: str) -> float:
     return datetime.fromisoformat(started_at).timestamp()
 
 
-def summaries(group: Sequence[Result]) -> dict[str, Summary]:
-    """Figure: its samples, one per repeat that ran whole. A figure that no repeat has is left out."""
-    found = {name: samples(group, name) for name in FIGURES}
-    return {name: summary({str(cell.repeat): value for cell, value in of.items()}) for name, of in found.items() if of}
+def summaries(group: Sequence[CellResult], job: Job, metrics: Iterable[str]) -> dict[str, Summary]:
+    """Metric: its samples, one per repeat that has it. A metric that no repeat has is left out."""
+    found = {name: samples(group, name, job) for name in metrics}
+    return {
+        name: summary({str(cell.repeat): value for cell, value in each.items()}) for name, each in found.items() if each
+    }
 
 
 def summary(samples: dict[str, float]) -> Summary:
     """Mean and sample standard deviation; one sample has no spread."""
     values = list(samples.values())
     return Summary(samples, statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def curve(group: Sequence[CellResult]) -> tuple[CurvePoint, ...]:
+    """Return the training's spans that say values, in means over the repeats that say them."""
+    runs = [[span for span in result.train.spans if span.values] for result in group if result.train]
+    found = []
+    for number in range(max(map(len, runs), default=0)):
+        spans = [run[number] for run in runs if number < len(run)]
+        names = dict.fromkeys(name for span in spans for name in span.values)
+        means = {name: statistics.fmean(span.values[name] for span in spans if name in span.values) for name in names}
+        found.append(CurvePoint(number + 1, spans[0].name, means))
+    return tuple(found)

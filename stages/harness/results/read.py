@@ -3,155 +3,177 @@
 import csv
 import dataclasses
 import hashlib
+import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stages import codec, records
 from stages.codec import RecordError
+from stages.contract import PREDICTION_COLUMNS
 from stages.harness.params.schema import Params
-from stages.records import Cell, Container, EvaluateResult, Recipe, TrainResult
+from stages.records import WALL, Belongs, Cell, Job, Result
 
 CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
-    """One cell. Both records are there exactly where the status is 'ok'."""
+class CellResult:
+    """One cell. Both records are there where the status is 'ok', the training's alone where it is 'trained'."""
 
     cell: Cell
-    status: str  # 'ok', 'failed', 'unsupported', 'refused' or 'missing'
+    status: str  # 'ok', 'trained' (not evaluated yet), 'failed', 'unsupported', 'refused' or 'missing'
     reason: str | None
-    train: TrainResult | None = None
-    evaluate: EvaluateResult | None = None
-    right: Mapping[str, bool] | None = None  # photo: told right, with TTA; None where there are no predictions
+    train: Result | None = None
+    evaluate: Result | None = None
+    right: Mapping[str, bool] | None = None  # item: predicted right; None where there are no predictions
+
+    @property
+    def stages(self) -> tuple[Result, ...]:
+        """Those of the two records that are there."""
+        return tuple(each for each in (self.train, self.evaluate) if each is not None)
 
 
-@dataclasses.dataclass(frozen=True)
-class Present:
-    """What a result has to be of, all of it: a new one measured today would be."""
+def read_all(params: Params, root: Path = Path(), data_sha256: str | None = None) -> list[CellResult]:
+    """Every cell of params.yaml, and no other result in metrics/.
 
-    recipe: Recipe
-    container: Container
-    dataset_sha256: str
-    machine_sha256: str
-    image_sha256: str | None  # None, here and below: there is no such file
-    facts_sha256: str | None
+    `data_sha256`: of the data that they have to be of; None: of data/manifest.json. Raises RecordError without a job,
+    a machine or data.
+    """
+    job = codec.read(root / records.JOB_PATH, Job)
+    present = belongs(params, job, root, data_sha256)
+    return [read(cell, present[cell.image, cell.variant], job, root) for cell in params.cells()]
 
 
-def read_all(params: Params, root: Path = Path()) -> list[Result]:
-    """Every cell of params.yaml, and no other result in metrics/. Raises RecordError without a data set or machine."""
-    dataset = codec.read(root / records.DATASET_PATH, records.Dataset)
+def belongs(
+    params: Params, job: Job, root: Path = Path(), data_sha256: str | None = None
+) -> dict[tuple[str, str], Belongs]:
+    """Return what a result has to be of, by image and variant: a new one measured now would be."""
     machine_sha256 = codec.fingerprint(codec.read(root / records.MACHINE_PATH, records.Machine))
-    present = {
-        image: Present(
-            recipe=params.recipe,
-            container=params.container.limits,
-            dataset_sha256=dataset.sha256,
-            machine_sha256=machine_sha256,
-            image_sha256=codec.file_fingerprint(root / records.image_path(image), records.Image),
-            facts_sha256=codec.file_fingerprint(root / records.facts_path(image), records.Facts),
+    if data_sha256 is None:
+        data_sha256 = codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256
+    digests = {
+        image: (
+            codec.file_fingerprint(root / records.image_path(image), records.Image),
+            codec.file_fingerprint(root / records.facts_path(image), records.Facts),
         )
         for image in params.images
     }
-    return [read(cell, present[cell.image], root) for cell in params.cells()]
+    return {
+        (image, name): Belongs(
+            job_sha256=codec.fingerprint(job),
+            data_sha256=data_sha256,
+            machine_sha256=machine_sha256,
+            image_sha256=digests[image][0],
+            facts_sha256=digests[image][1],
+            variant=variant,
+            container=params.container.limits,
+        )
+        for image in params.images
+        for name, variant in params.variants.items()
+    }
 
 
-def read(cell: Cell, present: Present, root: Path = Path()) -> Result:
+def read(cell: Cell, present: Belongs, job: Job, root: Path = Path()) -> CellResult:
     """One cell; a result that isn't of this cell and of what is present is refused with the reason."""
     try:
-        if not (root / cell.train_path).exists():
-            return Result(cell, "missing", f"{cell.train_path} was not written")
-        train = codec.read(root / cell.train_path, TrainResult)
-        _check_train(train, cell, present)
+        train = _stage(cell, "train", present, root)
+        if train is None:
+            return CellResult(cell, "missing", f"{cell.result_path('train')} was not written")
         if train.status != "ok":
-            return Result(cell, train.status, train.reason)
-        if not (root / cell.evaluate_path).exists():
-            return Result(cell, "missing", f"{cell.evaluate_path} was not written")
-        evaluate = codec.read(root / cell.evaluate_path, EvaluateResult)
-        _check_evaluate(evaluate, cell, train)
-        _check_unchanged(root / cell.predictions_path, evaluate)
-        right = _told_right(root / cell.predictions_path)
-        _check_predictions(evaluate, right)
+            return CellResult(cell, train.status, train.reason)
+        evaluate = _stage(cell, "evaluate", present, root)
+        if evaluate is None:
+            return CellResult(cell, "trained", f"{cell.result_path('evaluate')} was not written", train)
+        _check_order(train, evaluate)
+        if evaluate.status != "ok":
+            return CellResult(cell, evaluate.status, evaluate.reason)
+        _check_names(job, train, evaluate)
+        right = _predicted_right(evaluate, root)
     except RecordError as error:
-        return Result(cell, "refused", str(error))
-    if evaluate.status != "ok":
-        return Result(cell, evaluate.status, evaluate.reason)
-    return Result(cell, "ok", None, train, evaluate, right)
+        return CellResult(cell, "refused", str(error))
+    return CellResult(cell, "ok", None, train, evaluate, right)
 
 
-def _told_right(path: Path) -> dict[str, bool] | None:
-    """Photo: whether the class with the highest probability, with TTA, is its own."""
-    found = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file)
-        try:
-            for row in rows:
-                values = {name: float(value) for name, value in row.items() if name.endswith("_tta")}
-                codec.check("probabilities", values, all(0 <= each <= 1 for each in values.values()), "0 to 1")
-                told = max((value, name) for name, value in values.items())[1]
-                found[row["photo"]] = told == f"{row['label']}_tta"
-        except (KeyError, ValueError, TypeError, AttributeError, RecordError, csv.Error):
-            raise RecordError(
-                f"{path}, line {rows.line_num}: not a prediction; measure again with `dvc repro`"
-            ) from None
-    return found or None
+def _stage(cell: Cell, stage: str, present: Belongs, root: Path) -> Result | None:
+    path = cell.result_path(stage)
+    if not (root / path).exists():
+        return None
+    found = codec.read(root / path, Result)
+    same = (found.cell, found.stage) == (cell, stage)
+    _check(path, same, f"is of {found.cell.setting}, repeat {found.cell.repeat}, {found.stage}")
+    _check_belongs(path, found.belongs, present, cell.image)
+    past = _moment(path, found.started_at) <= datetime.now(UTC) + CLOCK_SKEW
+    _check(path, past, f"started_at: {found.started_at} is yet to come")
+    return found
 
 
-def _check_unchanged(path: Path, evaluate: EvaluateResult) -> None:
+def _check_belongs(path: Path, were: Belongs, are: Belongs, image: str) -> None:
+    for section, was, now in (
+        ("variant", were.variant.parameters, are.variant.parameters),
+        ("variant env", were.variant.env, are.variant.env),
+        ("container", dataclasses.asdict(were.container), dataclasses.asdict(are.container)),
+    ):
+        for name in dict.fromkeys((*was, *now)):
+            here, there = (each.get(name, "left out") for each in (was, now))
+            _check(path, here == there, f"measured with {section} {name} {here}, now {there}")
+    for key, what, file in (
+        ("job_sha256", "by another job, or another section of it,", records.JOB_PATH),
+        ("data_sha256", "on other data", records.MANIFEST_PATH),
+        ("machine_sha256", "on another machine", records.MACHINE_PATH),
+        ("image_sha256", "in another image", records.image_path(image)),
+        ("facts_sha256", "in another environment", records.facts_path(image)),
+    ):
+        _check(path, getattr(were, key) == getattr(are, key), f"{key}: measured {what} than that of {file}")
+
+
+def _check_order(train: Result, evaluate: Result) -> None:
+    path, earlier = (each.cell.result_path(each.stage) for each in (evaluate, train))
+    older = _moment(path, evaluate.started_at) < _moment(earlier, train.started_at)
+    _check(path, not older, f"older than the training in {earlier}")
+
+
+def _check_names(job: Job, train: Result, evaluate: Result) -> None:
+    """Check that what the total is made of is there, and that no metric is named as one that is there by itself."""
+    path = train.cell.result_path("train")
+    spans = {span.name for each in (train, evaluate) for span in each.spans}
+    for name in job.total if job.total != WALL else ():
+        _check(path, name in spans, f"'ok' without a span {name!r}, of which job.yaml's `total` is made")
+    for name in job.metrics:
+        own = name.removesuffix("_seconds")
+        taken = name.endswith("_seconds") and own in spans
+        _check(path, not taken, f"metric {name} of job.yaml is there by itself, for span {own!r}: give it another name")
+
+
+def _predicted_right(evaluate: Result, root: Path) -> dict[str, bool] | None:
+    """Item: whether it was predicted right. The file is the one that was written with the result."""
+    path = evaluate.cell.predictions_path
+    if evaluate.predictions_sha256 is None:
+        return None
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = (root / path).read_bytes()
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror}; measure again with `dvc repro -f`") from None
-    told = f"not the predictions of which {evaluate.cell.evaluate_path} has the predictions_sha256"
-    _check(path, sha256 == evaluate.predictions_sha256, told)
+    same = hashlib.sha256(content).hexdigest() == evaluate.predictions_sha256
+    written = evaluate.cell.result_path("evaluate")
+    _check(path, same, f"not the predictions of which {written} has the predictions_sha256")
+    return _parse_predictions(path, content) or None
 
 
-def _check_predictions(evaluate: EvaluateResult, right: Mapping[str, bool] | None) -> None:
-    """What the record counts is what the predictions hold."""
-    if right is None or evaluate.accuracy_tta is None:
-        return
-    path, photos, told = evaluate.cell.predictions_path, evaluate.photos, sum(right.values())
-    _check(path, len(right) == photos, f"of {len(right)} photos, and {evaluate.cell.evaluate_path} says {photos}")
-    expected = evaluate.accuracy_tta * photos
-    agrees = abs(told - expected) < 1.5  # a tie may have been rounded into another place
-    _check(path, agrees, f"{told} told right, and {evaluate.cell.evaluate_path}: accuracy_tta says {expected:.0f}")
-
-
-def _check_train(train: TrainResult, cell: Cell, present: Present) -> None:
-    path = cell.train_path
-    _check_cell(path, train.cell, cell)
-    for section, were, are in (
-        ("recipe", train.recipe, present.recipe),
-        ("container", train.container, present.container),
-    ):
-        for field in dataclasses.fields(type(were)):
-            was, now = getattr(were, field.name), getattr(are, field.name)
-            _check(path, was == now, f"measured with {section}.{field.name} {was}, now {now}")
-    for key, what, file in (
-        ("dataset_sha256", "on another data set", records.DATASET_PATH),
-        ("machine_sha256", "on another machine", records.MACHINE_PATH),
-        ("image_sha256", "in another image", records.image_path(cell.image)),
-        ("facts_sha256", "in another environment", records.facts_path(cell.image)),
-    ):
-        same = getattr(train, key) == getattr(present, key)
-        _check(path, same, f"{key}: measured {what} than that of {file}")
-    epochs, planned = len(train.epochs), present.recipe.frozen_epochs + present.recipe.unfrozen_epochs
-    _check(path, train.status != "ok" or epochs == planned, f"'ok' with {epochs} of {planned} epochs")
-    _check_past(path, train.started_at)
-
-
-def _check_evaluate(evaluate: EvaluateResult, cell: Cell, train: TrainResult) -> None:
-    path = cell.evaluate_path
-    _check_cell(path, evaluate.cell, cell)
-    older = _moment(path, evaluate.started_at) < _moment(cell.train_path, train.started_at)
-    _check(path, not older, f"older than the training in {cell.train_path}")
-    _check_past(path, evaluate.started_at)
-
-
-def _check_past(path: Path, started_at: str) -> None:
-    past = _moment(path, started_at) <= datetime.now(UTC) + CLOCK_SKEW
-    _check(path, past, f"started_at: {started_at} is yet to come")
+def _parse_predictions(path: Path, content: bytes) -> dict[str, bool]:
+    found: dict[str, bool] = {}
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8", errors="replace"), newline=""), strict=True)
+    try:
+        header = tuple(rows.fieldnames or ())[: len(PREDICTION_COLUMNS)]
+        codec.check("header", header, header == PREDICTION_COLUMNS, "item,label,predicted")
+        for row in rows:
+            item, label, predicted = (row[name] for name in PREDICTION_COLUMNS)
+            good = bool(item and label and predicted) and item not in found and "\ufffd" not in str(row)
+            codec.check("row", row, good, "an item's only row, with its label and what was predicted")
+            found[item] = label == predicted
+    except (RecordError, csv.Error):
+        raise RecordError(f"{path}, line {rows.line_num}: not a prediction; measure again with `dvc repro`") from None
+    return found
 
 
 def _moment(path: Path, text: str) -> datetime:
@@ -159,10 +181,6 @@ def _moment(path: Path, text: str) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         raise RecordError(f"{path}: started_at: expected a time in ISO 8601, found {text!r}") from None
-
-
-def _check_cell(path: Path, found: Cell, cell: Cell) -> None:
-    _check(path, found == cell, f"is of {found.setting}, repeat {found.repeat}")
 
 
 def _check(path: Path, holds: bool, problem: str) -> None:

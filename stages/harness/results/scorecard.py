@@ -1,57 +1,48 @@
-"""For `dvc metrics diff` one image's figures, under names that do not hold the image; for `dvc plots` the curves."""
+"""For `dvc metrics diff` one image's metrics, under names that do not hold the image; for `dvc plots` the curves."""
 
 import csv
-import dataclasses
 import io
 import json
-import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from stages.harness.results.metrics import summaries
-from stages.harness.results.read import Result
-from stages.records import CurvePoint
+from stages.harness import formatting
+from stages.records import Comparison, SettingResult
 
 
-def card(results: Sequence[Result], image: str) -> str:
-    """The text of scorecard.json: means over the repeats of each setting of the image that ran whole."""
+def card(compared: Comparison, image: str) -> str:
+    """Return the text of scorecard.json: by variant the metrics in means, with spreads and verdicts beside them."""
     found = {
-        setting: {name: figure.mean for name, figure in summaries(group).items()}
-        for (of, setting), group in _settings(results).items()
-        if of == image
+        variant: _values(setting, compared) for (name, variant), setting in _settings(compared).items() if name == image
     }
     return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
-def curves(results: Sequence[Result], images: Sequence[str]) -> str:
-    """The text of curves.csv: a row per image, setting and epoch."""
-    text = io.StringIO(newline="")
+def _values(setting: SettingResult, compared: Comparison) -> dict[str, float | str]:
+    """Metric: its mean; beside it, where there are such, its spread and how it compares with the baseline."""
+    found: dict[str, float | str] = {}
+    for name in compared.metrics:
+        summary, ratio = setting.metrics.get(name), setting.ratios.get(name)
+        if summary is None:
+            continue
+        found[name] = summary.mean
+        if summary.spread is not None and compared.metrics[name].timed:
+            found[f"{name}_spread"] = summary.spread
+        if ratio is not None:
+            found[f"{name}_vs_baseline"] = f"{ratio.verdict}, {formatting.ratio(ratio)}"
+    return found
+
+
+def curves(compared: Comparison, images: Iterable[str]) -> str:
+    """Return the text of curves.csv: a row for each value of each span of each setting of these images."""
+    wanted, text = {*images}, io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "setting", *(field.name for field in dataclasses.fields(CurvePoint))])
-    for (image, setting), group in _settings(results).items():
-        if image in images:
-            writer.writerows([image, setting, *dataclasses.astuple(point)] for point in curve(group))
+    writer.writerow(["image", "setting", "epoch", "span", "name", "value"])
+    for (image, variant), setting in _settings(compared).items():
+        for point in setting.curve if image in wanted else ():
+            writer.writerows([image, variant, point.epoch, point.span, *each] for each in point.values.items())
     return text.getvalue()
 
 
-def curve(group: Sequence[Result]) -> tuple[CurvePoint, ...]:
-    """The epochs of one setting."""
-    runs = [result.train.epochs for result in group if result.train is not None]
-    return tuple(
-        CurvePoint(
-            number,
-            same_epoch[0].phase,
-            statistics.fmean(epoch.train_loss for epoch in same_epoch),
-            statistics.fmean(epoch.valid_loss for epoch in same_epoch),
-            statistics.fmean(epoch.accuracy for epoch in same_epoch),
-        )
-        for number, same_epoch in enumerate(zip(*runs, strict=True), start=1)
-    )
-
-
-def _settings(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
-    """Results by image and by what of the setting's name is not the image."""
-    groups: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        image = result.cell.image
-        groups.setdefault((image, result.cell.setting.removeprefix(image + "/")), []).append(result)
-    return groups
+def _settings(compared: Comparison) -> dict[tuple[str, str], SettingResult]:
+    """By image and variant, whose names have no slash."""
+    return {tuple(each.setting.split("/", 1)): each for each in compared.settings}  # type: ignore[misc]
