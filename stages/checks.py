@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 from typing import Iterable, List, Optional, Tuple
 
-from stages import needs
-from stages.records import Check, Gpu, Recipe
+from stages.records import Check, Gpu
 from stages.units import amount
 
 # Oldest Linux driver that runs what was built with a CUDA release: before 11 each minor release had its own, since then
@@ -92,45 +91,37 @@ def driver(gpu: Gpu, cuda: str) -> Check:
 
 
 def shared_memory(
-    learner: str,
-    on_gpu: bool,
-    batch_size: int,
-    recipe: Recipe,
-    shm_bytes: Optional[int],
-    free_bytes: Optional[int],
-    in_container: bool,
+    variant: str, need_bytes: int, shm_bytes: Optional[int], free_bytes: Optional[int], in_container: bool
 ) -> Check:
-    """Whether /dev/shm holds what the loader's processes put there. `learner`: of needs.LEARNERS.
+    """Return whether /dev/shm holds what the job says that a variant puts there.
 
     `free_bytes`: of its size now; None where it is yet to be made. A machine's is shared by all that runs there.
     """
-    name = "shared memory, batch size {}".format(batch_size)
-    need = needs.shared_memory_bytes(learner, on_gpu, batch_size, recipe)
-    needed = "{} in /dev/shm".format(amount(need))
+    name, needed = "shared memory, {}".format(variant), "{} in /dev/shm".format(amount(need_bytes))
     if shm_bytes is None:
         return not_checked(name, needed, "the size of /dev/shm is not known")
     found = amount(shm_bytes)
     if free_bytes is not None and free_bytes < shm_bytes:
         found += ", {} of it free".format(amount(free_bytes))
-    if need <= shm_bytes and free_bytes is not None and free_bytes < need:
-        advice = "delete what lies in it (ls -l /dev/shm), end what else uses it, or lower batch_sizes in params.yaml"
+    less = "let the variant need less: smaller batches, fewer processes that load"
+    if need_bytes <= shm_bytes and free_bytes is not None and free_bytes < need_bytes:
+        advice = "delete what lies in it (ls -l /dev/shm), end what else uses it, or {}".format(less)
         return Check(name, "failed", needed, found, advice)
-    if need <= shm_bytes:
+    if need_bytes <= shm_bytes:
         return passed(name, needed, found)
-    size = "{}m".format(-(-need // SHM_STEP_BYTES) * SHM_STEP_BYTES // 2**20)  # as Docker and mount write it
-    advice = "or lower batch_sizes, recipe.workers or recipe.size in params.yaml"
+    size = "{}m".format(-(-need_bytes // SHM_STEP_BYTES) * SHM_STEP_BYTES // 2**20)  # as Docker and mount write it
     enlarge = "container.shm_size: {} in params.yaml" if in_container else "mount -o remount,size={} /dev/shm as root"
-    return Check(name, "failed", needed, found, "{}, {}".format(enlarge.format(size), advice))
+    return Check(name, "failed", needed, found, "{}, or {}".format(enlarge.format(size), less))
 
 
-def session(max_hours: float, whole_seconds: float, epoch_seconds: float, needed: str) -> Check:
-    """Whether a session holds the run, or at least an epoch, after which it can go on in the next one.
+def session(max_hours: float, whole_seconds: float, part_seconds: float, part: str, needed: str) -> Check:
+    """Return whether a session holds the run, or at least a part of it, after which it can go on in the next one.
 
-    `needed`: in words, with how it is known.
+    `part`: 'span' of a job that resumes, else 'cell'. `needed`: in words, with how it is known.
     """
     name, found = "session", "{:g} h: session.max_hours".format(max_hours)
-    if epoch_seconds > max_hours * 3600:
-        advice = "not one epoch would end in time: lower recipe.size or take a machine without such a limit"
+    if part_seconds > max_hours * 3600:
+        advice = "not one {} would end in time: let it do less, or take a machine without such a limit".format(part)
         return Check(name, "failed", needed, found, advice)
     if whole_seconds > SESSION_SHARE * max_hours * 3600:
         advice = "keep metrics/, models/ and dvc.lock, and run `make repro` again in the next session: it goes on"
@@ -138,11 +129,11 @@ def session(max_hours: float, whole_seconds: float, epoch_seconds: float, needed
     return passed(name, needed, found)
 
 
-def idle(doubts: Iterable[str]) -> List[Check]:
-    """`doubts`: what of the machine's present state would spoil a timing; a check each, and one where there is none."""
+def idle(warnings: Iterable[str]) -> List[Check]:
+    """Return a check for each thing of the machine's present state that would spoil a timing, or one that passed."""
     name, needed = "idle machine", "CPUs and cards that are cool and do nothing else"
     advice = "end what else runs, or let it cool down; else the results carry this warning"
-    found = [Check(name, "warning", needed, doubt, advice) for doubt in doubts]
+    found = [Check(name, "warning", needed, each, advice) for each in warnings]
     return found or [passed(name, needed, "so they are")]
 
 
