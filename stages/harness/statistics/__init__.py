@@ -1,1 +1,1 @@
-"""Says from repeated figures what differs, and how sure that is."""
+"""Says from repeated measurements what differs, and how sure that is."""

@@ -1,4 +1,4 @@
-"""A ratio from paired times, and how sure it is. The method is told in stages/harness/statistics/verdicts.py."""
+"""A ratio from paired times, and how sure it is. docs/statistics.md tells the method."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ RESOLUTION = 1e-9  # of a logarithm: what agrees more closely than clocks tell i
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One figure of the same repeat of a setting and of the baseline, when each was measured, and in which session."""
+    """One metric of the same repeat of a setting and of the baseline, when each was measured, and in which session."""
 
     value: float
     reference: float

@@ -16,7 +16,7 @@ MAX_REPEATS = 1000  # beyond it, no number of repeats is named
 
 
 def more_repeats(found: Estimate, bound: float, p_differs: float, p_within: float) -> int | None:
-    """The fewest that settle it at the next look, with PLANNED_POWER over all that may be true where this was found.
+    """Find the fewest that settle it at the next look, with PLANNED_POWER over all that may be true where this was found.
 
     The p-values are those that are needed for it then. None where MAX_REPEATS would not do.
     """
@@ -36,8 +36,9 @@ def rounded_up(repeats: int) -> int:
 
 
 def _truths(found: Estimate) -> list[Estimate]:
-    """What may be true where this was found, each as likely: the spreads that a few pairs may come from, and with each
-    the ratios. What is found of a few pairs is most often too small a spread or too large a ratio to plan by.
+    """List what may be true where this was found, each as likely.
+
+    That is the spreads that a few pairs may come from, and with each the ratios. What is found of a few pairs is most often too small a spread or too large a ratio to plan by.
     """
     return [
         dataclasses.replace(scaled, log_ratio=found.log_ratio + scaled.error * stats.norm.ppf(of_ratio))
@@ -47,7 +48,10 @@ def _truths(found: Estimate) -> list[Estimate]:
 
 
 def _of_spread(found: Estimate, quantile: float) -> Estimate:
-    """A few pairs that agree better than their two sides do may do so by chance: it is not to be counted on."""
+    """Take the spread of which so many are larger.
+
+    A few pairs that agree better than their two sides do may do so by chance: it is not to be counted on.
+    """
     pairs, drift = (
         math.sqrt(freedom / stats.chi2.isf(quantile, freedom))
         for freedom in (found.pairs - 1, drift_freedom(found.sessions))
@@ -57,7 +61,7 @@ def _of_spread(found: Estimate, quantile: float) -> Estimate:
 
 
 def _after(truth: Estimate, repeats: int) -> Estimate:
-    """What is to be expected of so many repeats in all, where this is the truth and the session goes on."""
+    """Say what is to be expected of so many repeats in all, where this is the truth and the session goes on."""
     *before, last = truth.sessions
     sessions = (*before, last + repeats - truth.pairs)
     gain = math.sqrt(_spread_of_moments(truth.sessions) / _spread_of_moments(sessions))

@@ -1,8 +1,7 @@
-"""What of the times themselves casts doubt on them: drift, an odd first repeat, outliers, a loaded machine.
+"""Warnings of what casts doubt on the times: drift, an odd first repeat, outliers, a loaded machine.
 
-All of it is named beside the verdict, and nothing is dropped for it: who drops what does not suit finds what he likes.
-That goes for a cell that was trained in several sittings too: each of its epochs ran whole in one of them, and neither
-the pauses nor what was trained twice is counted; so its times count like any others, and the sittings are named.
+They stand beside the verdict, and nothing is dropped for them: who drops what does not suit finds what he likes. So
+with a cell of several attempts, too: neither the pauses nor what ran twice is counted, so its times count like others.
 A share below LEAST is never named, however sure it is: it is half of the default margin.
 """
 
@@ -16,8 +15,8 @@ from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
 from stages.harness.results.metrics import TOTAL, moments, samples, sessions
-from stages.harness.results.read import Result
-from stages.records import Cell
+from stages.harness.results.read import CellResult
+from stages.records import Cell, Job
 
 LEAST = 0.01
 DRIFT_LEVEL = 0.05  # of the trend's p-value; one trend is looked at in a run
@@ -37,24 +36,27 @@ class Run:
     log: float
 
 
-def of_run(results: Sequence[Result]) -> tuple[str, ...]:
-    """What concerns all settings alike. It is seen in all of them together, each of which has a level of its own: three
-    repeats of one setting tell next to nothing.
+def of_run(results: Sequence[CellResult], job: Job) -> tuple[str, ...]:
+    """Warn of what concerns all settings alike.
+
+    It is seen in all of them together, each of which has a level of its own: three repeats of one setting tell next to
+    nothing.
     """
-    when, of_sessions, totals = moments(results, TOTAL), sessions(results), samples(results, TOTAL)
+    when, of_sessions, totals = moments(results, TOTAL), sessions(results), samples(results, TOTAL, job)
     runs = [Run(cell, when[cell], of_sessions[cell], math.log(value)) for cell, value in totals.items()]
     runs.sort(key=lambda run: run.moment)
     if not runs:
         return ()
-    return tuple(doubt for doubt in (_drift(runs), _first_repeat(runs)) if doubt)
+    return tuple(warning for warning in (_drift(runs), _first_repeat(runs)) if warning)
 
 
-def of_setting(results: Sequence[Result]) -> tuple[str, ...]:
-    return (*_outliers(samples(results, TOTAL)), *_load(results))
+def of_setting(results: Sequence[CellResult], job: Job) -> tuple[str, ...]:
+    """Warn of its own outliers, and of what its cells say of the machine."""
+    return (*_outliers(samples(results, TOTAL, job)), *_load(results))
 
 
 def _drift(runs: Sequence[Run]) -> str | None:
-    """A trend over time within the sessions."""
+    """Find a trend over time within the sessions."""
     trend = _effect(runs, [run.moment for run in runs])
     if trend is None:
         return None
@@ -67,7 +69,7 @@ def _drift(runs: Sequence[Run]) -> str | None:
 
 
 def _first_repeat(runs: Sequence[Run]) -> str | None:
-    """One unlike the others of its session."""
+    """Find out whether it is unlike the others of its session."""
     session = [run for run in runs if run.session == runs[0].session]
     first = _effect(session, [float(run.cell.repeat == runs[0].cell.repeat) for run in session])
     if first is None:
@@ -81,13 +83,16 @@ def _first_repeat(runs: Sequence[Run]) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
+    """What one thing makes of the times of all runs."""
+
     size: float  # in logarithms
     p_value: float
 
 
 def _effect(runs: Sequence[Run], values: Sequence[float]) -> Effect | None:
-    """What `values` make of the times, beside each setting's level in each session; None of less than three repeats,
-    and where all values are one.
+    """Estimate what `values` make of the times, beside each setting's level in each session.
+
+    None of less than three repeats, and where all values are one.
     """
     if len({run.cell.repeat for run in runs}) < 3 or len({*values}) < 2:
         return None
@@ -110,12 +115,11 @@ def _outliers(totals: Mapping[Cell, float]) -> Iterable[str]:
             yield f"outlier: repeat {cell.repeat} took {abs(change):.1%} {way} than its median; it counts all the same"
 
 
-def _load(results: Sequence[Result]) -> Iterable[str]:
-    """What the cells themselves say of the machine, each doubt once with the repeats that say it."""
-    told: dict[str, list[str]] = {}
+def _load(results: Sequence[CellResult]) -> Iterable[str]:
+    """Tell what the cells themselves say of the machine, each warning once with the repeats that say it."""
+    said: dict[str, list[str]] = {}
     for result in results:
-        both = (each for each in (result.train, result.evaluate) if each is not None)
-        for warning in (warning for each in both for warning in each.warnings):
-            told.setdefault(warning, []).append(str(result.cell.repeat))
-    for warning, repeats in told.items():
+        for warning in dict.fromkeys(warning for stage in result.stages for warning in stage.warnings):
+            said.setdefault(warning, []).append(str(result.cell.repeat))
+    for warning, repeats in said.items():
         yield f"{'repeat' if len(repeats) == 1 else 'repeats'} {', '.join(repeats)}: {warning}"
