@@ -1,13 +1,182 @@
-"""README's table of faults names tests that are there, and all that there are."""
+"""README and docs/ are true: links, commands, examples, tests that they name; README's own job runs as written."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from stages import contract, records
+from stages.harness.environments import images
+from stages.harness.params import jobs
 from tests.project import ROOT
 
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Reliability\n")[2].partition("\n## ")[0]
-ROWS = [line for line in SECTION.splitlines() if line.startswith("| ")][1:]  # without the head
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docker/README.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+)
+README_BYTES = 7000
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
+MAKE = re.compile(r"(?:`|^)make ([a-z]+)\b(?!:)", re.MULTILINE)
+MODULE = re.compile(r"python -m ((?:stages|benchmarks)\.\w+)")
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """What stands in the text's blocks of code in that language, in their order."""
+    return [content for name, content in BLOCK.findall(text) if name == language]
+
+
+def section(page: str, title: str) -> str:
+    found = read(page).partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    assert found, f"{page} has no section {title!r}"
+    return found
+
+
+def test_readme_fits_on_a_page():
+    assert len((ROOT / "README.md").read_bytes()) <= README_BYTES
+
+
+def test_readme_links_to_every_page_of_docs():
+    assert {str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md")} <= set(
+        LINK.findall(read("README.md"))
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_relative_link_leads_somewhere(page: str) -> None:
+    dead = [link for link in LINK.findall(read(page)) if not ((ROOT / page).parent / link).exists()]
+    assert not dead
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_is_named_is_there(page: str) -> None:
+    targets = set(re.findall(r"^([a-z]+):", read("Makefile"), re.MULTILINE))
+    assert set(MAKE.findall(read(page))) <= targets
+    for module in MODULE.findall(read(page)):
+        assert (ROOT / module.replace(".", "/")).with_suffix(".py").is_file(), module
+    for preset in re.findall(r"PRESET=(\w+)", read(page)):
+        assert (ROOT / f"presets/{preset}.yaml").is_file(), preset
+
+
+def test_commands_are_found_at_all():
+    assert {"repro", "until", "test"} <= set(MAKE.findall(read("README.md")))
+    assert {"stages.inside", "stages.compare"} <= set(MODULE.findall(read("README.md")))
+
+
+# ------------------------------------------------------------------------------------------------------- the contract
+
+
+def test_every_key_of_job_yaml_is_on_the_contracts_page_and_the_example_is_taken(tmp_path: Path) -> None:
+    example = blocks(read("docs/job.md"), "yaml")[0]
+    folder = tmp_path / "jobs/mine"
+    (folder / "configs").mkdir(parents=True)
+    for script in re.findall(r"\w+\.py", example):
+        (folder / script).touch()
+    (folder / "job.yaml").write_text(example, encoding="utf-8")
+    definition = jobs.load("mine", tmp_path)
+    assert set(yaml.safe_load(example)) == set(jobs.Definition.__dataclass_fields__)
+    variants = {"small": records.Variant({"batch_size": 16}, {})}
+    jobs.check_variants("mine", definition, variants)
+    assert set(jobs.PLACEHOLDERS) <= set(re.findall(r"`\{(\w+)\}`", read("docs/job.md")))
+
+
+def test_every_kind_of_line_is_on_the_contracts_page_and_the_examples_are_taken(tmp_path: Path) -> None:
+    lines = blocks(read("docs/job.md"), "json")[0].splitlines()
+    kinds = {next(iter(json.loads(line))) for line in lines}
+    assert kinds == set(contract._KINDS)
+    lines.insert(0, lines.pop(next(i for i, line in enumerate(lines) if "resumed_after_spans" in line)))
+    for line in lines:
+        events = tmp_path / "events.jsonl"
+        events.write_text(line + "\n", encoding="utf-8")
+        assert contract.read_events(events) != contract.Events(), line
+
+
+def test_every_variable_is_on_the_contracts_page():
+    named = set(re.findall(r"`(FACEOFF_[A-Z]+)`", read("docs/job.md")))
+    known = {contract.EVENTS, contract.OUTPUT, contract.STATE, contract.CELL, contract.STEPS, contract.DATA}
+    assert named == known
+
+
+def test_the_image_of_readme_is_taken(tmp_path: Path) -> None:
+    example = blocks(section("README.md", "Your own image"), "yaml")[0]
+    path = tmp_path / example.splitlines()[0].removeprefix("# ")
+    path.parent.mkdir(parents=True)
+    path.write_text(example, encoding="utf-8")
+    assert images.load("mine", tmp_path).pull is not None
+
+
+# ------------------------------------------------------------------------------------------------------- your own job
+
+
+def checkout(path: Path) -> Path:
+    """A git checkout of this project, as one that was just cloned and set up; git knows no user here."""
+    ignore = shutil.ignore_patterns("__pycache__")
+    for folder in ("stages", "jobs", "docker", "presets", ".dvc/plots"):
+        shutil.copytree(ROOT / folder, path / folder, ignore=ignore)
+    for file in ("Makefile", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        shutil.copy(ROOT / file, path / file)
+    (path / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    return path
+
+
+@pytest.mark.slow
+def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
+    text = section("README.md", "Your own job")
+    (bring, run), (params,) = blocks(text, "sh"), blocks(text, "yaml")
+    project, home = checkout(tmp_path / "project"), tmp_path / "home"
+    home.mkdir()
+    shutil.copy(ROOT / "jobs/unchanged_script/train.py", home)
+
+    shell(bring, project, home)
+    wanted: dict[str, Any] = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    brief = {"image": "host", "images": ["host"], "repeats": [1, 2, 3], "profile": {"measure_seconds": 0}}
+    wanted |= brief | yaml.safe_load(params)
+    (project / "params.yaml").write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+    shell("git init -q . && git add --all && git -c user.name=t -c user.email=t@localhost commit -qm t", project, home)
+    printed = shell(run, project, home)
+
+    found = json.loads((project / records.COMPARISON_PATH).read_text(encoding="utf-8"))
+    settings = {each["setting"]: each for each in found["settings"]}
+    assert list(settings) == ["host/small-batch", "host/large-batch", "host/one-thread"]
+    assert {each["status"] for each in settings.values()} == {"ok"}
+    for name, setting in settings.items():
+        assert f"{name} " in printed
+        assert setting["metrics"]["total_seconds"]["mean"] > 0
+        assert setting["metrics"]["peak_process_memory_bytes"]["mean"] > 0
+        assert len(setting["metrics"]["total_seconds"]["samples"]) == 3
+    assert settings["host/small-batch"]["verdict"] == "baseline"
+    assert settings["host/large-batch"]["verdict"] in {"faster", "slower", "equivalent", "inconclusive"}
+    assert (project / records.PAGE_PATH).is_file()
+
+
+def shell(script: str, folder: Path, home: Path) -> str:
+    """What the lines print, run one after the other as a reader would. A `make` takes .venv for set up."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    environment |= {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "MAKEFLAGS": "--old-file=.venv/host.stamp"}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout[-4000:]}{done.stderr[-4000:]}"
+    return done.stdout
+
+
+# -------------------------------------------------------------------------------------------------------- reliability
+
+ROWS = [line for line in read("docs/reliability.md").splitlines() if line.startswith("| ")][1:]  # without the head
 NAMED = re.compile(r"`(?P<file>tests/[\w/]+\.py)?(?:(?:\.\.\.)?::(?P<test>[\w*]+)(?:\[(?P<case>[^\]]+)\])?)?`")
 NO_FAULTS = {  # of tests/faults and tests/engine: what they are about instead
     "tests/engine/test_image.py": "what is built and what it holds",
@@ -34,7 +203,7 @@ def test_every_row_names_tests_that_are_there(row: str) -> None:
     assert found, "no test"
     for file, test, case in found:
         assert (ROOT / file).is_file(), file
-        text = (ROOT / file).read_text(encoding="utf-8")
+        text = read(file)
         pattern = (test or "test_*").replace("*", r"\w*")
         assert re.search(rf"^ *def {pattern}\(", text, re.MULTILINE), f"{file}::{test}"
         assert case is None or f'"{case}"' in text, f"{file}::{test}[{case}]"
@@ -49,12 +218,11 @@ def test_every_file_of_faults_is_named() -> None:
 
 
 def test_what_the_legacy_images_carry_is_named_with_its_version() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    paragraph = text.partition("The legacy images knowingly carry")[2].partition("\n\n")[0]
+    paragraph = read("docs/limitations.md").partition("The legacy images knowingly carry")[2].partition("\n\n")[0]
     stated = set(re.findall(r"([A-Za-z]\w+)\s(\d+\.\d+(?:\.\d+)?)", paragraph)) - {
         ("Python", "3.7"),
         ("torch", "1.2.0"),
     }
     assert len(stated) == 7
-    locked = set(re.findall(r"^(\S+?)==(\S+)", (ROOT / "docker/legacy.in").read_text(), re.MULTILINE))
+    locked = set(re.findall(r"^(\S+?)==(\S+)", read("docker/legacy.in"), re.MULTILINE))
     assert stated <= locked
