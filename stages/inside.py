@@ -1,10 +1,11 @@
-"""Run a command inside an image, with this checkout's code and data, and nothing else of the machine.
+"""Run something inside an image, with this checkout's code and data, and nothing else of the machine.
 
-    python -m stages.inside cuda-10.0 -- nvidia-smi
-    python -m stages.inside cuda-10.0 --result metrics/cuda-10.0/fp32-bs16/train-1.json -- python -m stages.train ...
+    python -m stages.inside cuda-10.0 -- nvidia-smi                                            a command
+    python -m stages.inside cuda-10.0 --result metrics/cuda-10.0/fp32-bs16/train-1.json        a stage of a cell
+    python -m stages.inside cuda-10.0 --profile                                                stage `profile`
 
-With --result the command is a cell's training or evaluation: it runs alone and within `limits` of params.yaml, and
-where it fails, the result says so; `on_failure` decides whether that ends the run.
+A cell's stage runs alone and within `limits` of params.yaml, and where it fails, the result says so; `on_failure`
+decides whether that ends the run.
 """
 
 import os
@@ -14,70 +15,98 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
-from stages.harness.cells import failures
-from stages.harness.cells.attempt import Attempt
+from stages.harness.cells import failures, tasks
+from stages.harness.cells.attempt import CellStage
 from stages.harness.environments import images, launch
 from stages.harness.environments.host import run_on_host
-from stages.harness.params import schema
+from stages.harness.environments.launch import Outcome
+from stages.harness.params import jobs, schema
+from stages.harness.params.schema import Params
 from stages.harness.process.signals import stop_signals
 from stages.harness.process.watchdog import Watch
 
-USAGE = "usage: python -m stages.inside IMAGE [--result FILE] -- COMMAND ... (IMAGE: a folder of docker/)"
+USAGE = (
+    "usage: python -m stages.inside IMAGE -- COMMAND ... | IMAGE --result FILE | IMAGE --profile "
+    "(IMAGE: a folder of docker/)"
+)
+IMAGE_STAGES = ("profile", "preflight_inside")
+Runner = Callable[[tuple[str, ...], Watch | None, CellStage | None], Outcome]
 
 
 @stop_signals()
 def main() -> int:
-    name, result, command = parse(sys.argv[1:])
+    """Read the command line and run what it says."""
+    arguments = sys.argv[1:]
+    if len(arguments) < 2:
+        raise FaceoffError(USAGE, exit_code=2)
+    name, how, rest = arguments[0], arguments[1], tuple(arguments[2:])
     wanted = schema.load()
-    run = runner(name, command, wanted.container)
-    try:
-        if result is not None:
-            attempt = Attempt.at(result, wanted)
-            return attempt.make(lambda watch: run(watch, attempt.cell.setting))
-        watch = stage_watch(wanted)
-        outcome = run(watch, None)
-        if watch and outcome.overdue:
-            raise FaceoffError(f"image {name}: {failures.overdue_stage(watch.limits)}", outcome.exit_code)
-        if outcome.out_of_memory and outcome.exit_code != 0:
-            machine = codec.read(records.MACHINE_PATH, records.Machine) if records.MACHINE_PATH.exists() else None
-            line = failures.out_of_memory(outcome, wanted.container, machine)
-            raise FaceoffError(f"image {name}: {line}", outcome.exit_code)
-        return outcome.exit_code
-    except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-
-
-def parse(arguments: list[str]) -> tuple[str, Path | None, tuple[str, ...]]:
-    """Image, result and command. By hand: argparse would take a second '--' out of the command."""
-    if len(arguments) > 2 and arguments[1] == "--":
-        return arguments[0], None, tuple(arguments[2:])
-    if len(arguments) > 4 and (arguments[1], arguments[3]) == ("--result", "--"):
-        return arguments[0], Path(arguments[2]), tuple(arguments[4:])
+    on_host = images.load(name, Path()).on_host
+    if how == "--result" and len(rest) == 1:
+        of_cell = CellStage.at(Path(rest[0]), wanted)
+        if of_cell.cell.image != name:
+            raise FaceoffError(f"--result {rest[0]}: not of image {name}", exit_code=2)
+        return of_cell.attempt(runner(name, on_host, wanted))
+    if how == "--profile" and not rest:
+        return profile(name, on_host, wanted)
+    if how == "--" and rest:
+        return command(name, rest, runner(name, on_host, wanted), wanted)
     raise FaceoffError(USAGE, exit_code=2)
 
 
-def stage_watch(wanted: schema.Params) -> Watch | None:
-    """For a stage that is no cell's: what a cell may take over a step, for each setting. A user's own has its time."""
+def profile(name: str, on_host: bool, wanted: Params) -> int:
+    """Tell the stages that look at the image from inside what there is to know, and run them one after the other."""
+    path = records.image_task_path(name)
+    codec.write(path, tasks.image_task(name, wanted, in_container=not on_host))
+    run = runner(name, on_host, wanted)
+    for stage in IMAGE_STAGES:
+        code = command(name, ("python", "-m", f"stages.{stage}", "--task", str(path)), run, wanted)
+        if code:
+            return code
+    return 0
+
+
+def command(name: str, words: tuple[str, ...], run: Runner, wanted: Params) -> int:
+    """Run what is no cell's, and say where it took too long or too much."""
+    watch = stage_watch(wanted)
+    try:
+        outcome = run(words, watch, None)
+    except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    if watch and outcome.overdue:
+        raise FaceoffError(f"image {name}: {failures.overdue_stage(watch.limits)}", outcome.exit_code)
+    if outcome.out_of_memory and outcome.exit_code != 0:
+        raise FaceoffError(f"image {name}: {failures.out_of_memory(outcome, wanted.container)}", outcome.exit_code)
+    return outcome.exit_code
+
+
+def stage_watch(wanted: Params) -> Watch | None:
+    """For a stage that is no cell's: what a cell may take over a step, for each variant. A user's own has its time."""
     minutes = wanted.limits.stall_minutes
     if "DVC_STAGE" not in os.environ or minutes is None:
         return None
-    settings = len(wanted.precisions) * len(wanted.batch_sizes)
-    return Watch(Path(os.devnull), schema.LimitParams(stall_minutes=None, cell_minutes=minutes * (1 + settings)))
+    return Watch(None, schema.LimitParams(stall_minutes=None, cell_minutes=minutes * (1 + len(wanted.variants))))
 
 
-def runner(
-    name: str, command: tuple[str, ...], container: schema.ContainerParams
-) -> Callable[[Watch | None, str | None], launch.Outcome]:
-    """Runs the command in the image, under watch, for a setting. What a killed run has left is removed by then."""
-    root = Path.cwd()
-    if images.load(name, root).on_host:
-        return lambda watch, _setting: run_on_host(command, launch.wants_gpus(container.gpus), watch)
+def runner(name: str, on_host: bool, wanted: Params) -> Runner:
+    """Return what runs a command in the image. What a killed run has left there is removed by then."""
+    gpus, root = launch.wants_gpus(wanted.container.gpus), Path.cwd()
+    if on_host:
+        return lambda words, watch, _: run_on_host(words, gpus, watch)
     from stages.harness.environments.docker_engine import DockerEngine  # the host's stages need not wait for its import
 
     engine = DockerEngine()
     engine.remove_left_over(root)  # before an attempt clears away what that may still be writing
-    return lambda watch, setting: images.run(name, command, root, container, engine, watch, setting)
+    readable = jobs.folders(wanted.job, jobs.load(wanted.job, root), root)
+
+    def run(words: tuple[str, ...], watch: Watch | None, of_cell: CellStage | None) -> Outcome:
+        setting, kept = (of_cell.cell.setting, [root / of_cell.cell.output_dir]) if of_cell else (None, [])
+        trained = kept if of_cell and of_cell.stage == "evaluate" else []
+        mounts = launch.checkout_mounts(root, (*readable, *trained), setting)
+        return images.run(name, words, wanted.container, mounts, engine, watch)
+
+    return run
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""What this machine's hardware is: metrics/machine.json. Looked at in every run, so that another machine measures
-again; holds nothing that moves between two runs. That the run begins now goes to metrics/session.json.
+"""Stage `machine`: what this machine's hardware is, metrics/machine.json.
+
+Looked at in every run, so that another machine measures again; holds nothing that moves between two runs. That the run
+begins now goes to metrics/session.json.
 
     python -m stages.machine
 """
@@ -32,7 +34,7 @@ def main() -> int:
 
 
 def describe(found: records.Hardware) -> str:
-    """'AMD EPYC, 2 CPUs, 23.5 GiB, no GPU (…)'"""
+    """Describe it in a line: 'AMD EPYC, 2 CPUs, 23.5 GiB, no GPU (…)'."""
     gpus = ", ".join(gpu.title for gpu in found.gpus) or f"no GPU ({found.gpus_reason})"
     memory = "? of memory" if found.memory_bytes is None else amount(found.memory_bytes)
     return f"{found.cpu.model or 'unknown CPU'}, {found.cpu.logical_cpus or '?'} CPUs, {memory}, {gpus}"

@@ -1,4 +1,4 @@
-"""One attempt at a cell's training or evaluation: alone, within limits, and where it fails with the reason recorded."""
+"""One attempt at a stage of a cell: alone, within limits, and where it fails with the reason recorded."""
 
 import dataclasses
 import datetime
@@ -9,61 +9,80 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from stages import codec, records
+from stages import codec, contract, records
 from stages.errors import TRY_LATER, FaceoffError
-from stages.harness.cells import checkpoints, failures
+from stages.harness.cells import failures, states, tasks
 from stages.harness.environments.launch import Outcome
 from stages.harness.params.schema import Params
 from stages.harness.process.locks import held
 from stages.harness.process.signals import STOP_SIGNALS
-from stages.harness.process.watchdog import Watch
-from stages.records import Cell, EvaluateResult, TrainResult
+from stages.harness.process.watchdog import Watch, touched_at
+from stages.records import STAGES, Belongs, Cell, Result
 
-NO_PREDICTIONS = "photo,label\n"
+NO_PREDICTIONS = ",".join(contract.PREDICTION_COLUMNS) + "\n"
 # Codes of a job that failed at nothing, and whose cell the next run measures.
 INTERRUPTIONS = (TRY_LATER, *(128 + number for number in STOP_SIGNALS))
+Run = Callable[[tuple[str, ...], Watch, "CellStage"], Outcome]  # of a command, watched
 
 
 @dataclasses.dataclass(frozen=True)
-class Attempt:
-    """At what is to write `result`."""
+class CellStage:
+    """A stage of a cell of params.yaml, which is to be run."""
 
     cell: Cell
-    stage: str  # 'train' or 'evaluate'
-    result: Path
+    stage: str  # of STAGES
     params: Params
 
     @classmethod
-    def at(cls, result: Path, params: Params) -> "Attempt":
+    def at(cls, result: Path, params: Params) -> "CellStage":
+        """Find the one that writes this result. Raises FaceoffError where there is none."""
         for cell in params.cells():
-            for stage, path in (("train", cell.train_path), ("evaluate", cell.evaluate_path)):
-                if path == result:
-                    return cls(cell, stage, result, params)
+            for stage in STAGES:
+                if cell.result_path(stage) == result:
+                    return cls(cell, stage, params)
         raise FaceoffError(f"--result {result}: not the result of a cell of params.yaml", exit_code=2)
 
-    def make(self, run: Callable[[Watch], Outcome]) -> int:
-        """Run the job. Where it fails, record why; the exit code is then the job's, or 0 with on_failure: record."""
+    @property
+    def title(self) -> str:
+        """Which one it is, for messages."""
+        return f"{self.cell.setting}, repeat {self.cell.repeat}"
+
+    def attempt(self, run: Run) -> int:
+        """Run it. Where it fails, record why; the exit code is then the job's, or 0 with on_failure: record."""
         began, started_at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         running = self.cell.running_path
-        with held(running, f"{self.cell.setting}, repeat {self.cell.repeat}"):
-            checkpoints.discard_noted(self.params.cells())
+        with held(running, self.title):
+            states.discard_noted(self.params.cells())
             self._discard_half_written()
+            task = tasks.task(self.cell, self.stage, self.params)
             try:
-                outcome = run(Watch(running, self.params.limits))
+                outcome = self._run(task, run)
             finally:
                 self._discard_half_written()
             if outcome.exit_code == 0 or outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
             said = running.read_text(encoding="utf-8").strip()
-            machine = codec.read(records.MACHINE_PATH, records.Machine)
-            reason = failures.reason(outcome, said, self.cell, self.params, machine)
+            reason = failures.reason(outcome, said, self.cell, self.params)
             if reason != said:
-                print(f"faceoff: {self.cell.setting}, repeat {self.cell.repeat}: {reason}", file=sys.stderr)
-            self._record(reason, started_at, time.monotonic() - began)
+                print(f"faceoff: {self.title}: {reason}", file=sys.stderr)
+            self._record(task.belongs, reason, started_at, time.monotonic() - began)
         if self.params.on_failure == "stop":
             return outcome.exit_code
         print(f"faceoff: recorded as failed; to try again: {self._again()}, then make repro", file=sys.stderr)
         return 0
+
+    def _run(self, task: records.Task, run: Run) -> Outcome:
+        """Tell the supervisor what to do, run it, and say where nothing showed whether the job goes on."""
+        path, events = self.cell.task_path(self.stage), self.cell.events_path
+        codec.write(path, task)
+        codec.write_text(events, "")
+        before = touched_at(events)
+        command = ("python", "-m", f"stages.{self.stage}", "--task", str(path))
+        outcome = run(command, Watch(events, self.params.limits), self)
+        is_silent = task.command and touched_at(events) == before
+        if self.params.limits.stall_minutes is not None and is_silent and outcome.overdue is None:
+            print(f"faceoff: {self.title}: limits.stall_minutes is off: the job wrote no event")
+        return outcome
 
     def _again(self) -> str:
         return f"dvc repro -s -f {self.stage}@{self.cell.matrix_name}"
@@ -71,62 +90,40 @@ class Attempt:
     def _discard_half_written(self) -> None:
         """Remove what a job was writing when it was stopped or killed."""
         cell = self.cell
-        for output in (self.result,) if self.stage == "train" else (self.result, cell.predictions_path):
+        outputs = (cell.result_path(self.stage), cell.predictions_path, cell.progress_path, cell.events_path)
+        for output in outputs:
             for each in output.parent.glob(f".{output.name}.*"):
                 each.unlink()
-        for temporary in (cell.checkpoint_path.with_suffix(".checkpoint.tmp"), cell.model_dir / "model.tmp"):
-            temporary.unlink(missing_ok=True)
 
-    def _record(self, reason: str, started_at: str, wall_seconds: float) -> None:
+    def _record(self, belongs: Belongs, reason: str, started_at: str, wall_seconds: float) -> None:
         """Write what the stage's outputs are when it fails."""
+        predictions_sha256 = None
         if self.stage == "train":
-            shutil.rmtree(self.cell.model_dir, ignore_errors=True)  # of a job that was killed after its last epoch
-            self.cell.model_dir.mkdir(parents=True)
-            codec.write(self.cell.train_path, self._failed_training(reason, started_at, wall_seconds))
+            shutil.rmtree(self.cell.output_dir, ignore_errors=True)  # of a job that was killed near its end
+            self.cell.output_dir.mkdir(parents=True)
         else:
             codec.write_text(self.cell.predictions_path, NO_PREDICTIONS)
-            codec.write(self.cell.evaluate_path, self._failed_evaluation(reason, started_at, wall_seconds))
-
-    def _failed_training(self, reason: str, started_at: str, wall_seconds: float) -> TrainResult:
-        return TrainResult(
+            predictions_sha256 = hashlib.sha256(NO_PREDICTIONS.encode()).hexdigest()
+        nulls = ["ceilings", "command_seconds", "peak_process_memory_bytes"]
+        nulls += ["predictions_sha256"] if predictions_sha256 is None else []
+        result = Result(
             cell=self.cell,
+            stage=self.stage,
             status="failed",
             reason=reason,
-            recipe=self.params.recipe,
-            dataset_sha256=codec.read(records.DATASET_PATH, records.Dataset).sha256,
-            machine_sha256=codec.fingerprint(codec.read(records.MACHINE_PATH, records.Machine)),
-            image_sha256=codec.file_fingerprint(records.image_path(self.cell.image), records.Image),
-            facts_sha256=codec.file_fingerprint(records.facts_path(self.cell.image), records.Facts),
-            container=self.params.container.limits,
-            environment=None,
-            algorithm=None,
-            memory_format=None,
-            epochs=(),
+            belongs=belongs,
+            spans=(),
+            metrics={},
+            facts={},
             ceilings=None,
-            sittings=(),
-            conditions=(),
-            warnings=(),
-            started_at=started_at,
-            import_seconds=None,
-            wall_seconds=wall_seconds,
-        )
-
-    def _failed_evaluation(self, reason: str, started_at: str, wall_seconds: float) -> EvaluateResult:
-        return EvaluateResult(
-            cell=self.cell,
-            status="failed",
-            reason=reason,
-            photos=0,
-            accuracy=None,
-            accuracy_tta=None,
-            predict_seconds=None,
-            predict_tta_seconds=None,
+            command_seconds=None,
             peak_process_memory_bytes=None,
-            peak_gpu_memory_bytes=None,
-            predictions_sha256=hashlib.sha256(NO_PREDICTIONS.encode()).hexdigest(),
+            predictions_sha256=predictions_sha256,
+            attempts=(),
             conditions=(),
-            load=None,
             warnings=(),
             started_at=started_at,
             wall_seconds=wall_seconds,
+            absent=dict.fromkeys(nulls, "the cell failed"),
         )
+        codec.write(self.cell.result_path(self.stage), result)

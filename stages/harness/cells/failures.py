@@ -2,16 +2,19 @@
 
 import shutil
 import signal
+from pathlib import Path
 
-from stages import needs
-from stages.checks import shared_memory
-from stages.harness.environments.launch import Outcome, wants_gpus
+from stages import codec, records
+from stages.codec import RecordError
+from stages.errors import FaceoffError
+from stages.harness.environments import commands
+from stages.harness.environments.launch import Outcome
 from stages.harness.params.schema import ContainerParams, LimitParams, Params, size_bytes
-from stages.records import Cell, Machine
+from stages.records import Cell
 from stages.units import amount
 
 SHM = "/dev/shm"  # noqa: S108 - looked at, not written to
-SMALLER = "lower batch_sizes, recipe.size or recipe.workers in params.yaml"
+SMALLER = "lower the variant's memory need (batch size, workers)"
 SIGNALS = {
     signal.SIGSEGV: "it died of a segmentation fault in native code; where is above: see that the driver fits the "
     "image's CUDA (make preflight), or choose another image",
@@ -20,62 +23,76 @@ SIGNALS = {
     signal.SIGFPE: "it died of an arithmetic error in native code; where is above",
     signal.SIGKILL: "it was killed (SIGKILL), and not by faceoff or for want of memory: see who did, and run again",
 }
+READ_ONLY = "it wrote into a folder that is read-only; write below {output} (FACEOFF_OUTPUT), {state} or /tmp"
 
 
-def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params, machine: Machine) -> str:
-    """Of an outcome whose exit code is not 0; `last_words`: what the job itself said of it, if it could."""
+def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params) -> str:
+    """Tell the cause of an exit code that is not 0; `last_words`: what the job itself said of it, if it could."""
     limits = params.limits
     if outcome.overdue == "stall_minutes":
         return (
-            f"no step for {limits.stall_minutes:g} minutes (limits.stall_minutes): a loader that hangs, most often; "
-            "where is above: try recipe.workers: 0, or raise the limit in params.yaml"
+            f"no event for {limits.stall_minutes:g} minutes (limits.stall_minutes): a loader that hangs, most often; "
+            "where is above, if the job told: load without worker processes, or raise the limit in params.yaml"
         )
     if outcome.overdue == "cell_minutes":
         return (
-            f"not done after {limits.cell_minutes:g} minutes (limits.cell_minutes): raise that in params.yaml, or take "
-            "fewer photos or epochs"
+            f"not done after {limits.cell_minutes:g} minutes (limits.cell_minutes): raise that in params.yaml, or have "
+            "the job do less"
         )
     if outcome.out_of_memory:
-        return out_of_memory(outcome, params.container, machine)
+        return out_of_memory(outcome, params.container)
     if outcome.exit_code == 128 + signal.SIGBUS:
         return _bus_error(outcome, cell, params)
     died_of = SIGNALS.get(signal.Signals(outcome.exit_code - 128)) if _is_signal(outcome.exit_code) else None
-    return died_of or last_words or f"it ended with exit code {outcome.exit_code}; its own words are above"
+    words = died_of or last_words or f"it ended with exit code {outcome.exit_code}; its own words are above"
+    return f"{words}: {READ_ONLY}" if outcome.met_read_only and not died_of else words
 
 
 def overdue_stage(limits: LimitParams) -> str:
-    """Of a stage that is no cell's."""
+    """Tell it of a stage that is no cell's."""
     return (
-        f"not done after {limits.cell_minutes:g} minutes (limits.stall_minutes for each setting, and once more): a "
+        f"not done after {limits.cell_minutes:g} minutes (limits.stall_minutes for each variant, and once more): a "
         "driver or a disk that hangs, most often: see that nvidia-smi answers, or raise the limit in params.yaml"
     )
 
 
-def out_of_memory(outcome: Outcome, container: ContainerParams, machine: Machine | None) -> str:
+def out_of_memory(outcome: Outcome, container: ContainerParams) -> str:
+    """Say how much memory there is, and what to do."""
     if container.memory and not outcome.on_host:
         has, advice = f"the {container.memory} of container.memory", "raise that"
     else:
-        seen = (machine.hardware.memory_bytes, machine.hardware.limits.memory_bytes) if machine else ()
-        known = [each for each in seen if each is not None]
-        has = "this machine has" + (f" ({amount(min(known))})" if known else "")
-        advice = "end what else runs here"
+        has, advice = "this machine has" + _memory(), "end what else runs here"
     return f"it ran out of memory: it needs more than {has}: {advice}, or {SMALLER}"
 
 
+def _memory() -> str:
+    try:
+        hardware = codec.read(records.MACHINE_PATH, records.Machine).hardware
+    except RecordError:
+        return ""
+    known = [each for each in (hardware.memory_bytes, hardware.limits.memory_bytes) if each is not None]
+    return f" ({amount(min(known))})" if known else ""
+
+
 def _bus_error(outcome: Outcome, cell: Cell, params: Params) -> str:
-    """Of a full /dev/shm only where the batches may not find room in it; which learner has died is not known."""
+    """Name /dev/shm where it is full, or where the job says that it needs more than there is."""
     container = None if outcome.on_host else size_bytes(params.container.shm_size)
     # A host's is shared, and whatever else is in it may still be there; a container's was its own.
-    total, free = (container, None) if container else (shutil.disk_usage(SHM).total, shutil.disk_usage(SHM).free)
-    on_gpu = wants_gpus(params.container.gpus)
-    for learner in needs.LEARNERS:
-        check = shared_memory(learner, on_gpu, cell.batch_size, params.recipe, total, free, container is not None)
-        if check.status == "failed":
-            return (
-                "it died of a bus error, as one does whose /dev/shm is full: batches may need "
-                f"{check.needed}; found: {check.found}; {check.advice}"
-            )
-    return f"it died of a bus error in native code, and not for want of /dev/shm ({check.found}); where is above"
+    total, free = (container, container) if container else (shutil.disk_usage(SHM).total, shutil.disk_usage(SHM).free)
+    where = f"/dev/shm has {amount(total)}" + ("" if container else f", {amount(free)} of it free")  # noqa: S108
+    need = _shm_bytes(cell, params)
+    advice = "raise container.shm_size" if container else "enlarge it (mount -o remount,size=... /dev/shm)"
+    if need is not None and need <= free:
+        return f"it died of a bus error in native code, and not for want of /dev/shm ({where}); where is above"
+    needs = "" if need is None else f", and its batches may need {amount(need)}"
+    return f"it died of a bus error, as one does whose /dev/shm is full: {where}{needs}: {advice}, or {SMALLER}"
+
+
+def _shm_bytes(cell: Cell, params: Params) -> int | None:
+    try:
+        return commands.estimate(params, cell.image, cell.variant, Path()).shm_bytes
+    except FaceoffError:
+        return None
 
 
 def _is_signal(exit_code: int) -> bool:

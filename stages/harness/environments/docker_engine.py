@@ -1,6 +1,7 @@
 """The Docker engine. The one file that imports docker; its failures become FaceoffErrors that say what to do."""
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -27,6 +28,7 @@ from stages.checks import killed_for_memory
 from stages.errors import FaceoffError
 from stages.harness.environments import labels
 from stages.harness.environments.launch import (
+    KILLED,
     STOP_SECONDS,
     TRACEBACK_SECONDS,
     TRACEBACK_SIGNAL,
@@ -62,8 +64,8 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
     "container.gpus: none in params.yaml",
 }
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine puts it around what goes to stderr
+READ_ONLY = os.strerror(errno.EROFS).encode()
 KEPT_LINES = 50
-KILLED = 128 + signal.SIGKILL
 PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far below what hurts the machine
 
 
@@ -133,11 +135,12 @@ class DockerEngine:
         killed_before = killed_for_memory()
         with _explained(), self._staying(), self._container(job) as container:
             with watched(watch, lambda: _kill(container)) as overdue:
-                exit_code = _go(container, job.tty)
+                exit_code, met_read_only = _go(container, job.tty)
             container.reload()
             # Docker's own word may come late: under cgroup 1 the event races with the end of the container.
             out_of_memory = exit_code == KILLED and killed_for_memory() > killed_before
-            return Outcome(exit_code, out_of_memory or bool(container.attrs["State"]["OOMKilled"]), overdue())
+            out_of_memory |= bool(container.attrs["State"]["OOMKilled"])
+            return Outcome(exit_code, out_of_memory, overdue(), met_read_only=met_read_only)
 
     def remove_left_over(self, checkout: Path) -> None:
         with _explained():
@@ -149,7 +152,7 @@ class DockerEngine:
 
     @contextlib.contextmanager
     def _staying(self) -> Iterator[None]:
-        """An engine that goes away within is told from one that refuses."""
+        """Tell an engine that goes away within from one that refuses."""
         try:
             yield
         except FAILURES:
@@ -164,7 +167,7 @@ class DockerEngine:
 
     @contextlib.contextmanager
     def _container(self, job: Job) -> Iterator[Container]:
-        """The job's container, created and, however the block ends, stopped and removed."""
+        """Create the job's container and, however the block ends, stop and remove it."""
         with masked_signals(signal.SIG_BLOCK):
             container = self._client.containers.create(**_create_arguments(job))
             try:
@@ -177,8 +180,9 @@ class DockerEngine:
                     container.remove(force=True, v=True)
 
 
-def _go(container: Container, tty: bool) -> int:
-    """Start the container, hand on what it prints, and wait for its end: the exit code."""
+def _go(container: Container, tty: bool) -> tuple[int, bool]:
+    """Run the container and hand on what it prints: its exit code, and whether it met a read-only place."""
+    met_read_only = False
     with contextlib.closing(_attach(container, tty)) as output:
         container.start()
         if tty:
@@ -186,8 +190,8 @@ def _go(container: Container, tty: bool) -> int:
             with contextlib.suppress(docker.errors.APIError):  # it may have ended already
                 container.resize(lines, columns)
         for chunk in output:
-            _copy(chunk)
-    return int(container.wait()["StatusCode"])
+            met_read_only |= _copy(chunk)
+    return int(container.wait()["StatusCode"]), met_read_only
 
 
 def _kill(container: Container) -> None:
@@ -237,23 +241,25 @@ def _digest(reference: str, digests: Sequence[str]) -> str | None:
 
 
 def _attach(container: Container, tty: bool) -> "CancellableStream[Any]":
-    """What comes out of the container as it comes: (stdout, stderr), or of a terminal, which has one stream, bytes.
+    """Give the output of the container as it comes: (stdout, stderr), or of a terminal, which has one stream, bytes.
 
     To be closed before the container is stopped: Docker waits for a reader that does not read.
     """
     return container.attach(stream=True) if tty else container.attach(stream=True, demux=True)
 
 
-def _copy(chunk: bytes | tuple[bytes | None, bytes | None]) -> None:
+def _copy(chunk: bytes | tuple[bytes | None, bytes | None]) -> bool:
+    """Hand on what came, and say whether it tells of a write to what is read-only."""
     out, err = (chunk, None) if isinstance(chunk, bytes) else chunk
     for data, stream in ((out, sys.stdout), (err, sys.stderr)):
         if data:
             stream.buffer.write(data)
             stream.flush()
+    return any(READ_ONLY in data for data in (out, err) if data)
 
 
 def _tar(files: Mapping[str, bytes]) -> io.BytesIO:
-    """The files as a tar archive, the same bytes for the same files: Docker's build cache compares them."""
+    """Pack the files as a tar archive, the same bytes for the same files: Docker's build cache compares them."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in sorted(files.items()):
@@ -276,7 +282,7 @@ def _explained() -> Iterator[None]:
 
 
 def _said(error: Exception) -> str:
-    """The engine's own words, in one line."""
+    """Return the engine's own words, in one line."""
     return " ".join(str(getattr(error, "explanation", None) or error).split())
 
 

@@ -7,13 +7,15 @@ import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.environments import labels as container_labels
 from stages.harness.environments.host import run_on_host
-from stages.harness.environments.launch import BuildFailed, Engine, Mount, Outcome, Show, checkout_mounts, container_job
-from stages.harness.params.schema import DOCKER_DIR, IMAGE_NAME, ContainerParams, amount_bytes, document
+from stages.harness.environments.launch import BuildFailed, Engine, Mount, Outcome, Show, container_job
+from stages.harness.params.documents import document
+from stages.harness.params.schema import DOCKER_DIR, IMAGE_NAME, ContainerParams, amount_bytes
 from stages.harness.process.watchdog import Watch
 
 DOCKERFILE = DOCKER_DIR / "Dockerfile"
@@ -26,6 +28,8 @@ DOWNLOAD_ADVICE = (
     "see that a build can reach it: HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are passed on to it, "
     f"{NETWORK_VARIABLE}=host gives it the host's network; or name another source in the image's torch.txt"
 )
+NONE = "none"  # of `expects`: not there
+SPECIAL = ("python", "torch", "cuda", "cudnn")  # of `expects`: not looked up among the packages
 NOT_BUILT = "pulled as it is, not built here"
 NO_CONTAINER = "image host runs without a container"
 CHECK_CONTAINER = ContainerParams(gpus="none", shm_size="64m", memory=None, cpus=None, base_images={})
@@ -41,24 +45,13 @@ class Build:
 
 
 @dataclasses.dataclass(frozen=True)
-class Expects:
-    """What the check must find; None: not checked. '10.0' is met by '10.0.130', '1.2.0' by '1.2.0+cu92'."""
-
-    python: str | None = None
-    torch: str | None = None
-    cuda: str | None = None  # 'none' for a build without CUDA
-    cudnn: int | None = None
-    fastai: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
 class Definition:
     """docker/<image>/image.yaml: exactly one of `build`, `pull` and `run`, and what is expected of it."""
 
     build: Build | None = None
     pull: str | None = None  # reference of a ready-made image
     run: str | None = None  # 'host': no container
-    expects: Expects = Expects()
+    expects: dict[str, Any] = dataclasses.field(default_factory=dict)  # package: version, see `check`
     compute_capabilities: tuple[str, str] | None = None  # lowest and highest that its torch was compiled for
     size: str | None = None  # on Docker's disk, e.g. '2.3 GB'; preflight looks whether there is room for it
 
@@ -68,6 +61,9 @@ class Definition:
         ways = [name for name in ("build", "pull", "run") if getattr(self, name) is not None]
         codec.check("build, pull, run", ways, len(ways) == 1, "exactly one of them")
         codec.check("run", self.run, self.run in (None, "host"), "'host'")
+        for name, version in self.expects.items():
+            good = isinstance(version, str | int) and not isinstance(version, bool)
+            codec.check(f"expects.{name}", version, good, "a version in quotes, e.g. '3.12'")
         for each in self.compute_capabilities or ():
             good = re.fullmatch(r"\d+\.\d+", each) is not None
             codec.check("compute_capabilities", each, good, "as NVIDIA writes it, e.g. '7.5'")
@@ -105,7 +101,7 @@ def make(
         raise FaceoffError(f"image {name}: the engine made {reference} and then lost it; run the stage again")
     contents = read_contents(name, reference, root, engine)
     check(name, definition.expects, contents)
-    show(f"{reference} holds Python {contents.python}, torch {contents.torch}, fastai {contents.fastai}")
+    show(f"{reference} holds Python {contents.python}, torch {contents.torch or 'not at all'}")
     found_base = engine.find(base) if base else None
     digest = found_base.digest if found_base else None
     about = engine.about()
@@ -125,7 +121,7 @@ def make(
 
 
 def find_host(name: str, definition: Definition, root: Path) -> records.Image:
-    """The same for an image that runs without a container."""
+    """Do the same for an image that runs without a container."""
     with _scratch(root) as folder:
         output = Path(folder) / "contents.json"
         outcome = run_on_host(_contents_command(output), gpus=False)
@@ -138,7 +134,7 @@ def find_host(name: str, definition: Definition, root: Path) -> records.Image:
 def _build(
     name: str, build: Build, root: Path, container: ContainerParams, engine: Engine, show: Show
 ) -> tuple[str, str]:
-    """Reference and base of the built image."""
+    """Build it unless it is here; return its reference and its base."""
     base = container.base_images.get(name) or os.environ.get(BASE_VARIABLE) or build.base
     if engine.find(base) is None:
         engine.pull(base, show)
@@ -178,7 +174,7 @@ def _read(path: Path, where: str = "") -> bytes:
 
 
 def why_pip_failed(lines: Sequence[str]) -> str | None:
-    """What pip's last lines say went wrong and what to do, in one line; None where they say nothing."""
+    """Return what pip's last lines say went wrong and what to do, in one line; None where they say nothing."""
     text = "\n".join(lines)
     if "no space left on device" in text.lower():
         return "the disk that holds Docker's images is full; make room, e.g. with docker system prune"
@@ -198,25 +194,24 @@ def why_pip_failed(lines: Sequence[str]) -> str | None:
 def run(
     name: str,
     command: tuple[str, ...],
-    root: Path,
     container: ContainerParams,
+    mounts: tuple[Mount, ...],
     engine: Engine,
     watch: Watch | None = None,
-    setting: str | None = None,
 ) -> Outcome:
-    """Run the command in the image that the image stage made; `setting`: of the cell that it is the training of."""
-    path = records.image_path(name)
-    reference = codec.read(root / path, records.Image).reference if (root / path).exists() else None
+    """Run the command, at the checkout's top, in the image that the image stage made."""
+    root, path = Path.cwd(), records.image_path(name)
+    reference = codec.read(path, records.Image).reference if path.exists() else None
     if reference is None:
         raise FaceoffError(f"image {name} has not been made ({path} does not say which): python -m stages.image {name}")
     if engine.find(reference) is None:
         raise FaceoffError(f"image {name}: {reference} is not here any more; make it: dvc repro -s -f image@{name}")
-    labels, mounts = container_labels.labels(root, "inside", name), checkout_mounts(root, setting)
+    labels = container_labels.labels(root, "inside", name)
     return engine.run(container_job(reference, command, root, mounts, container, labels), watch)
 
 
 def read_contents(name: str, reference: str, root: Path, engine: Engine) -> records.Contents:
-    """What the image holds, read inside it."""
+    """Read inside the image what it holds."""
     with _scratch(root) as folder:
         output = Path(folder) / "contents.json"
         stages = root / "stages"
@@ -242,13 +237,18 @@ def _contents(exit_code: int, output: Path) -> records.Contents:
     return codec.read(output, records.Contents)
 
 
-def check(name: str, expects: Expects, contents: records.Contents) -> None:
-    """Raise FaceoffError, naming all that differs, unless the image holds what its image.yaml expects."""
+def check(name: str, expects: Mapping[str, str | int], contents: records.Contents) -> None:
+    """Raise FaceoffError, naming all that differs, unless the image holds what its image.yaml expects.
+
+    python, torch, cuda and cudnn are what the environment says of itself; any other name is a package's. '10.0' is met
+    by '10.0.130', '1.2.0' by '1.2.0+cu92', and 'none' by what is not there.
+    """
     wrong = []
-    for key, expected in dataclasses.asdict(expects).items():
-        found = str(getattr(contents, key)).lower()
-        if expected is not None and not _meets(found, str(expected)):
-            wrong.append(f"{key} {expected} expected, {found} found")
+    for key, expected in expects.items():
+        package = re.sub(r"[-_.]+", "-", key).lower()
+        found = getattr(contents, key) if key in SPECIAL else contents.packages.get(package)
+        if not _meets(str(found).lower(), str(expected).lower()):
+            wrong.append(f"{key} {expected} expected, {'none' if found is None else found} found")
     if wrong:
         raise FaceoffError(
             f"image {name} does not hold what docker/{name}/image.yaml expects: {'; '.join(wrong)}; "

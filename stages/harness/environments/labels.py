@@ -24,7 +24,7 @@ def labels(checkout: Path, kind: str, image: str) -> dict[str, str]:
 
 
 def checkout_label(checkout: Path) -> str:
-    """That all containers of a checkout bear, as the engine filters by it."""
+    """Return what all containers of a checkout bear, as the engine filters by it."""
     return f"faceoff.checkout={checkout}"
 
 

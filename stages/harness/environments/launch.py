@@ -8,7 +8,7 @@ import dataclasses
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -19,7 +19,8 @@ from stages.harness.process.watchdog import Watch
 READ_ONLY = ("stages", "params.yaml", "data")
 WRITABLE = ("metrics", "models")
 STOP_SECONDS = 5  # from asking a job to end to killing it
-TRACEBACK_SIGNAL = signal.SIGUSR1  # at which stages.workload.heartbeat prints where each thread is
+KILLED = 128 + signal.SIGKILL
+TRACEBACK_SIGNAL = signal.SIGUSR1  # at which a Python job may print where each thread is
 TRACEBACK_SECONDS = 1  # for printing that
 PYTHON_ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 TOKENS = (
@@ -40,6 +41,8 @@ Show = Callable[[str], None]  # takes a line of a build's or pull's output
 
 @dataclasses.dataclass(frozen=True)
 class Mount:
+    """A file or folder of the host in a container."""
+
     source: Path  # on the host, without symbolic links
     target: Path  # in the container
     read_only: bool
@@ -65,10 +68,13 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
+    """How a command ended."""
+
     exit_code: int
     out_of_memory: bool  # the kernel killed a process of it for want of memory
     overdue: str | None = None  # which of schema.LimitParams it broke; it was killed for that
     on_host: bool = False  # without a container
+    met_read_only: bool = False  # it said that it wrote to a folder that a container only reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +106,10 @@ class Engine(Protocol):
     """What faceoff needs of a container engine. Every method raises FaceoffError in one line."""
 
     def about(self) -> About:
-        """What the engine is."""
+        """Return what the engine is."""
 
     def find(self, reference: str) -> Found | None:
-        """The image of that name, if the engine has it."""
+        """Return the image of that name, if the engine has it."""
 
     def pull(self, reference: str, show: Show) -> None:
         """Fetch the image from its registry."""
@@ -128,7 +134,7 @@ def container_job(
     container: ContainerParams,
     labels: Mapping[str, str],
 ) -> Job:
-    """The job that runs `command` at `root`, the checkout's absolute path, in an image."""
+    """Return the job that runs `command` at `root`, the checkout's absolute path, in an image."""
     return Job(
         reference=reference,
         command=command,
@@ -145,21 +151,23 @@ def container_job(
     )
 
 
-def checkout_mounts(root: Path, setting: str | None = None) -> tuple[Mount, ...]:
+def checkout_mounts(root: Path, readable: Iterable[Path] = (), setting: str | None = None) -> tuple[Mount, ...]:
     """Code and data to read, metrics and models to write, each at the path that it has on the host.
 
-    Of metrics and models a setting's cells may write only what is theirs.
+    `readable`: what the job needs beside that, its own folder for example. Of metrics and models a setting's cells may
+    write only what is theirs.
     """
     own = WRITABLE if setting is None else tuple(f"{name}/{setting}" for name in WRITABLE)
     for name in own:
         (root / name).mkdir(parents=True, exist_ok=True)
-    readable = READ_ONLY if setting is None else READ_ONLY + WRITABLE
-    mounts = [Mount((root / name).resolve(), root / name, True) for name in readable if (root / name).exists()]
+    shared = [root / name for name in (READ_ONLY if setting is None else READ_ONLY + WRITABLE)]
+    mounts = [Mount(path.resolve(), path, True) for path in (*shared, *readable) if path.exists()]
     mounts += [Mount((root / name).resolve(), root / name, False) for name in own]
     mounts += _linked_mounts(root / "data")
-    for mount in mounts:
+    unique = {mount.target: mount for mount in mounts}
+    for mount in unique.values():
         _check_no_socket(mount)
-    return tuple(mounts)
+    return tuple(unique.values())
 
 
 def _check_no_socket(mount: Mount) -> None:
@@ -171,8 +179,8 @@ def _check_no_socket(mount: Mount) -> None:
     for socket in (*ENGINE_SOCKETS, *([Path(engine)] if engine.startswith("/") else [])):
         if mount.source in socket.resolve().parents:
             raise FaceoffError(
-                f"{mount.target}: a symbolic link in data/ leads to {mount.source}, which holds {socket}, and no "
-                "container may have that: put the photos elsewhere"
+                f"{mount.target}: would be mounted, as {mount.source}, which holds {socket}, and no container may have "
+                "that: put the data elsewhere"
             )
 
 

@@ -70,12 +70,24 @@ def load(name: str, root: Path) -> Definition:
     found: Definition = codec.decode(Definition, told, str(path))
     for key in COMMANDS:
         _check_script(path, key, getattr(found, key), root)
+        filled = [] if key in OF_A_CELL else [*_placeholders(f"{path}: {key}", getattr(found, key) or "")]
+        if filled:
+            raise codec.RecordError(f"{path}: {key}: has no placeholders, found {{{filled[0]}}}: see FACEOFF_CELL")
     return found
 
 
 def names(root: Path) -> list[str]:
     """Jobs that there are: folders of jobs/ with a job.yaml."""
     return sorted(each.parent.name for each in (root / JOBS_DIR).glob(f"*/{DEFINITION}"))
+
+
+def folders(name: str, definition: Definition, root: Path) -> tuple[Path, ...]:
+    """Return what the job reads beside data/<job>: its own folder and job.yaml's `data`. Raises RecordError."""
+    where = f"{JOBS_DIR / name / DEFINITION}: data"
+    for each in map(Path, definition.data):
+        codec.check(where, str(each), each.is_absolute(), "an absolute path")
+        codec.check(where, str(each), each.is_dir(), "a folder that is there")
+    return (root / JOBS_DIR / name, *map(Path, definition.data))
 
 
 def record(name: str, definition: Definition, section: Any, seed: int, root: Path) -> records.Job:

@@ -47,7 +47,7 @@ def publish(image: str, files: Mapping[Path, str], tracked: tuple[str, ...]) -> 
 
 
 def hidden_by(image: str) -> str | None:
-    """The branch or tag that DVC would take the image's name for; None where there is none."""
+    """Return the branch or tag that DVC would take the image's name for; None where there is none."""
     try:
         return _git("rev-parse", "--symbolic-full-name", "--verify", "--quiet", image) or None
     except FaceoffError:

@@ -5,10 +5,8 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from stages import codec
-from stages.errors import FaceoffError
 from stages.harness import formatting
-from stages.records import Cell, TrainResult
+from stages.records import Cell
 
 BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
@@ -16,19 +14,18 @@ DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell 
 OF_IMAGE = {"image": "making image {}", "profile": "profile of image {}"}  # stages that each image has
 ONCE = {  # stages that there are once
     "machine": "a look at the machine",
-    "download": "photos and weights",
+    "job": "a look at the job",
+    "download": "data",
     "compare": "comparison",
     "scorecard": "scorecard",
 }
-EVALUATION_PASSES = 10  # over the validation photos, about: one plain, then one plain and eight augmented
 
 
 class Tracker:
     """From DVC's lines to how many stages are done, and what is left.
 
     `there`: cells that had a result before. Of those only the ones are expected to be measured again whose setting was
-    measured again already: the cells of one setting depend on the same things. `evaluation_seconds`: what evaluating a
-    cell will take about, from its training; None where that can't be told.
+    measured again already: the cells of one setting depend on the same things.
     """
 
     def __init__(
@@ -36,7 +33,6 @@ class Tracker:
         cells: Sequence[Cell],
         there: Collection[Cell],
         clock: Callable[[], float] = time.monotonic,
-        evaluation_seconds: Callable[[Cell], float | None] = lambda cell: None,
     ) -> None:
         self.cells = cells
         self.total = len(ONCE) + len(OF_IMAGE) * len({cell.image for cell in cells}) + len(DOES) * len(cells)
@@ -44,10 +40,8 @@ class Tracker:
         self.words = ""  # what goes on, in a line; empty before the first stage and while one is only skipped
         self._there = there
         self._clock = clock
-        self._evaluation_seconds = evaluation_seconds
         self._seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in DOES}  # that it took, by setting
         self._behind: dict[str, int] = dict.fromkeys(DOES, 0)  # cells that this kind of stage is past
-        self._guesses: dict[str, list[float]] = {}  # of evaluations, by setting
         self._running: tuple[str, Cell, float] | None = None
         self._is_running = False
 
@@ -73,16 +67,12 @@ class Tracker:
         return self._is_running
 
     def _end(self) -> None:
-        """The stage that was running is done."""
+        """Count the stage that was running as done."""
         self.done += self._is_running
         if self._running is not None:
             kind, cell, began = self._running
             self._seconds[kind].setdefault(cell.setting, []).append(self._clock() - began)
             self._behind[kind] = self.cells.index(cell) + 1
-            if kind == "train":
-                guess = self._evaluation_seconds(cell)
-                if guess is not None:
-                    self._guesses.setdefault(cell.setting, []).append(guess)
         self._running = None
 
     def _of_cell(self, kind: str, cell: Cell) -> str:
@@ -93,8 +83,8 @@ class Tracker:
 
     def _seconds_left(self) -> float | None:
         """Of training and evaluation, from the cell at hand on; None before any has ended."""
-        trained, evaluated = self._seconds["train"], {**self._guesses, **self._seconds["evaluate"]}
-        run_again = {*trained, *self._seconds["evaluate"]}
+        trained, evaluated = self._seconds["train"], self._seconds["evaluate"]
+        run_again = {*trained, *evaluated}
         left = self._of_kind("train", trained, run_again) + self._of_kind("evaluate", evaluated, run_again)
         return left or None
 
@@ -106,14 +96,3 @@ class Tracker:
         left = self.cells[self._behind[kind] :]
         expected = (each for each in left if each not in self._there or each.setting in run_again)
         return sum(known.get(each.setting, others) for each in expected)
-
-
-def expected_evaluation_seconds(cell: Cell) -> float | None:
-    """From how long it took to import fastai and to validate in training; None where the training gave no times."""
-    try:
-        train = codec.read(cell.train_path, TrainResult)
-    except FaceoffError:
-        return None
-    if not train.epochs:
-        return None
-    return (train.import_seconds or 0.0) + EVALUATION_PASSES * train.epochs[-1].valid_seconds

@@ -21,7 +21,7 @@ from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import launch
 from stages.harness.params.schema import Params
 from stages.harness.pipeline import dvc_files
-from stages.harness.pipeline.progress import BEGINS, Tracker, expected_evaluation_seconds
+from stages.harness.pipeline.progress import BEGINS, Tracker
 from stages.harness.process import signals
 
 FAILED = re.compile(r"ERROR: failed to reproduce '.+': failed to run: .+, exited with (\d+)")
@@ -43,8 +43,8 @@ def repro(wanted: Params, console: Console) -> int:
 
 def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
-    there = {cell for cell in cells if cell.train_path.exists()}
-    tracker = Tracker(cells, there, evaluation_seconds=expected_evaluation_seconds)
+    there = {cell for cell in cells if cell.result_path("train").exists()}
+    tracker = Tracker(cells, there)
     if not console.is_terminal:
         return _run(DVC_REPRO, lambda line: _show_plainly(line, tracker), errors=None)
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")

@@ -15,7 +15,7 @@ PARTS = ("metrics", "params.yaml", "docker")  # the images too: params are check
 
 @contextmanager
 def laid_out(revision: str) -> Iterator[Path]:
-    """A folder with the results of `revision`. Errors that are raised meanwhile name REVISION:FILE, not that folder."""
+    """Lay out the results of `revision` in a folder. Errors that are raised meanwhile name REVISION:FILE instead."""
     commit = _git(revision, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").decode().strip()
     archive = _git(revision, "archive", "--format=zip", commit, "--", *PARTS)
     with tempfile.TemporaryDirectory(prefix="faceoff-revision-") as name:

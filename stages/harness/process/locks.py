@@ -19,7 +19,7 @@ def only_run() -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def held(path: Path, what: str) -> Iterator[None]:
-    """An empty file at `path` within, which belongs to this process alone. The kernel ends that with the process."""
+    """Hold an empty file at `path`, which belongs to this process alone. The kernel ends that with the process."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path, what) as file:
         file.truncate(0)  # what a killed run has left
@@ -30,7 +30,7 @@ def held(path: Path, what: str) -> Iterator[None]:
 
 
 def _locked(path: Path, what: str) -> TextIO:
-    """The file, once it is ours and still the one at `path`: who held it may have removed it in between."""
+    """Open the file, once it is ours and still the one at `path`: who held it may have removed it in between."""
     while True:
         with contextlib.ExitStack() as otherwise:
             file = otherwise.enter_context(path.open("a", encoding="utf-8"))

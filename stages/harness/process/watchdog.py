@@ -1,4 +1,8 @@
-"""Ends a job that stands still or takes too long. That it goes on, the job shows by a file that it touches."""
+"""Ends a job that stands still or takes too long.
+
+That it goes on, a job shows by its file of events: by each line that it adds, or by touching it. Before the first
+such sign nothing is known of its pace, and nothing is held against it but the time in all.
+"""
 
 import contextlib
 import dataclasses
@@ -19,35 +23,36 @@ LONGEST_PAUSE_SECONDS = 5.0
 class Watch:
     """What a job is held to."""
 
-    heartbeat: Path  # touched by the job at every step
+    heartbeat: Path | None  # of the job: its events; None: it has none
     limits: LimitParams
 
     def pause_seconds(self) -> float:
-        """Between two looks."""
+        """Return what lies between two looks."""
         minutes = [each for each in (self.limits.stall_minutes, self.limits.cell_minutes) if each is not None]
         return min([LONGEST_PAUSE_SECONDS, *(60 * each / LOOKS for each in minutes)])
 
 
 @contextlib.contextmanager
 def watched(watch: Watch | None, end: Callable[[], None]) -> Iterator[Callable[[], str | None]]:
-    """Within, calls `end` once when the job is overdue. What it yields says which of LimitParams it broke, or None."""
+    """Call `end` once, within, when the job is overdue. What it yields says which of LimitParams it broke, or None."""
     if watch is None:
         yield lambda: None
         return
     over, broken = threading.Event(), list[str]()
 
     def look() -> None:
-        began = moved = time.monotonic()  # not the file's own time, which jumps when the machine's clock is set
-        seen = _touched(watch.heartbeat)
+        began = time.monotonic()  # not the file's own time, which jumps when the machine's clock is set
+        moved: float | None = None  # when the job gave its last sign of life; None: none yet
+        seen = touched_at(watch.heartbeat)
         while not over.wait(watch.pause_seconds()):
-            now, touched = time.monotonic(), _touched(watch.heartbeat)
+            now, touched = time.monotonic(), touched_at(watch.heartbeat)
             if touched != seen:
                 seen, moved = touched, now
             for key, minutes, since in (
                 ("cell_minutes", watch.limits.cell_minutes, began),
                 ("stall_minutes", watch.limits.stall_minutes, moved),
             ):
-                if minutes is not None and now - since > 60 * minutes:
+                if minutes is not None and since is not None and now - since > 60 * minutes:
                     broken.append(key)
                     end()
                     return
@@ -62,7 +67,8 @@ def watched(watch: Watch | None, end: Callable[[], None]) -> Iterator[Callable[[
         thread.join()
 
 
-def _touched(path: Path) -> int:
+def touched_at(path: Path | None) -> int:
+    """Return the file's time of change, 0 where there is none."""
     with contextlib.suppress(FileNotFoundError):
-        return path.stat().st_mtime_ns
+        return path.stat().st_mtime_ns if path else 0
     return 0

@@ -1,10 +1,11 @@
-"""Checkpoints of trainings that are done: no later run may take its times from one, and none may take up the disk.
+"""States of trainings that are done: no later run may take its times from one, and none may take up the disk.
 
 A training is done when DVC has noted its result in dvc.lock. Until then its run may be made again, and goes on from the
-checkpoint to the same result.
+state to the same result.
 """
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,17 +17,19 @@ LOCK_PATH = Path("dvc.lock")
 
 
 def discard_noted(cells: Iterable[Cell]) -> None:
-    """Remove the checkpoints of cells whose result is the one that DVC has noted; a cell that failed has one, too."""
-    left = [cell for cell in cells if cell.checkpoint_path.exists()]
+    """Remove state and progress of cells whose result DVC has noted; a cell that failed has them, too."""
+    left = [cell for cell in cells if cell.state_dir.exists() or cell.progress_path.exists()]
     if left and LOCK_PATH.exists():  # which is long, and seldom need be read
         stages = yaml.load(LOCK_PATH.read_text(encoding="utf-8"), yaml.CSafeLoader).get("stages", {})
         for cell in left:
             if _is_noted(cell, stages.get(f"train@{cell.matrix_name}", {})):
-                cell.checkpoint_path.unlink()
+                cell.progress_path.unlink(missing_ok=True)
+                shutil.rmtree(cell.state_dir, ignore_errors=True)
 
 
 def _is_noted(cell: Cell, stage: dict[str, list[dict[str, object]]]) -> bool:
-    if not cell.train_path.exists():
+    path = cell.result_path("train")
+    if not path.exists():
         return False
-    md5 = hashlib.md5(cell.train_path.read_bytes(), usedforsecurity=False).hexdigest()
-    return any(out["path"] == str(cell.train_path) and out.get("md5") == md5 for out in stage.get("outs", ()))
+    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return any(out["path"] == str(path) and out.get("md5") == md5 for out in stage.get("outs", ()))

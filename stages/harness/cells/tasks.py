@@ -1,0 +1,81 @@
+"""What supervisors inside images are told: a Task for a stage of a cell, an ImageTask for an image's profile."""
+
+import datetime
+from pathlib import Path
+
+from stages import codec, records
+from stages.harness.environments import commands
+from stages.harness.params import jobs
+from stages.harness.params.schema import Params
+from stages.records import Belongs, Cell, Image, ImageTask, Machine, Manifest, Result, Session, Task
+
+
+def task(cell: Cell, stage: str, params: Params) -> Task:
+    """Return what the supervisor is told of the cell's stage. Raises RecordError where a record is missing."""
+    job = codec.read(records.JOB_PATH, records.Job)
+    template, root = (job.train if stage == "train" else job.evaluate), Path.cwd()
+    values = {
+        "repeat": str(cell.repeat),
+        "seed": str(job.seed + cell.repeat),
+        "output": str(root / cell.output_dir),
+        "state": str(root / cell.state_dir),
+    }
+    return Task(
+        cell=cell,
+        stage=stage,
+        command=jobs.command(template, params.variants[cell.variant].parameters, values) if template else (),
+        job=job,
+        belongs=belongs(cell, params),
+        session_ends_at=_session_ends_at(params),
+    )
+
+
+def belongs(cell: Cell, params: Params) -> Belongs:
+    """Return what a result of the cell would be of, were it measured now."""
+    return Belongs(
+        job_sha256=codec.fingerprint(codec.read(records.JOB_PATH, records.Job)),
+        data_sha256=codec.fingerprint(codec.read(records.MANIFEST_PATH, Manifest)),
+        machine_sha256=codec.fingerprint(codec.read(records.MACHINE_PATH, Machine)),
+        image_sha256=codec.file_fingerprint(records.image_path(cell.image), Image),
+        facts_sha256=codec.file_fingerprint(records.facts_path(cell.image), records.Facts),
+        variant=params.variants[cell.variant],
+        container=params.container.limits,
+    )
+
+
+def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
+    """Return what profile and preflight inside the image are told; runs the job's `estimate` for each variant."""
+    job = codec.read(records.JOB_PATH, records.Job)
+    measure = jobs.load(params.job, Path()).measure
+    needs = {name: commands.estimate(params, image, name, Path()).shm_bytes for name in params.variants}
+    cells = [Cell(image, variant, params.repeats[0]) for variant in params.variants]
+    return ImageTask(
+        image=image,
+        job=job,
+        cells=tuple(task(cell, "train", params) for cell in cells),
+        shm_bytes={name: need for name, need in needs.items() if need is not None},
+        gpus=params.container.gpus,
+        measure=jobs.command(measure, {}, {}) if measure else None,
+        measure_seconds=params.profile.measure_seconds,
+        session_max_hours=params.session.max_hours,
+        cells_left=_cells_left(params),
+        in_container=in_container,
+    )
+
+
+def _cells_left(params: Params) -> dict[str, int]:
+    """Return for each variant how many cells, of all images, have no result that counts."""
+    left = dict.fromkeys(params.variants, 0)
+    for cell in params.cells():
+        try:
+            left[cell.variant] += codec.read(cell.result_path("train"), Result).belongs != belongs(cell, params)
+        except codec.RecordError:  # none, or another version's
+            left[cell.variant] += 1
+    return left
+
+
+def _session_ends_at(params: Params) -> float | None:
+    if params.session.max_hours is None:
+        return None
+    began_at = codec.read(records.SESSION_PATH, Session).began_at
+    return datetime.datetime.fromisoformat(began_at).timestamp() + params.session.max_hours * 3600
