@@ -14,6 +14,7 @@ from rich.console import Console
 
 from stages import checks, codec, records
 from stages.errors import run_entry
+from stages.harness.environments import commands
 from stages.harness.params import schema
 from stages.harness.preflight import findings, host_checks, show
 from stages.harness.process.locks import only_run
@@ -23,6 +24,7 @@ from stages.workload.probes import conditions, files, limits
 
 @stop_signals()
 def main() -> int:
+    """Run preflight on the host; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stages.preflight")
     parser.add_argument("--all", action="store_true", help="show every check, and look inside each image that is here")
     if parser.parse_args().all:
@@ -33,6 +35,7 @@ def main() -> int:
 
 
 def show_all() -> int:
+    """Show every check, and look inside each image that is here; the exit code."""
     done, found = check(schema.load())
     show.show(done, Console())
     codes = [show.look_inside(image.name) for image in found.images if image.here]
@@ -41,16 +44,20 @@ def show_all() -> int:
 
 def check(wanted: schema.Params) -> tuple[tuple[records.Check, ...], findings.Situation]:
     """Look, and write down what is right and what is not."""
+    root = Path.cwd()
     records.PREFLIGHT_PATH.unlink(missing_ok=True)
-    found = findings.look(wanted, look_at_moment, Path.cwd())
+    found = findings.look(
+        wanted, look_at_moment, lambda image, variant: commands.estimate(wanted, image, variant, root), root
+    )
     done = host_checks.look_over(wanted, found)
     codec.write(records.PREFLIGHT_PATH, records.Preflight(None, done))
     return done, found
 
 
 def look_at_moment() -> findings.Moment:
-    doubts = conditions.doubts(conditions.look(records.DATA_DIR))
-    return findings.Moment(doubts, limits.shm_free_bytes(files.ROOT))
+    """Look at what moves: how busy and hot the machine is, and what is free."""
+    found = conditions.warnings(conditions.look(records.DATA_DIR))
+    return findings.Moment(found, limits.shm_free_bytes(files.ROOT))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,26 @@
 """What preflight finds on the host before it judges: images, engine, disks, results. Facts; no opinion of them."""
 
 import dataclasses
-import importlib.metadata
-import os
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stages import codec, records
 from stages.codec import RecordError
+from stages.contract import Estimate
 from stages.errors import FaceoffError
-from stages.harness import sources
 from stages.harness.environments import images, launch
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.images import Definition
+from stages.harness.params import jobs
 from stages.harness.params.schema import Params
-from stages.harness.results.read import read_all
-from stages.harness.sources import photos
-from stages.records import Image, Machine
+from stages.harness.results import read
+from stages.records import Cell, Image, Machine
 
 PATIENCE_SECONDS = 5  # with an engine that does not answer
+
+Estimator = Callable[[str, str], Estimate]  # image, variant: what the job says that they need
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,6 @@ class ImageState:
     definition: Definition
     made: Image | None  # what the image stage made of it; None where it has not run
     here: bool  # whether it can be run as it is
-    fastai: str | None  # that it holds, or is expected to
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,28 @@ class Disk:
 class Moment:
     """What moves, and is seen as inside an image: by stages/workload/probes."""
 
-    doubts: tuple[str, ...]  # what of the machine's present state would spoil a timing
+    warnings: tuple[str, ...]  # what of the machine's present state would spoil a timing
     shm_free_bytes: int | None  # of the machine's own /dev/shm
+
+
+@dataclasses.dataclass(frozen=True)
+class JobState:
+    """The job, and what it says that its cells need."""
+
+    definition: jobs.Definition
+    estimates: Mapping[str, Estimate]  # setting: of those that have cells left to measure
+    no_estimate: str | None  # why the job does not say
+    has_data: bool  # the download is through, for this job and this section of params.yaml
+    elsewhere: Mapping[str, Disk]  # folder that an estimate names: the disk that it lies on
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What cells took, by the results that are there and still count."""
+
+    cells: frozenset[Cell]
+    setting_seconds: Mapping[str, float]  # mean of a setting's cells, training and evaluation
+    span_seconds: Mapping[str, float]  # the longest span of a setting; 0 where the job reports none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +82,12 @@ class Situation:
     engine: str | None  # why no Docker engine answers; None where one does, or none is needed
     engine_disk: Disk | None  # None without an engine
     checkout_disk: Disk
-    cache_disk: Disk | None  # of kagglehub's cache; None where nothing will be written to it
-    has_photos: bool  # the download stage is through
-    has_weights: bool  # likewise, or none are needed
-    models: int  # that are there already
-    measured: int  # cells whose results are there and count
-    setting_seconds: Mapping[str, float]  # what a cell of the setting took when it was last measured
+    job: JobState
+    measured: Measured
 
 
-def look(wanted: Params, look_at_moment: Callable[[], Moment], root: Path) -> Situation:
-    """What is found on this machine, of which stages.machine has written the record."""
+def look(wanted: Params, look_at_moment: Callable[[], Moment], estimator: Estimator, root: Path) -> Situation:
+    """Look at this machine, of which stages.machine has written the record."""
     definitions = {name: images.load(name, root) for name in wanted.images}
     engine, problem = None, None
     try:
@@ -81,9 +97,7 @@ def look(wanted: Params, look_at_moment: Callable[[], Moment], root: Path) -> Si
         problem = str(error)
     if all(each.on_host for each in definitions.values()):  # what is left of a run with other images is in the way too
         engine, problem = None, None
-    has_photos = photos.written(sources.pick(wanted.dataset, records.DATA_DIR), records.PHOTOS_DIR)
-    taken = _cell_seconds(wanted)
-    weights = records.WEIGHTS_DIR / f"{wanted.recipe.arch}.pth"
+    measured = look_at_results(wanted, root)
     return Situation(
         machine=codec.read(records.MACHINE_PATH, Machine),
         moment=look_at_moment(),
@@ -91,14 +105,62 @@ def look(wanted: Params, look_at_moment: Callable[[], Moment], root: Path) -> Si
         images=tuple(_image(name, each, engine) for name, each in definitions.items()),
         engine=problem,
         engine_disk=_engine_disk(engine) if engine else None,
-        checkout_disk=_disk(root),
-        cache_disk=None if has_photos or wanted.dataset.source != "kaggle" else _disk(_nearest(_kaggle_cache())),
-        has_photos=has_photos,
-        has_weights=weights.exists() or not wanted.recipe.pretrained,
-        models=sum(any(cell.model_dir.glob("*")) for cell in wanted.cells()),
-        measured=sum(map(len, taken.values())),
-        setting_seconds={setting: sum(each) / len(each) for setting, each in taken.items()},
+        checkout_disk=disk(root),
+        job=look_at_job(wanted, measured, estimator, root),
+        measured=measured,
     )
+
+
+def look_at_job(wanted: Params, measured: Measured, estimator: Estimator, root: Path) -> JobState:
+    """Ask the job about each setting that has cells left to measure, if it can tell."""
+    definition = jobs.load(wanted.job, root)
+    estimates: dict[str, Estimate] = {}
+    reason = None if definition.estimate else f"jobs/{wanted.job}/{jobs.DEFINITION} has no `estimate`"
+    for cell in wanted.cells():
+        if reason is None and cell not in measured.cells and cell.setting not in estimates:
+            try:
+                estimates[cell.setting] = estimator(cell.image, cell.variant)
+            except FaceoffError as error:
+                reason = str(error)
+    folders = {folder for each in estimates.values() for folder in each.elsewhere_bytes}
+    return JobState(
+        definition=definition,
+        estimates=estimates,
+        no_estimate=reason,
+        has_data=_has_data(wanted, root),
+        elsewhere={folder: disk(_nearest(Path(folder).expanduser())) for folder in sorted(folders)},
+    )
+
+
+def look_at_results(wanted: Params, root: Path) -> Measured:
+    """Read what the cells took that are measured already, by the job as it is now."""
+    job = jobs.record(wanted.job, jobs.load(wanted.job, root), wanted.section, wanted.seed, root)
+    try:
+        present = read.belongs(wanted, job, root)
+    except RecordError:  # no data yet, or another version's
+        return Measured(frozenset(), {}, {})
+    results = [read.read(cell, present[cell.image, cell.variant], job, root) for cell in wanted.cells()]
+    taken: dict[str, list[float]] = {}
+    longest: dict[str, float] = {}
+    for each in results:
+        if each.status == "ok":
+            setting = each.cell.setting
+            taken.setdefault(setting, []).append(sum(stage.wall_seconds for stage in each.stages))
+            spans = [span.seconds for stage in each.stages for span in stage.spans]
+            longest[setting] = max([*spans, longest.get(setting, 0.0)])
+    means = {setting: sum(each) / len(each) for setting, each in taken.items()}
+    return Measured(frozenset(each.cell for each in results if each.status == "ok"), means, longest)
+
+
+def _has_data(wanted: Params, root: Path) -> bool:
+    """Whether the download stage has run for the job as it is now."""
+    try:
+        manifest = codec.read(root / records.MANIFEST_PATH, records.Manifest)
+        job = codec.read(root / records.JOB_PATH, records.Job)
+    except RecordError:
+        return False
+    same = job.section_json == json.dumps(wanted.section, sort_keys=True)
+    return same and manifest.job == job.name == wanted.job
 
 
 def _image(name: str, definition: Definition, engine: DockerEngine | None) -> ImageState:
@@ -107,42 +169,25 @@ def _image(name: str, definition: Definition, engine: DockerEngine | None) -> Im
     except RecordError:  # not made yet, or by another version of faceoff
         made = None
     if definition.on_host:
-        return ImageState(name, definition, made, True, importlib.metadata.version("fastai"))
+        return ImageState(name, definition, made, True)
     here = bool(made and made.reference and engine and engine.find(made.reference))
-    return ImageState(name, definition, made, here, made.contents.fastai if made else definition.expects.fastai)
+    return ImageState(name, definition, made, here)
 
 
 def _engine_disk(engine: DockerEngine) -> Disk:
     if not engine.is_local():  # a folder of the same name here would be another one
         return Disk("Docker's images", None, None, "on the machine that DOCKER_HOST names")
-    return _disk(engine.folder())
+    return disk(engine.folder())
 
 
-def _disk(folder: Path) -> Disk:
+def disk(folder: Path) -> Disk:
+    """Return the file system that the folder lies on."""
     try:
         return Disk(str(folder), shutil.disk_usage(folder).free, folder.stat().st_dev, None)
     except OSError as error:
         return Disk(str(folder), None, None, f"not to be seen from here ({error.strerror})")
 
 
-def _kaggle_cache() -> Path:
-    return Path(os.environ.get("KAGGLEHUB_CACHE") or Path.home() / ".cache/kagglehub")
-
-
 def _nearest(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """Return the folder, or the nearest above it that is there."""
     return next(each for each in (folder.absolute(), *folder.absolute().parents) if each.exists())
-
-
-def _cell_seconds(wanted: Params) -> dict[str, list[float]]:
-    """What the cells of each setting took, by the results that are there and still count."""
-    try:
-        results = read_all(wanted)
-    except RecordError:  # no data set yet, or another version's
-        return {}
-    taken: dict[str, list[float]] = {}
-    for result in results:
-        if result.train is not None and result.evaluate is not None:
-            seconds = result.train.wall_seconds + result.evaluate.wall_seconds
-            taken.setdefault(result.cell.setting, []).append(seconds)
-    return taken

@@ -1,55 +1,39 @@
 """What could keep a face-off from running, told from the host before the first image is built: facts in, checks out.
 
-What only an image's own torch can tell is looked at inside it, by stages/preflight_inside.py.
+What only an image's own packages can tell is looked at inside it, by stages/preflight_inside.py.
 """
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
-from stages import checks, needs
-from stages.harness.params.schema import ContainerParams, DatasetParams, Params, amount_bytes, size_bytes
+from stages import checks
+from stages.contract import Estimate
+from stages.harness.environments.images import NONE
+from stages.harness.params.schema import ContainerParams, Params, amount_bytes, size_bytes
 from stages.harness.preflight.findings import Disk, ImageState, Situation
-from stages.harness.sources import layout
 from stages.records import Check, Gpu
 from stages.units import amount
 
 RESERVE_BYTES = 500 * 10**6  # that a disk should have left: logs, results, what else is written meanwhile
-# The archive of the real photos and of others of the set. fastai's is kept beside what comes out of it.
-REAL_PHOTOS_BYTES = 839_285_364
-KAGGLE_COPIES = 4  # of those in kagglehub's cache: the set holds each photo twice, and its archive lies beside at first
-DRAWN_PHOTO_BYTES = 22_000  # mean of 60
-# A trained model's file, as torch.save writes the parameters of body and head.
-MODEL_BYTES = {
-    "resnet18": 46_911_543,
-    "resnet34": 87_403_639,
-    "resnet50": 102_813_355,
-    "resnet101": 179_085_703,
-    "resnet152": 241_939_491,
-    "tf_efficientnet_lite0": 19_044_187,
-}
-# What a cell under way keeps: the weights and Adam's two moments of each; twice, while one file replaces the other.
-CHECKPOINT_MODELS = 6
-NO_CUDA = "none"  # as image.yaml says it
-
 
 Besides = Sequence[tuple[Disk, int, str]]  # a disk, the bytes that will be written to it, and what they are
 
 
 def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
-    """Every check, in the order in which a reader can act on them."""
+    """Make every check, in the order in which a reader can act on them."""
     return (
         *engine(found),
         *gpus(params.container.gpus, found),
         *shared_memory(params, found),
         *container_limits(params.container, found),
         *disks(params, found),
-        *checks.idle(found.moment.doubts),
+        *checks.idle(found.moment.warnings),
         *session(params, found),
     )
 
 
 def engine(found: Situation) -> Iterator[Check]:
+    """Check that a Docker engine answers, where an image needs one."""
     contained = [image.name for image in found.images if not image.definition.on_host]
     if not contained:
         return
@@ -61,7 +45,7 @@ def engine(found: Situation) -> Iterator[Check]:
 
 
 def gpus(choice: str, found: Situation) -> Iterator[Check]:
-    """Whether the cards that params ask for are there, and whether each image can drive them."""
+    """Check that the cards that params ask for are there, and that each image can drive them."""
     hardware = found.machine.hardware
     if choice == "all" and not hardware.gpus:
         advice = "install the driver or mend it, or set container.gpus: auto in params.yaml to run on the CPU"
@@ -77,8 +61,8 @@ def gpus(choice: str, found: Situation) -> Iterator[Check]:
 
 
 def capability(image: ImageState, cards: Iterable[Gpu]) -> list[Check]:
-    """By what torch says it was compiled for, once the image is made; before, by what its image.yaml states."""
-    if cuda(image) == NO_CUDA:
+    """Check each card by what torch says it was compiled for; before the image is made, by what image.yaml states."""
+    if cuda(image) == NONE:
         return []
     if image.made is not None and image.made.contents.cuda_architectures:
         return [checks.capability(gpu, image.made.contents.cuda_architectures) for gpu in cards]
@@ -89,9 +73,9 @@ def capability(image: ImageState, cards: Iterable[Gpu]) -> list[Check]:
 
 
 def driver(image: ImageState, cards: Sequence[Gpu]) -> list[Check]:
-    """The driver is the same for all cards."""
+    """Check the driver, which is the same for all cards."""
     built_with = cuda(image)
-    if built_with == NO_CUDA:
+    if built_with == NONE:
         return []
     if built_with is None:
         return [_not_before(f"driver of {gpu.title}", "expects.cuda") for gpu in cards[:1]]
@@ -105,15 +89,18 @@ def _not_before(name: str, key: str) -> Check:
 
 
 def cuda(image: ImageState) -> str | None:
-    """The CUDA that the image's torch was built with, NO_CUDA without one; None where that is not known yet."""
-    return image.made.contents.cuda or NO_CUDA if image.made else image.definition.expects.cuda
+    """Return the CUDA that the image's torch was built with, NONE without one; None where that is not known yet."""
+    if image.made:
+        return image.made.contents.cuda or NONE
+    expected = image.definition.expects.get("cuda")
+    return None if expected is None else str(expected)
 
 
 def _least_bad(found: list[Check]) -> list[Check]:
-    """A card that will not run is no obstacle as long as another one does, but the job must not get it."""
+    """Turn failures into warnings where another card runs; but the job must not get the one that does not."""
     if all(each.status == "failed" for each in found):
         return found
-    advice = "torch may pick this card: for image host, CUDA_VISIBLE_DEVICES can hide it; else take it out"
+    advice = "the job may pick this card: for image host, CUDA_VISIBLE_DEVICES can hide it; else take it out"
     return [
         dataclasses.replace(each, status="warning", advice=advice) if each.status == "failed" else each
         for each in found
@@ -121,30 +108,27 @@ def _least_bad(found: list[Check]) -> list[Check]:
 
 
 def named(image: str, found: Iterable[Check]) -> Iterator[Check]:
+    """Put the image's name before that of each check."""
     return (dataclasses.replace(each, name=f"{image}: {each.name}") for each in found)
 
 
 def shared_memory(params: Params, found: Situation) -> Iterator[Check]:
-    """The size of /dev/shm in each image against each batch size."""
-    gpus_wanted = bool(found.machine.hardware.gpus) and params.container.gpus != "none"
+    """Check the size of /dev/shm in each image against what the job says that each variant needs of it."""
     for image in found.images:
         on_host = image.definition.on_host
-        limits = found.machine.hardware.limits
-        there = limits.shm_bytes if on_host else size_bytes(params.container.shm_size)
-        for batch_size in params.batch_sizes:
-            if image.fastai is None:
-                name = f"{image.name}: shared memory, batch size {batch_size}"
-                yield checks.not_checked(name, "depends on its fastai", "not known before the image is made")
-                continue
-            kind = needs.learner_kind(image.fastai)
-            on_gpu = gpus_wanted and cuda(image) not in (None, NO_CUDA)
-            free = found.moment.shm_free_bytes if on_host else None
-            check = checks.shared_memory(kind, on_gpu, batch_size, params.recipe, there, free, not on_host)
-            yield from named(image.name, [check])
+        there = found.machine.hardware.limits.shm_bytes if on_host else size_bytes(params.container.shm_size)
+        free = found.moment.shm_free_bytes if on_host else None
+        for variant in params.variants:
+            estimate = found.job.estimates.get(f"{image.name}/{variant}")
+            if estimate is not None and estimate.shm_bytes is not None:
+                check = checks.shared_memory(variant, estimate.shm_bytes, there, free, not on_host)
+                yield from named(image.name, [check])
+    if found.job.no_estimate:
+        yield checks.not_checked("shared memory", "what the job puts into /dev/shm", found.job.no_estimate)
 
 
 def container_limits(container: ContainerParams, found: Situation) -> Iterator[Check]:
-    """container.cpus and container.memory against the machine."""
+    """Check container.cpus and container.memory against the machine."""
     if all(image.definition.on_host for image in found.images):
         return
     cpus, memory = found.machine.hardware.cpu.logical_cpus, found.machine.hardware.memory_bytes
@@ -165,37 +149,50 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
 
 
 def disks(params: Params, found: Situation) -> Iterator[Check]:
-    """Room for the photos and models in the checkout, for Kaggle's download, and for images where Docker keeps them."""
-    arch = MODEL_BYTES[params.recipe.arch]
-    cells = max(0, len(params.cells()) - found.models)
-    parts = {
-        "photos": 0 if found.has_photos else data_bytes(params.dataset),
-        "pretrained weights": 0 if found.has_weights else arch,
-        f"{cells} models": cells * arch,
-        "a checkpoint": CHECKPOINT_MODELS * arch if cells else 0,
-    }
+    """Check for room in the checkout, where the job says that it writes besides, and where Docker keeps images."""
+    parts = _checkout_parts(params, found)
     # By file system, in the order in which it is written: what goes to the same one adds up.
-    checkout = sum(parts.values())
-    needed = ", ".join(f"{amount(size)} for {what}" for what, size in parts.items())
-    yield _room("disk of the checkout", needed, checkout, found.checkout_disk)
+    checkout = sum(size or 0 for size in parts.values())
+    yield _room_for_checkout(parts, checkout, found)
     besides = [(found.checkout_disk, checkout, "the checkout")]
-    if found.cache_disk is not None:
-        cache = KAGGLE_COPIES * REAL_PHOTOS_BYTES
-        needed = f"{amount(cache)} for Kaggle's archive and what comes out of it"
-        yield _room_besides("disk of kagglehub's cache", needed, cache, found.cache_disk, besides)
-        besides.append((found.cache_disk, cache, "kagglehub's cache"))
+    for folder, disk in found.job.elsewhere.items():
+        size = max(each.elsewhere_bytes.get(folder, 0) for each in found.job.estimates.values())
+        needed = f"{amount(size)} for what the job writes to {folder}"
+        yield _room_besides(f"disk of {folder}", needed, size, disk, besides)
+        besides.append((disk, size, folder))
     missing = [image for image in found.images if not image.here and not image.definition.on_host]
     if missing and found.engine_disk is not None:
         yield _room_for_images(missing, found.engine_disk, besides)
 
 
-def data_bytes(dataset: DatasetParams) -> int:
-    """What the photos take, at most, with what is kept of their download; a user's own folder is copied."""
-    if dataset.source == "synthetic":
-        return (dataset.train_photos + dataset.valid_photos) * DRAWN_PHOTO_BYTES
-    if dataset.source == "folder":
-        return sum(each.stat().st_size for each in layout.files(Path(dataset.folder or "").expanduser()))
-    return REAL_PHOTOS_BYTES * (2 if dataset.source == "fastai" else 1)
+def _checkout_parts(params: Params, found: Situation) -> dict[str, int | None]:
+    """Return what will be written to the checkout, and its bytes; None: the job does not say."""
+    definition, estimates = found.job.definition, found.job.estimates
+    left = [cell for cell in params.cells() if cell not in found.measured.cells]
+    outputs = [estimates.get(cell.setting, Estimate()).output_bytes for cell in left]
+    parts: dict[str, int | None] = {}
+    if definition.download:
+        parts["the job's data"] = 0 if found.job.has_data else _most(each.data_bytes for each in estimates.values())
+    parts[f"outputs of {len(left)} cells"] = None if None in outputs else sum(each or 0 for each in outputs)
+    if definition.resumes and left:
+        parts["a checkpoint"] = _most(each.state_bytes for each in estimates.values())
+    return parts
+
+
+def _most(sizes: Iterable[int | None]) -> int | None:
+    return max((each for each in sizes if each is not None), default=None)
+
+
+def _room_for_checkout(parts: dict[str, int | None], wanted_bytes: int, found: Situation) -> Check:
+    name, disk = "disk of the checkout", found.checkout_disk
+    needed = ", ".join(f"{amount(size)} for {what}" for what, size in parts.items() if size is not None)
+    unknown = [what for what, size in parts.items() if size is None]
+    if not unknown:
+        return _room(name, needed, wanted_bytes, disk)
+    reason = found.job.no_estimate or "its estimate does not say"
+    needed = f"{needed or amount(RESERVE_BYTES)}, without {' and '.join(unknown)}, of unknown size ({reason})"
+    check = _room(name, needed, max(wanted_bytes, 1), disk)
+    return checks.not_checked(name, needed, check.found) if check.status == "passed" else check
 
 
 def _room_for_images(missing: list[ImageState], disk: Disk, besides: Besides) -> Check:
@@ -210,14 +207,14 @@ def _room_for_images(missing: list[ImageState], disk: Disk, besides: Besides) ->
 
 
 def image_bytes(image: ImageState) -> int | None:
-    """What the image takes on Docker's disk: as it did when it was made last, or as its image.yaml states."""
+    """Return what the image takes on Docker's disk: as when it was made last, or as its image.yaml states."""
     if image.made is not None:
         return image.made.size_bytes
     return None if image.definition.size is None else amount_bytes(image.definition.size)
 
 
 def _room_besides(name: str, needed: str, wanted_bytes: int, disk: Disk, besides: Besides) -> Check:
-    """Likewise, with what else will be written to the same disk."""
+    """Check for room, with what else will be written to the same disk."""
     same = [(size, what) for other, size, what in besides if size and other.device == disk.device is not None]
     needed += "".join(f", besides {amount(size)} for {what} on the same disk" for size, what in same)
     return _room(name, needed, wanted_bytes + sum(size for size, _ in same), disk)
@@ -239,20 +236,25 @@ def _free(disk: Disk) -> str:
 
 
 def session(params: Params, found: Situation) -> Iterator[Check]:
-    """The session's limit against what is left of the run, as far as cells like these were measured before."""
-    if params.session.max_hours is None:
+    """Check the session's limit against what is left of the run, as far as cells like these were measured before."""
+    hours, measured = params.session.max_hours, found.measured
+    if hours is None:
         return
     cells = params.cells()
-    known = [found.setting_seconds[cell.setting] for cell in cells if cell.setting in found.setting_seconds]
+    known = [measured.setting_seconds[cell.setting] for cell in cells if cell.setting in measured.setting_seconds]
     if not known:
         needed = "the length of the run, told by cells that were measured before"
-        limit = f"{params.session.max_hours:g} h: session.max_hours"
-        yield checks.not_checked("session", needed, f"none was measured on this machine yet; {limit}")
+        why = f"none was measured on this machine yet; {hours:g} h: session.max_hours"
+        yield checks.not_checked("session", needed, why)
         return
-    left, longest = len(cells) - found.measured, max(known)
+    left, longest = len(cells) - len(measured.cells), max(known)
     whole = sum(known) / len(known) * left
     needed = (
-        f"{whole / 3600:.1f} h for {left} cells, {longest / 3600:.1f} h for the longest, by what {found.measured} took"
+        f"{whole / 3600:.1f} h for {left} cells, {longest / 3600:.1f} h for the longest, "
+        f"by what {len(measured.cells)} took"
     )
-    epochs = params.recipe.frozen_epochs + params.recipe.unfrozen_epochs
-    yield checks.session(params.session.max_hours, whole, longest / epochs, needed)
+    part, seconds = "cell", longest
+    longest_span = max(measured.span_seconds.values(), default=0.0)
+    if found.job.definition.resumes and longest_span:
+        part, seconds = "span", longest_span
+    yield checks.session(hours, whole, seconds, part, needed)

@@ -15,16 +15,16 @@ STYLES = {"failed": "red", "warning": "yellow", "not checked": "dim", "passed": 
 
 
 def look_inside(image: str) -> int:
-    """Have stages.preflight_inside look, which trains a few steps of every setting; its exit code."""
-    print(f"inside {image}, a few steps of every setting among it:")
+    """Have stages.preflight_inside look; its exit code."""
+    print(f"inside {image}:")
     began = time.monotonic()
-    code = run_stage("inside", image, "--", "python", "-m", "stages.preflight_inside", "--image", image)
+    code = run_stage("inside", image, "--preflight")
     print(f"inside {image}: {time.monotonic() - began:.0f} s")
     return code
 
 
 def run_stage(*arguments: str) -> int:
-    """Its exit code."""
+    """Run a stage; its exit code."""
     with subprocess.Popen([sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]) as process:
         try:
             return process.wait()
@@ -34,7 +34,7 @@ def run_stage(*arguments: str) -> int:
 
 
 def show(found: tuple[Check, ...], console: Console) -> None:
-    """Every check: a table on a terminal, a line each otherwise."""
+    """Show every check: in a table on a terminal, a line each otherwise."""
     if not console.is_terminal:
         for each in found:
             print(f"{each.status}: {checks.sentence(each)}")
