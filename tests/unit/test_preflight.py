@@ -4,30 +4,60 @@ import dataclasses
 
 import pytest
 
-from stages.harness.environments.images import Build, Definition, Expects
-from stages.harness.params import schema
+from stages.contract import Estimate
+from stages.harness.environments.images import Build, Definition
+from stages.harness.params import jobs, schema
 from stages.harness.preflight import findings as found_by
 from stages.harness.preflight import host_checks
-from stages.records import Image
+from stages.records import Cell, Image
 from tests.environments import GIB, contents, gpu, hardware, machine
 from tests.project import ROOT
 
-PARAMS = schema.load(ROOT)
+PARAMS = schema.parse(
+    """
+    image: host
+    images: [host, cuda-10.0]
+    job: says_more
+    variants: {few: {epochs: 1, learning_rate: 0.1}, many: {epochs: 9, learning_rate: 0.1}}
+    repeats: [1, 2, 3]
+    seed: 1
+    container: {gpus: auto, shm_size: 1g, memory: null, cpus: null, base_images: {}}
+    limits: {stall_minutes: null, cell_minutes: null}
+    on_failure: stop
+    profile: {measure_seconds: 0}
+    provider: {name: null, source: null, cpus: null, memory: null, gpu: null, gpus: null, gpu_memory: null, disk: null}
+    session: {max_hours: null}
+    compare: {baseline: host/few, margin: 0.02, looks: []}
+    """,
+    "params.yaml",
+    ROOT,
+)
+ALL = frozenset(PARAMS.cells())
 DISK = found_by.Disk("/checkout", 50 * GIB, 1, None)
 DOCKER_DISK = found_by.Disk("/var/lib/docker", 50 * GIB, 2, None)
-BUILD = Build("python:3.7", "docker/legacy.lock", "docker/cuda-10.0/torch.txt")
 LEGACY = Definition(
-    build=BUILD,
-    expects=Expects(python="3.7", cuda="10.0", fastai="1.0.48"),
+    build=Build("python:3.7", "docker/legacy.lock", "docker/cuda-10.0/torch.txt"),
+    expects={"python": "3.7", "cuda": "10.0"},
     compute_capabilities=("3.5", "7.5"),
     size="2.3 GB",
 )
 T4 = gpu("Tesla T4", compute_capability="7.5")
 A100 = gpu("A100", compute_capability="8.0")
+JOB = jobs.Definition("train", download="download", resumes=True)
+NEEDS = Estimate(data_bytes=10**7, output_bytes=10**8, state_bytes=10**6, shm_bytes=10**7)
+SILENT = found_by.JobState(JOB, {}, "jobs/mine/job.yaml has no `estimate`", False, {})
+NOTHING_MEASURED = found_by.Measured(frozenset(), {}, {})
+
+
+def job(definition=JOB, has_data=False, elsewhere=None, of=NEEDS, **changes):
+    """A job that says the same of each setting."""
+    needs = dataclasses.replace(of, **changes)
+    estimates = {cell.setting: needs for cell in PARAMS.cells()}
+    return found_by.JobState(definition, estimates, None, has_data, elsewhere or {})
 
 
 def wanted(**changes):
-    """The default params; sections are changed key by key."""
+    """The params above; sections are changed key by key."""
     new = {
         key: dataclasses.replace(getattr(PARAMS, key), **value) if isinstance(value, dict) else value
         for key, value in changes.items()
@@ -35,8 +65,8 @@ def wanted(**changes):
     return dataclasses.replace(PARAMS, **new)
 
 
-def image(name="cuda-10.0", definition=LEGACY, made=None, here=False, fastai="1.0.48"):
-    return found_by.ImageState(name, definition, made, here, fastai)
+def image(name="cuda-10.0", definition=LEGACY, made=None, here=False):
+    return found_by.ImageState(name, definition, made, here)
 
 
 def made(size_bytes=2_300_000_000, **held):
@@ -45,7 +75,7 @@ def made(size_bytes=2_300_000_000, **held):
 
 
 IDLE = found_by.Moment((), GIB)
-HOST = image("host", Definition(run="host"), None, True, "2.8.12")
+HOST = image("host", Definition(run="host"), None, True)
 
 
 def situation(*images, on=None, **changes):
@@ -56,13 +86,9 @@ def situation(*images, on=None, **changes):
         engine=None,
         engine_disk=DOCKER_DISK,
         checkout_disk=DISK,
-        cache_disk=None,
         moment=IDLE,
-        has_photos=False,
-        has_weights=False,
-        models=0,
-        measured=0,
-        setting_seconds={},
+        job=job(),
+        measured=NOTHING_MEASURED,
     )
     return dataclasses.replace(plain, **changes)
 
@@ -155,18 +181,20 @@ def test_a_driver_that_is_loaded_and_does_not_answer_is_a_warning():
 
 def test_shared_memory_of_a_container_is_what_params_give_it_and_the_hosts_is_its_own():
     tight = situation(HOST, image(), on=hardware(shm_bytes=2**20))
-    assert statuses(tight) == {"host: shared memory, batch size 16": "failed"}
-    assert "remount" in look(tight)["host: shared memory, batch size 16"].advice
+    assert statuses(tight) == {f"host: shared memory, {variant}": "failed" for variant in ("few", "many")}
+    assert "remount" in look(tight)["host: shared memory, few"].advice
     roomy = situation(HOST, image())
-    found = statuses(roomy, container={"shm_size": "1m"}, batch_sizes=(16, 64))
-    assert found == {f"cuda-10.0: shared memory, batch size {size}": "failed" for size in (16, 64)}
-    advice = look(roomy, container={"shm_size": "1m"})["cuda-10.0: shared memory, batch size 16"].advice
-    assert advice.startswith("container.shm_size: 64m in params.yaml")
+    found = statuses(roomy, container={"shm_size": "1m"})
+    assert found == {f"cuda-10.0: shared memory, {variant}": "failed" for variant in ("few", "many")}
+    check = look(roomy, container={"shm_size": "1m"})["cuda-10.0: shared memory, few"]
+    assert check.needed == "9.5 MiB in /dev/shm"
+    assert check.advice.startswith("container.shm_size: 64m in params.yaml")
 
 
-def test_shared_memory_needs_the_fastai_version():
-    unknown = situation(image("mine", Definition(pull="mine"), fastai=None))
-    assert statuses(unknown)["mine: shared memory, batch size 16"] == "not checked"
+def test_shared_memory_is_looked_at_where_the_job_says_what_it_needs():
+    assert "host: shared memory, few" not in look(situation(job=job(shm_bytes=None)))
+    check = look(situation(job=SILENT))["shared memory"]
+    assert (check.status, check.found) == ("not checked", "jobs/mine/job.yaml has no `estimate`")
 
 
 def test_limits_above_what_the_machine_has():
@@ -176,19 +204,41 @@ def test_limits_above_what_the_machine_has():
     assert statuses(situation(), container={"cpus": 3.0}) == {}  # image host runs without them
 
 
-def test_room_for_photos_and_models():
+def test_room_for_what_the_job_writes():
     full = found_by.Disk("/checkout", 10**8, 1, None)
     assert statuses(situation(checkout_disk=full)) == {"disk of the checkout": "failed"}
     check = look(situation(checkout_disk=full))["disk of the checkout"]
-    assert "95.4 MiB free at /checkout" in check.found and "make room for" in check.advice
-    assert (
-        statuses(situation(checkout_disk=full, has_photos=True, has_weights=True, models=6)) == {}
-    )  # nothing is to be written
-    assert statuses(situation(checkout_disk=dataclasses.replace(full, free_bytes=10**9))) == {}
-    article = {"dataset": {"source": "fastai"}, "recipe": {"arch": "resnet152"}}
-    assert statuses(situation(checkout_disk=dataclasses.replace(full, free_bytes=3 * 10**9)), **article) == {
-        "disk of the checkout": "failed"
-    }
+    needed = "9.5 MiB for the job's data, 1.1 GiB for outputs of 12 cells, 976.6 KiB for a checkpoint"
+    assert (check.needed, check.found) == (needed, "95.4 MiB free at /checkout")
+    assert check.advice.startswith("make room for 1.5 GiB more")
+    assert statuses(situation(checkout_disk=dataclasses.replace(full, free_bytes=2 * 10**9))) == {}
+    done = found_by.Measured(ALL, {}, {})
+    nothing_left = found_by.JobState(JOB, {}, None, True, {})
+    assert statuses(situation(checkout_disk=full, job=nothing_left, measured=done)) == {}
+
+
+def test_data_that_is_there_and_cells_that_are_measured_take_no_more_room():
+    needed = look(situation(job=job(has_data=True)))["disk of the checkout"].needed
+    assert needed.startswith("0 B for the job's data, ")
+    one = found_by.Measured(frozenset([Cell("host", "few", 1)]), {"host/few": 1.0}, {})
+    assert ", 1 GiB for outputs of 11 cells, " in look(situation(measured=one))["disk of the checkout"].needed
+
+
+def test_of_a_job_that_downloads_nothing_and_does_not_resume_the_outputs_alone_are_counted():
+    plain = job(jobs.Definition("train"))
+    assert look(situation(job=plain))["disk of the checkout"].needed == "1.1 GiB for outputs of 12 cells"
+
+
+def test_a_job_that_does_not_say_what_it_writes_is_not_checked_but_a_full_disk_is_refused():
+    check = look(situation(job=SILENT))["disk of the checkout"]
+    assert check.status == "not checked" and check.needed.endswith(
+        "without the job's data and outputs of 12 cells and a checkpoint, of unknown size "
+        "(jobs/mine/job.yaml has no `estimate`)"
+    )
+    check = look(situation(job=job(output_bytes=None)))["disk of the checkout"]
+    assert check.status == "not checked" and "outputs of 12 cells, of unknown size (its estimate" in check.needed
+    full = found_by.Disk("/checkout", 10**8, 1, None)
+    assert statuses(situation(job=SILENT, checkout_disk=full))["disk of the checkout"] == "failed"
 
 
 @pytest.mark.parametrize(("free_bytes", "status"), [(2 * 10**9, "failed"), (3 * 10**9, None), (None, "not checked")])
@@ -199,58 +249,40 @@ def test_room_for_images_that_are_not_here(free_bytes, status):
 
 
 def test_what_goes_to_one_disk_adds_up():
-    free = 3 * 10**9
+    free = int(3.5e9)
     apart = situation(
         image(),
         checkout_disk=found_by.Disk("/checkout", free, 1, None),
         engine_disk=found_by.Disk("/var/lib/docker", free, 2, None),
     )
     together = dataclasses.replace(apart, engine_disk=found_by.Disk("/checkout/docker", free, 1, None))
-    assert statuses(apart, dataset={"source": "kaggle"}) == {}
-    assert statuses(together, dataset={"source": "kaggle"}) == {"disk of Docker's images": "failed"}
+    assert statuses(apart) == {}
+    assert statuses(together) == {"disk of Docker's images": "failed"}
 
 
-def test_kaggles_download_needs_room_where_its_cache_lies():
-    kaggle = {"dataset": {"source": "kaggle"}}
-    home = found_by.Disk("/home/me", 3 * 10**9, 3, None)
-    check = look(situation(cache_disk=home), **kaggle)["disk of kagglehub's cache"]
-    assert (check.status, check.needed) == ("failed", "3.1 GiB for Kaggle's archive and what comes out of it")
-    same = dataclasses.replace(DISK, path="/home/me", free_bytes=int(4.5e9))
-    check = look(situation(cache_disk=same, checkout_disk=same), **kaggle)["disk of kagglehub's cache"]
-    assert (
-        check.status == "failed"
-        and ", besides " in check.needed
-        and " for the checkout on the same disk" in check.needed
-    )
-    roomy = dataclasses.replace(home, free_bytes=5 * 10**9)
-    assert statuses(situation(cache_disk=roomy), **kaggle) == {}
-
-
-def test_pretrained_weights_are_counted_until_they_are_there():
-    assert ", 18.2 MiB for pretrained weights, " in look(situation())["disk of the checkout"].needed
-    assert ", 0 B for pretrained weights, " in look(situation(has_weights=True))["disk of the checkout"].needed
-
-
-def test_of_a_users_own_folder_the_photos_count(tmp_path):
-    for name in ("train/cats/1.jpg", "valid/dogs/2.jpg", "another thing/large"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).write_bytes(bytes(1000))
-    dataset = dataclasses.replace(PARAMS.dataset, source="folder", folder=str(tmp_path))
-    assert host_checks.data_bytes(dataset) == 2000
+def test_what_the_job_writes_elsewhere_needs_room_where_it_lies():
+    cache = {"~/.cache/mine": found_by.Disk("/home/me", 3 * 10**9, 3, None)}
+    writes = job(elsewhere=cache, elsewhere_bytes={"~/.cache/mine": int(3.3e9)})
+    check = look(situation(job=writes))["disk of ~/.cache/mine"]
+    assert (check.status, check.needed) == ("failed", "3.1 GiB for what the job writes to ~/.cache/mine")
+    same = found_by.Disk("/", int(4.5e9), 1, None)
+    together = situation(job=dataclasses.replace(writes, elsewhere=dict.fromkeys(cache, same)), checkout_disk=same)
+    check = look(together)["disk of ~/.cache/mine"]
+    assert check.status == "failed" and check.needed.endswith(", besides 1.1 GiB for the checkout on the same disk")
+    roomy = dict.fromkeys(cache, dataclasses.replace(same, device=3))
+    assert statuses(situation(job=dataclasses.replace(writes, elsewhere=roomy))) == {}
 
 
 def test_a_ready_made_image_of_which_nothing_is_known_is_not_checked():
-    found = situation(image("mine", Definition(pull="mine"), fastai=None), on=hardware(T4))
-    expected = {"compute capability of Tesla T4", "driver of Tesla T4", "shared memory, batch size 16"}
-    assert {name for name, status in statuses(found).items() if status == "not checked"} >= {
-        f"mine: {name}" for name in expected
-    }
+    found = statuses(situation(image("mine", Definition(pull="mine")), on=hardware(T4)))
+    expected = {f"mine: {each}": "not checked" for each in ("compute capability of Tesla T4", "driver of Tesla T4")}
+    assert found == {**expected, "disk of Docker's images": "not checked"}
 
 
 def test_what_is_measured_already_is_no_part_of_the_session():
-    found = situation(setting_seconds={"host/fp32-bs16": 3 * 3600}, measured=3)
-    check = look(found, session={"max_hours": 12.0})["session"]
-    assert (check.status, check.needed[:19]) == ("passed", "9.0 h for 3 cells, ")
+    three = found_by.Measured(frozenset(PARAMS.cells()[:3]), {"host/few": 3 * 3600}, {"host/few": 3600})
+    check = look(situation(measured=three), session={"max_hours": 36.0})["session"]
+    assert (check.status, check.needed[:20]) == ("passed", "27.0 h for 9 cells, ")
 
 
 def test_an_image_of_unknown_size_is_said_to_be_left_out():
@@ -273,18 +305,30 @@ def test_what_spoils_a_timing_is_a_warning():
 
 @pytest.mark.parametrize(
     ("hours_of_a_cell", "status"),
-    [(None, "not checked"), (1.5, None), (1.7, "warning"), (23.9, "warning"), (24.1, "failed")],
+    [(None, "not checked"), (2.3, None), (2.5, "warning"), (23.9, "warning"), (24.1, "failed")],
 )
 def test_the_session_must_hold_the_run(hours_of_a_cell, status):
-    """6 cells of two epochs in 12 hours, of one setting of which a cell was measured. Epochs can't be split."""
-    taken = {} if hours_of_a_cell is None else {"host/fp32-bs16": hours_of_a_cell * 3600}
-    found = situation(setting_seconds=taken)
-    assert statuses(found, session={"max_hours": 12.0}).get("session") == status
+    """4 cells of two equal spans in 12 hours; one setting was measured before. A span is done in one go."""
+    seconds = {} if hours_of_a_cell is None else {"host/few": hours_of_a_cell * 3600}
+    spans = {setting: each / 2 for setting, each in seconds.items()}
+    found = situation(measured=found_by.Measured(frozenset(), seconds, spans))
+    assert statuses(found, session={"max_hours": 12.0}, repeats=(1,)).get("session") == status
     assert "session" not in statuses(found)
 
 
+def test_a_job_that_does_not_resume_needs_a_session_as_long_as_a_cell():
+    found = situation(
+        job=job(jobs.Definition("train")),
+        measured=found_by.Measured(frozenset(), {"host/few": 3700.0}, {"host/few": 1.0}),
+    )
+    check = look(found, session={"max_hours": 1.0})["session"]
+    assert check.status == "failed" and check.advice.startswith("not one cell would end in time")
+    resumes = dataclasses.replace(found, job=job())
+    assert statuses(resumes, session={"max_hours": 1.0}) == {"session": "warning"}
+
+
 def test_every_check_says_what_to_do_unless_it_passed():
-    found = situation(image(), on=hardware(A100), engine="none", setting_seconds={"host/fp32-bs16": 1.0})
+    found = situation(image(), on=hardware(A100), engine="none", job=SILENT)
     for check in host_checks.look_over(wanted(session={"max_hours": 1.0}, container={"shm_size": "1m"}), found):
         assert check.needed and check.found
         assert (check.advice is None) == (check.status == "passed")
