@@ -247,7 +247,7 @@ def _decode_tuple(kind: Any, value: Any, where: str) -> Tuple[Any, ...]:
 
 
 def join(where: str, key: str) -> str:
-    """'params.yaml: recipe' and 'size' make 'params.yaml: recipe.size'; a file's name is set off by a colon."""
+    """'params.yaml: compare' and 'margin' make 'params.yaml: compare.margin'; a file's name is set off by a colon."""
     if where.endswith((".json", ".yaml")):
         return "{}: {}".format(where, key)
     return "{}.{}".format(where, key)

@@ -2,10 +2,10 @@
 
 Every line is one object and tells one thing. All of them are optional, and five lines of bash can write them:
 
-    {"span": "frozen", "seconds": 12.31, "samples": 320, "steps": 20, "values": {"train_loss": 0.51}, "split": {...}}
+    {"span": "epochs", "seconds": 12.31, "samples": 320, "steps": 20, "values": {"train_loss": 0.51}, "split": {...}}
     {"metric": "accuracy", "value": 0.937}
     {"fact": "number_format", "value": "bf16"}
-    {"unsupported": "fastai 1 has no mixed precision on a CPU"}
+    {"unsupported": "this library has no mixed precision on a CPU"}
     {"error": "out of GPU memory at batch size 64: ..."}
     {"resumed_after_spans": 3}
     {"ceilings": {"loader_samples_per_second": 410.0, "compute_samples_per_second": 95.5}}

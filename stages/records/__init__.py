@@ -1,4 +1,4 @@
-"""What the stages hand each other: frozen records, which stages/codec.py writes and reads as strict JSON.
+"""What the stages hand each other: immutable records, which stages/codec.py writes and reads as strict JSON.
 
 A record says what ran, where, and what came out. Amounts carry their unit in the name (`span_seconds`,
 `peak_memory_bytes`). Unknown is None, never 0 and never a guess.
