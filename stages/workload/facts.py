@@ -1,6 +1,7 @@
 """The environment as the job sees it, as far as it stays the same from run to run.
 
-torch and fastai are imported and asked in a child: a library that crashes or a driver that hangs is told in one line.
+torch, where there is one, is imported and asked in a child: a library that crashes or a driver that hangs is told in
+one line.
 
 Runs inside images: Python 3.7 syntax; torch in the child, and pynvml where it is installed.
 """
@@ -21,34 +22,34 @@ DEVICE_SECONDS = 30.0  # for CUDA, which wakes every card first
 
 
 class Software(NamedTuple):
-    """What only torch and fastai can tell."""
+    """What only Python and torch can tell."""
 
     contents: Contents
-    device: str
-    torch_threads: int
+    device: Optional[str]
+    torch_threads: Optional[int]
     import_seconds: float
 
 
 def look(image: str) -> Tuple[Facts, float]:
-    """The facts, and what of the time went to imports.
+    """Return the facts, and what of the time went to imports.
 
-    Raises FaceoffError where torch or fastai is broken or CUDA hangs: as would the job.
+    Raises FaceoffError where torch is broken or CUDA hangs: as would the job.
     """
     seen = hardware.look(DATA_DIR)
-    told, reason = guarded("the look at torch and fastai", _software, SOFTWARE_SECONDS)
+    told, reason = guarded("the look at torch", _software, SOFTWARE_SECONDS)
     software, problem = told or (None, reason)
     if software is None:
         raise FaceoffError("image {}: {}".format(image, problem))
     facts = Facts(
         image=image,
-        device=software.device,
-        torch_threads=software.torch_threads,
         hardware=seen,
         contents=software.contents,
         **files.known(
             {
+                "device": (software.device, contents.NOT_INSTALLED),
                 "os": (hardware.os_name(), "/etc/os-release gives no PRETTY_NAME"),
                 "glibc": (_glibc(), "not glibc"),
+                "torch_threads": (software.torch_threads, contents.NOT_INSTALLED),
             }
         ),
     )
@@ -56,10 +57,12 @@ def look(image: str) -> Tuple[Facts, float]:
 
 
 def describe(facts: Facts) -> str:
-    """'CPU AMD EPYC; 2 of 2 CPUs, no memory limit, /dev/shm 1 GiB'"""
+    """Return 'CPU AMD EPYC; 2 of 2 CPUs, no memory limit, /dev/shm 1 GiB'."""
     limits = facts.hardware.limits
     device = "GPU {}".format(facts.device)
-    if facts.device == "cpu":
+    if facts.device is None:
+        device = "device not known: {}".format(facts.absent["device"])
+    elif facts.device == "cpu":
         why = facts.hardware.gpus_reason or "torch finds no CUDA"
         device = "CPU {}, since {}".format(facts.hardware.cpu.model or "of unknown name", why)
     return "{}; {:g} of {} CPUs, {}, /dev/shm {}".format(
@@ -75,21 +78,23 @@ def _software() -> Tuple[Optional[Software], Optional[str]]:
     """In the child. Or why there is none."""
     began = time.perf_counter()
     try:
-        contents.import_modules()
-        import torch
-
-        from stages.workload import learners
-
+        torch = contents.find_torch()
         import_seconds = time.perf_counter() - began
-        device, problem = guarded("CUDA", learners.device_name, DEVICE_SECONDS)
+        if torch is None:
+            return Software(contents.read(), None, None, import_seconds), None
+        device, problem = guarded("CUDA", _device_name, DEVICE_SECONDS)
         if device is None:
             advice = "see what nvidia-smi says and mend the driver, or set container.gpus: none in params.yaml"
             return None, "{}; {}".format(problem, advice)
         return Software(contents.read(), device, torch.get_num_threads(), import_seconds), None
     except FaceoffError as error:
         return None, str(error)
-    except ImportError as error:
-        return None, "torch does not import: {}".format(error)
+
+
+def _device_name() -> str:
+    """Return what torch computes on: 'cpu', or the name of its first GPU."""
+    torch = contents.find_torch()
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
 
 
 def _glibc() -> Optional[str]:

@@ -4,52 +4,61 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
-from typing import Any, Iterator, Optional
+from typing import Any, Dict, Iterator
 
-from stages.codec import fingerprint, read
+from stages.codec import read
 from stages.errors import FaceoffError
-from stages.records import Environment, Facts, Hardware, facts_path
+from stages.records import DATA_DIR, Facts, facts_path
+from stages.workload import contents
+from stages.workload.probes import hardware
 
 SHOWN_DIFFERENCES = 6
 
 
-def check(image: str, hardware: Hardware, environment: Environment) -> Optional[str]:
-    """The fingerprint of the image's facts; None where it has no profile. Raises FaceoffError with what differs."""
+def check(image: str) -> None:
+    """Raise FaceoffError with what differs from the image's facts: hardware, limits and installed packages."""
     path = facts_path(image)
     if not path.exists():
-        return None
+        return
     facts = read(path, Facts)
-    was = {"device": facts.device, "torch_threads": facts.torch_threads, "hardware": dataclasses.asdict(facts.hardware)}
-    now = {
-        "device": environment.device,
-        "torch_threads": environment.torch_threads,
-        "hardware": dataclasses.asdict(hardware),
-    }
-    differences = list(_differences(was, now))
-    if differences:
-        more = len(differences) - SHOWN_DIFFERENCES
+    installed = contents.packages()
+    found = list(
+        differences(
+            {"hardware": dataclasses.asdict(facts.hardware)},
+            {"hardware": dataclasses.asdict(hardware.look(DATA_DIR))},
+        )
+    )
+    if contents.fingerprint(installed) != facts.contents.packages_sha256:
+        found += _package_differences(facts.contents.packages, installed) or ["its packages are others"]
+    if found:
+        more = len(found) - SHOWN_DIFFERENCES
         raise FaceoffError(
             "{}: the environment is another: {}{}: run `dvc repro -s -f profile@{}`, then `make repro`".format(
                 path,
-                "; ".join(differences[:SHOWN_DIFFERENCES]),
+                "; ".join(found[:SHOWN_DIFFERENCES]),
                 "; and {} more".format(more) if more > 0 else "",
                 image,
             )
         )
-    return fingerprint(facts)
 
 
-def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
-    """'hardware.limits.cpu_quota was 2.0, is 1.0'. What could not be read, now or then, is no difference."""
+def differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Yield 'hardware.limits.cpu_quota was 2.0, is 1.0'. What could not be read, now or then, is no difference."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in was:
             if key not in ("absent", "gpus_reason") and key in now:
-                yield from _differences(was[key], now[key], "{}.{}".format(name, key) if name else key)
+                yield from differences(was[key], now[key], "{}.{}".format(name, key) if name else key)
     elif isinstance(was, tuple) and isinstance(now, tuple) and len(was) == len(now):
         for index, (one, other) in enumerate(zip(was, now)):
-            yield from _differences(one, other, "{}[{}]".format(name, index))
+            yield from differences(one, other, "{}[{}]".format(name, index))
     elif was != now and was is not None and now is not None:
         yield "{} was {}, is {}".format(name, _shown(was), _shown(now))
+
+
+def _package_differences(was: Dict[str, str], now: Dict[str, str]) -> list:
+    names = sorted({*was, *now})
+    told = ((name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name))
+    return ["{} was {}, is {}".format(name, old or "not there", new or "not there") for name, old, new in told]
 
 
 def _shown(value: Any) -> str:

@@ -49,18 +49,18 @@ def _memory_and_clock(root: Path) -> Tuple[Optional[int], Optional[int]]:
     return limits.memory_available_bytes(root), cpu.now_hertz(root)
 
 
-def doubts(found: Conditions) -> Tuple[str, ...]:
+def warnings(found: Conditions) -> Tuple[str, ...]:
     """What of this moment makes a timing doubtful, in words with the figures; empty where nothing does."""
     busy = found.cpu_busy_share
     said = []
     if busy is not None and busy > load.OTHERS_SHARE:
         said.append("other processes took {:.0%} of the CPUs' time".format(busy))
     for card in found.gpus:
-        said.extend("{}: {}".format(card.uuid or "a card", doubt) for doubt in _card_doubts(card))
+        said.extend("{}: {}".format(card.uuid or "a card", warning) for warning in _card_warnings(card))
     return tuple(said)
 
 
-def _card_doubts(card: GpuState) -> Tuple[str, ...]:
+def _card_warnings(card: GpuState) -> Tuple[str, ...]:
     said = []
     if card.throttle_reasons:
         said.append("its clocks are held down ({})".format(", ".join(card.throttle_reasons)))

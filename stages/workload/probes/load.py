@@ -1,6 +1,6 @@
-"""What took the CPUs from this process and its children over a span of time: counters of the kernel, read at both ends.
+"""What took the CPUs from this process and its descendants over a span of time: counters of the kernel at its ends.
 
-Nothing runs in between. Children count once they have been waited for, as a loader's are when its epoch ends.
+Nothing runs in between.
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Iterator, NamedTuple, Optional, Tuple
 
 from stages.records import Load
+from stages.workload import processes
 from stages.workload.probes import files, limits
 
 # A tenth of all CPUs is what an idle desktop stays under, and what takes a visible share of two loader processes.
@@ -22,7 +23,7 @@ THROTTLED = {"throttled_usec": 1e-6, "throttled_time": 1e-9}
 
 
 class Ticks(NamedTuple):
-    """Of all CPUs together, since the start of the machine."""
+    """Time of all CPUs together, since the start of the machine."""
 
     busy: int
     stolen: int
@@ -30,6 +31,8 @@ class Ticks(NamedTuple):
 
 
 class Counters(NamedTuple):
+    """What the kernel counts, at one moment."""
+
     seconds: float
     own_seconds: float
     ticks: Optional[Ticks]
@@ -37,14 +40,14 @@ class Counters(NamedTuple):
 
 
 class Meter:
-    """Begins when it is made."""
+    """What took the CPUs since it was made."""
 
     def __init__(self, root: Path = files.ROOT) -> None:
         self._root = root
         self._began = _look(root)
 
     def read(self) -> Load:
-        """Since it began."""
+        """Return what was counted since it was made."""
         began, now = self._began, _look(self._root)
         seconds = now.seconds - began.seconds
         others, stolen = _shares(began, now)
@@ -64,8 +67,8 @@ class Meter:
         )
 
 
-def doubts(load: Load) -> Tuple[str, ...]:
-    """What of it makes a timing doubtful, in words with the figures; empty where nothing does."""
+def warnings(load: Load) -> Tuple[str, ...]:
+    """Return what of it casts doubt on a timing, in words with numbers; empty where nothing does."""
     said = []
     if load.others_share is not None and load.others_share > OTHERS_SHARE:
         said.append("other processes took {:.0%} of the CPUs' time".format(load.others_share))
@@ -81,13 +84,12 @@ def doubts(load: Load) -> Tuple[str, ...]:
 
 
 def _look(root: Path) -> Counters:
-    own = os.times()
-    own_seconds = own.user + own.system + own.children_user + own.children_system
+    own_seconds = processes.cpu_seconds(processes.family(os.getpid()))  # with what each has waited for
     return Counters(time.perf_counter(), own_seconds, ticks(root), max(_throttled_seconds(root), default=None))
 
 
 def _shares(began: Counters, now: Counters) -> Tuple[Optional[float], Optional[float]]:
-    """Of all CPUs' time: what other processes took, and what was stolen."""
+    """Return what other processes took of all CPUs' time, and what was stolen."""
     if began.ticks is None or now.ticks is None or now.ticks.all <= began.ticks.all:
         return None, None
     span = now.ticks.all - began.ticks.all
@@ -101,7 +103,7 @@ def _share(value: float) -> float:
 
 
 def ticks(root: Path) -> Optional[Ticks]:
-    """None where /proc/stat gives no times (proc(5))."""
+    """Return what /proc/stat counts; None where it gives no times (proc(5))."""
     line = next(iter((files.text(root / "proc/stat") or "").splitlines()), "").split()
     if len(line) < 9 or line[0] != "cpu" or not all(each.isdigit() for each in line[1:]):
         return None
@@ -111,7 +113,7 @@ def ticks(root: Path) -> Optional[Ticks]:
 
 
 def _throttled_seconds(root: Path) -> Iterator[float]:
-    """Of each cgroup above the process; they may be held back at the same time, so the longest counts."""
+    """Yield it of each cgroup above the process; they may be held back together, so the longest counts."""
     for folder in limits.cgroup_folders(root, "cpu"):
         for line in (files.text(folder / "cpu.stat") or "").splitlines():
             name, _, value = line.partition(" ")

@@ -1,0 +1,141 @@
+"""What a training's attempts have reported so far, kept so that the next attempt can go on.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional, Tuple
+
+from stages.codec import RecordError, read
+from stages.contract import Span
+from stages.records import Attempt, Belongs, Conditions, Load, Task
+from stages.workload.surroundings import differences
+
+WORDS = {
+    "job_sha256": "the job",
+    "data_sha256": "its data",
+    "machine_sha256": "the machine",
+    "image_sha256": "the image",
+    "facts_sha256": "the environment",
+}  # of fields of Belongs whose values tell nobody anything
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrival:
+    """A span, and when it came."""
+
+    span: Span
+    load: Load  # since the command began
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """What one attempt has reported."""
+
+    after_spans: int  # of earlier attempts, that it says it goes on after
+    resumed: bool  # it says so
+    arrivals: Tuple[Arrival, ...]
+    heartbeat: Optional[Load]  # until the file of events was last touched; None: it never was
+    conditions: Conditions
+    started_at: str  # UTC, ISO 8601
+    wall_seconds: float  # of the supervisor, so far
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """models/<setting>/<repeat>.progress.json: all attempts at a training that has not ended."""
+
+    belongs: Belongs
+    parts: Tuple[Part, ...]
+
+
+class Counted(NamedTuple):
+    """What counts of the attempts before the one that has ended."""
+
+    spans: Tuple[Span, ...]
+    attempts: Tuple[Attempt, ...]
+    conditions: Tuple[Conditions, ...]
+    started_at: Optional[str]
+    wall_seconds: float
+
+
+NOTHING = Counted((), (), (), None, 0.0)
+
+
+def begin(task: Task) -> Progress:
+    """Return what earlier attempts left, where the job can go on; else empty its folder of state, and say so."""
+    cell, anew = task.cell, None
+    kept = Progress(task.belongs, ())
+    if cell.progress_path.exists():
+        try:
+            found = read(cell.progress_path, Progress)  # type: Progress
+            anew = _why_anew(task, found)
+            kept = kept if anew else found
+        except RecordError as error:
+            anew = str(error)
+        if anew:
+            print("{}, repeat {}: begins anew: {}".format(cell.setting, cell.repeat, anew))
+    if not kept.parts:
+        _discard(cell.progress_path)
+        shutil.rmtree(str(cell.state_dir), ignore_errors=True)
+    cell.state_dir.mkdir(parents=True, exist_ok=True)
+    return kept
+
+
+def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
+    """Return what counts of earlier attempts, where the last one says that it goes on after so many spans.
+
+    Raises RecordError where there were fewer. Without that line, nothing counts: it began anew.
+    """
+    if resumed_after_spans is None:
+        return NOTHING
+    chain = []  # type: list
+    for part in earlier.parts:
+        chain = chain[: part.after_spans] if part.resumed else []
+        chain += [arrival.span for arrival in part.arrivals]
+    if resumed_after_spans > len(chain):
+        raise RecordError(
+            "resumed_after_spans: {}, but earlier attempts that count reported {}".format(
+                resumed_after_spans, len(chain)
+            )
+        )
+    counted = list(_counted_parts(earlier, resumed_after_spans))
+    return Counted(
+        spans=tuple(chain[:resumed_after_spans]),
+        attempts=tuple(Attempt(part.after_spans, load.seconds, load) for part, load in counted),
+        conditions=tuple(part.conditions for part, _ in counted),
+        started_at=counted[0][0].started_at if counted else None,
+        wall_seconds=sum(part.wall_seconds for part, _ in counted),
+    )
+
+
+def _counted_parts(earlier: Progress, spans: int) -> Iterator[Tuple[Part, Load]]:
+    """Yield attempts of which something counts, and the load until the last of it."""
+    parts = list(earlier.parts)
+    begins = max((index for index, part in enumerate(parts) if not part.resumed), default=0)
+    ends = spans
+    found = []
+    for part in reversed(parts[begins:]):
+        mine = part.arrivals[: max(0, ends - part.after_spans)]
+        load = mine[-1].load if mine else part.heartbeat if spans == 0 else None
+        if load is not None:
+            found.append((part, load))
+        ends = min(ends, part.after_spans)
+    return reversed(found)
+
+
+def _why_anew(task: Task, found: Progress) -> Optional[str]:
+    if not task.job.resumes:
+        return "its job.yaml does not say `resumes: true`"
+    told = [
+        WORDS.get(name.partition(" ")[0], name)
+        for name in differences(dataclasses.asdict(found.belongs), dataclasses.asdict(task.belongs))
+    ]
+    return "the earlier attempt was of another state: " + "; ".join(told) if told else None
+
+
+def _discard(path: Path) -> None:
+    if path.exists():
+        path.unlink()

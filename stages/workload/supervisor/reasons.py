@@ -1,0 +1,83 @@
+"""Why a command failed, in one line, left where the host finds it.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import os
+import signal
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Iterator, Optional
+
+from stages.codec import RecordError
+from stages.errors import TRY_LATER, FaceoffError
+from stages.units import amount
+from stages.workload.supervisor.command import STOP_SIGNALS, Ended
+
+REASON_BYTES = 4096
+FULL_BYTES = 2**20  # less than a batch of any size; what else is in /dev/shm takes pages of 4 KiB
+
+
+@contextmanager
+def recorded(path: Path) -> Iterator[None]:
+    """Within, what is raised is written to this file, if it is there, in a line: the host makes the result of it.
+
+    The file has room for it from the begin: by then the disk may be full.
+    """
+    if path.exists():
+        with suppress(OSError):
+            path.write_bytes(b" " * REASON_BYTES)
+    try:
+        yield
+    except Exception as error:
+        if path.exists():
+            kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
+            told = (kind + str(error).strip().partition("\n")[0]).encode("utf-8", "replace")[:REASON_BYTES]
+            with suppress(OSError), path.open("r+b") as file:  # which must not hide the error: that is printed
+                file.write(told)
+        raise
+
+
+def check(ended: Ended, error: Optional[str], problem: Optional[str], folder: Path, shm_bytes: Optional[int]) -> None:
+    """Raise unless the command ended well: FaceoffError, or SystemExit where this process was asked to stop.
+
+    `error`: what the job says of it; `problem`: what is wrong with its events; `folder`: where it ran; `shm_bytes`:
+    least that was seen free of /dev/shm.
+    """
+    if ended.stopped_by is not None:
+        raise SystemExit(128 + ended.stopped_by)
+    killed = _signal(ended.code)
+    if killed is not None:
+        told = "the command was killed by {}".format(killed.name)
+        raise FaceoffError(error or told + _shared_memory(shm_bytes), 128 + killed)
+    if ended.code == TRY_LATER:
+        told = "the command stopped before the session's end: run `make repro` again to go on"
+        raise FaceoffError(error or told, TRY_LATER)
+    if error is not None:
+        raise FaceoffError(error)
+    if ended.code != 0:
+        told = "the command ended with exit code {}; its own words are above".format(ended.code)
+        raise FaceoffError(told + _shared_memory(shm_bytes) + _read_only(folder))
+    if problem is not None:
+        raise RecordError(problem)
+
+
+def _signal(code: int) -> Optional[signal.Signals]:
+    """Return the one that killed the command, or its child where it is a shell, which then ends with 128 + n."""
+    number = -code if code < 0 else code - 128
+    if code > 128 and number in STOP_SIGNALS:  # nothing of ours was stopped
+        return None
+    try:
+        return signal.Signals(number)
+    except ValueError:
+        return None
+
+
+def _shared_memory(shm_bytes: Optional[int]) -> str:
+    if shm_bytes is None or shm_bytes >= FULL_BYTES:
+        return ""
+    return "; /dev/shm was full: {} of it were free at the least".format(amount(shm_bytes))
+
+
+def _read_only(folder: Path) -> str:
+    return "" if os.access(str(folder), os.W_OK) else "; its folder is read-only: write to {output}"

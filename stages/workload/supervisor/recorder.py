@@ -1,0 +1,144 @@
+"""One command of a cell, with its events, the CPUs' load and the conditions; what was seen is kept as it goes.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+import datetime
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Dict, NamedTuple, Optional, Tuple
+
+from stages import contract
+from stages.codec import write, write_text
+from stages.contract import Events
+from stages.records import DATA_DIR, Conditions, Load, Task, cell_document, data_dir
+from stages.workload.probes import conditions, files, limits, load
+from stages.workload.supervisor import reasons
+from stages.workload.supervisor.command import Ended, run
+from stages.workload.supervisor.follower import Follower
+from stages.workload.supervisor.progress import Arrival, Part, Progress
+
+KEEP_SECONDS = 10.0  # between two notes of a training that is alive and has not reported a span yet
+
+
+def now() -> str:
+    """Return the time as records have it: UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+class Recorded(NamedTuple):
+    """A command that has ended, and what was seen."""
+
+    ended: Ended
+    events: Events
+    problem: Optional[str]  # what is wrong with its events
+    load: Load
+    conditions: Tuple[Conditions, Conditions]  # before and after
+    shm_bytes: Optional[int]  # of /dev/shm, free at the least
+
+    def check(self, task: Task) -> None:
+        """Raise FaceoffError unless it ended well, or says that it can't be done here."""
+        if self.events.unsupported is not None and self.ended.code >= 0 and self.ended.stopped_by is None:
+            return
+        reasons.check(self.ended, self.events.error, self.problem, task.job.directory, self.shm_bytes)
+
+
+class Recorder:
+    """Used for one `run`. `earlier`: of a training, attempts whose progress this one adds to."""
+
+    def __init__(self, task: Task, earlier: Optional[Progress], began: float, started_at: str) -> None:
+        self._task, self._earlier, self._began, self._started_at = task, earlier, began, started_at
+        self._path = task.cell.events_path
+        if not self._path.exists() or self._path.stat().st_size:  # untouched where the host has just made it
+            write_text(self._path, "")
+        self._touched = self._path.stat().st_mtime_ns
+        self._follower = Follower(self._path, task.job.metrics)
+        self._arrivals = []  # type: List[Arrival]
+        self._heartbeat = None  # type: Optional[Load]
+        self._kept_at = 0.0
+        self._told_problem = False
+        self._shm_bytes = limits.shm_free_bytes(files.ROOT)
+
+    def run(self, folders: Dict[str, Path]) -> Recorded:
+        """Run the command with these folders, by the variables that name them."""
+        for folder in folders.values():
+            folder.mkdir(parents=True, exist_ok=True)
+        environment = environment_of(self._task, self._path, folders)
+        self._before = conditions.look(DATA_DIR, sample_seconds=0)
+        self._meter = load.Meter()
+        self._keep()
+        sys.stdout.flush()
+        ended = run(self._task.command, self._task.job.directory, environment, self._look)
+        taken = self._meter.read()
+        self._follower.finish(ended.code)
+        self._take_spans(taken)
+        self._keep()
+        after = conditions.look(DATA_DIR, sample_seconds=0)
+        events = self._follower.events
+        return Recorded(ended, events, self._follower.problem, taken, (self._before, after), self._shm_bytes)
+
+    def _look(self) -> None:
+        free = limits.shm_free_bytes(files.ROOT)
+        if free is not None and self._shm_bytes is not None:
+            self._shm_bytes = min(free, self._shm_bytes)
+        self._follower.look()
+        if self._follower.problem is not None and not self._told_problem:
+            self._told_problem = True
+            print("faceoff: {}: the cell will fail".format(self._follower.problem), file=sys.stderr)
+        touched = _touched(self._path)
+        if touched == self._touched:
+            return
+        self._touched = touched
+        came = self._take_spans(None)
+        if not self._arrivals:
+            self._heartbeat = self._meter.read()
+        if came or (not self._arrivals and time.perf_counter() - self._kept_at > KEEP_SECONDS):
+            self._keep()
+
+    def _take_spans(self, taken: Optional[Load]) -> bool:
+        """Note spans that have come, with the load until now; whether there were any."""
+        new = self._follower.events.spans[len(self._arrivals) :]
+        if new:
+            until_now = taken or self._meter.read()
+            self._arrivals += [Arrival(span, until_now) for span in new]
+        return bool(new)
+
+    def _keep(self) -> None:
+        if self._earlier is None:
+            return
+        self._kept_at = time.perf_counter()
+        after_spans = self._follower.events.resumed_after_spans
+        part = Part(
+            after_spans=after_spans or 0,
+            resumed=after_spans is not None,
+            arrivals=tuple(self._arrivals),
+            heartbeat=self._heartbeat,
+            conditions=self._before,
+            started_at=self._started_at,
+            wall_seconds=self._kept_at - self._began,
+        )
+        kept = dataclasses.replace(self._earlier, parts=(*self._earlier.parts, part))
+        write(self._task.cell.progress_path, Progress(self._task.belongs, kept.parts))
+
+
+def environment_of(task: Task, events: Path, folders: Dict[str, Path]) -> Dict[str, str]:
+    """Return the variables that the command gets: this process's own, the variant's, and the seam's."""
+    seam = {
+        contract.EVENTS: str(events.absolute()),
+        contract.CELL: json.dumps(cell_document(task)),
+        contract.DATA: str(data_dir(task.job.name).absolute()),
+        **{name: str(folder.absolute()) for name, folder in folders.items()},
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("FACEOFF_")}
+    return {**inherited, **task.belongs.variant.env, **seam}
+
+
+def _touched(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -1,0 +1,158 @@
+"""The record of a stage of a cell, from what was seen of its command.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Dict, Iterable, Optional, Tuple
+
+from stages.codec import RecordError, write_text
+from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value
+from stages.errors import FaceoffError
+from stages.records import WALL, Attempt, Conditions, Result, Task
+from stages.workload.probes import conditions, files, load
+from stages.workload.supervisor.progress import Counted
+from stages.workload.supervisor.recorder import Recorded
+
+
+def ok(
+    task: Task, recorded: Recorded, earlier: Counted, predictions: Optional[str], started_at: str, wall_seconds: float
+) -> Result:
+    """Return the result of a command that ended well. `predictions`: sha256 of the kept file, of an evaluation."""
+    events = recorded.events
+    attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
+    moments = (*earlier.conditions, *recorded.conditions)
+    training = task.stage == "train"
+    return Result(
+        cell=task.cell,
+        stage=task.stage,
+        status="ok",
+        reason=None,
+        belongs=task.belongs,
+        spans=(*earlier.spans, *events.spans),
+        metrics=events.metrics,
+        facts=_texts(events.facts),
+        attempts=attempts,
+        conditions=moments,
+        warnings=_warnings(task, attempts, moments),
+        started_at=earlier.started_at or started_at,
+        wall_seconds=earlier.wall_seconds + wall_seconds,
+        **files.known(
+            {
+                "ceilings": (events.ceilings, "the job gives none"),
+                "command_seconds": (sum(each.seconds for each in attempts), ""),
+                "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
+                "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),
+            }
+        ),
+    )
+
+
+def unsupported(task: Task, recorded: Recorded, started_at: str, wall_seconds: float) -> Result:
+    """Return the result of a command that says what can't be done here."""
+    reason = recorded.events.unsupported
+    return _without_times(task, "unsupported", reason, None, _texts(recorded.events.facts), started_at, wall_seconds)
+
+
+def not_run(task: Task, trained: Result, predictions: str, started_at: str, wall_seconds: float) -> Result:
+    """Return the result of an evaluation that there was nothing to do for."""
+    return _without_times(task, trained.status, trained.reason, predictions, {}, started_at, wall_seconds)
+
+
+def check_spans(task: Task, spans: Iterable[Span]) -> None:
+    """Raise FaceoffError where a span that the total is made of was not reported; of a training, not before the end."""
+    if task.job.total == WALL or (task.stage == "train" and task.job.evaluate is not None):
+        return
+    reported = {span.name for span in spans}
+    missing = [name for name in task.job.total if name not in reported]
+    if missing:
+        raise FaceoffError(
+            "the job reported no span {!r}, which `total` of {}/job.yaml names; it reported: {}".format(
+                missing[0], task.job.directory, ", ".join(sorted(reported)) or "none"
+            )
+        )
+
+
+def keep_predictions(task: Task, trained: Result) -> str:
+    """Copy the job's predictions to where results are kept, a header alone where there are none; their sha256."""
+    cell, text = task.cell, ",".join(PREDICTION_COLUMNS) + "\n"
+    places = [folder / PREDICTIONS for folder in (cell.evaluation_dir, cell.output_dir)]
+    found = next((place for place in places if place.is_file()), None) if trained.status == "ok" else None
+    if found is not None:
+        text = _read_predictions(found)
+    write_text(cell.predictions_path, text)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def _read_predictions(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        raise RecordError("{}: bytes that are no UTF-8".format(path)) from None
+    except OSError as error:
+        raise RecordError("{}: not readable: {}".format(path, error.strerror)) from None
+    header = (text.splitlines() or [""])[0].split(",")
+    if tuple(each.strip() for each in header[: len(PREDICTION_COLUMNS)]) != PREDICTION_COLUMNS:
+        raise RecordError(
+            "{}: expected the columns {} first, found {!r:.80}".format(
+                path, ",".join(PREDICTION_COLUMNS), ",".join(header)
+            )
+        )
+    return text
+
+
+def _without_times(
+    task: Task,
+    status: str,
+    reason: Optional[str],
+    predictions: Optional[str],
+    facts: Dict[str, str],
+    started_at: str,
+    wall_seconds: float,
+) -> Result:
+    why = reason or "job {} has no `evaluate` command".format(task.job.name)
+    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes")
+    absent = dict.fromkeys(nulls if predictions else (*nulls, "predictions_sha256"), why)
+    return Result(
+        cell=task.cell,
+        stage=task.stage,
+        status=status,
+        reason=reason,
+        belongs=task.belongs,
+        spans=(),
+        metrics={},
+        facts=facts,
+        ceilings=None,
+        command_seconds=None,
+        peak_process_memory_bytes=None,
+        predictions_sha256=predictions,
+        attempts=(),
+        conditions=(),
+        warnings=(),
+        started_at=started_at,
+        wall_seconds=wall_seconds,
+        absent=absent,
+    )
+
+
+def _texts(facts: Dict[str, Value]) -> Dict[str, str]:
+    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in facts.items()}
+
+
+def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
+    """Say what casts doubt on the times: load in each attempt, conditions around them, more than one attempt."""
+    what = "training" if task.stage == "train" else "the evaluation"
+    again = ["attempt {}".format(index) for index in range(2, len(attempts) + 1)]
+    found = []  # type: Any
+    when = ["before " + each for each in (what, *again)] + ["after " + what]
+    found += [(name, conditions.warnings(moment)) for name, moment in zip(when, moments)]
+    found += [("in " + name, load.warnings(each.load)) for name, each in zip((what, *again), attempts)]
+    told = tuple("{}: {}".format(name, warning) for name, warnings in found for warning in warnings)
+    if len(attempts) < 2:
+        return told
+    after = " and ".join(str(each.after_spans) for each in attempts[1:])
+    sentence = (
+        "trained in {} attempts, anew after {} spans, which makes the next one a cold one; it counts all the same"
+    )
+    return (*told, sentence.format(len(attempts), after))
