@@ -13,12 +13,12 @@ from pathlib import Path
 
 import requests
 
+from jobs.dogs_cats.sources import archives, layout
+from jobs.dogs_cats.sources.http import network_reason, status_reason
 from stages import codec
 from stages.errors import FaceoffError
-from stages.harness.sources import archives, layout
-from stages.harness.sources.http import network_reason, status_reason
 
-OTHERWISE = "take dataset.source: fastai, which has the same photos"
+OTHERWISE = "take dogs_cats.dataset.source: fastai, which has the same photos"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,9 +29,11 @@ class Kaggle:
     promised: dict[str, int] = dataclasses.field(default_factory=layout.DOGS_CATS_PHOTOS.copy)
 
     def identity(self) -> str:
+        """Return the set's name."""
         return f"kaggle {self.handle}"
 
     def fetch(self, destination: Path) -> str:
+        """Download the set, unless it is in the cache, and copy its photos."""
         downloaded = self._download()
         versioned = downloaded.parent.name == "versions"
         name = f"kaggle {self.handle}" + (f" version {downloaded.name}" if versioned else "")
@@ -44,7 +46,10 @@ class Kaggle:
         return name
 
     def _download(self) -> Path:
-        """Kaggle's files, from the cache or the network. Messages name no address: a signed one is a secret."""
+        """Return the folder of Kaggle's files, from the cache or the network.
+
+        Messages name no address: a signed one is a secret.
+        """
         if not sys.stderr.isatty():
             os.environ.setdefault("TQDM_MININTERVAL", "10")  # kagglehub's bar, which tqdm draws into logs as well
         import kagglehub  # here: it sets up logging, and takes 0.3 s that other sources need not pay
@@ -94,7 +99,7 @@ class Kaggle:
 
 @contextmanager
 def _checked_unpacking() -> Iterator[None]:
-    """Within, kagglehub looks at an archive before it unpacks it, and leaves nothing half unpacked on a full disk."""
+    """Within, have kagglehub look at an archive before it unpacks it, and leave none half unpacked on a full disk."""
     from kagglehub import http_resolver
 
     unpack = http_resolver._extract_archive

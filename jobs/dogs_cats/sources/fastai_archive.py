@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from jobs.dogs_cats.sources import archives, layout
+from jobs.dogs_cats.sources.http import download
+from jobs.dogs_cats.sources.photos import sha256_of
+from jobs.dogs_cats.sources.progress import photos_of, progress
 from stages import codec
 from stages.errors import FaceoffError
-from stages.harness.sources import archives, layout
-from stages.harness.sources.http import download
-from stages.harness.sources.photos import sha256_of
-from stages.harness.sources.progress import photos_of, progress
 
 PADDING_BYTES = 1 << 20  # more than any program puts after a tar archive's end
-OTHERWISE = "take dataset.source: kaggle, which has the same photos"
+OTHERWISE = "take dogs_cats.dataset.source: kaggle, which has the same photos"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,11 @@ class FastaiArchive:
     promised: dict[str, int] = dataclasses.field(default_factory=layout.DOGS_CATS_PHOTOS.copy)
 
     def identity(self) -> str:
+        """Return the archive's address."""
         return f"fastai {self.url}"
 
     def fetch(self, destination: Path) -> str:
+        """Download the archive, unless it is there, and unpack its photos."""
         archive = self.downloads_dir / self.url.rpartition("/")[2]
         if not archive.exists():
             download(self.url, archive, self._complaint, OTHERWISE)

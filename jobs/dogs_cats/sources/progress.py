@@ -19,10 +19,12 @@ Show = Callable[[int, str], None]
 
 
 def photos_of(done: int, total: int | None) -> str:
+    """Say how many photos are done."""
     return f"{done:,} of {total:,} photos"
 
 
 def bytes_of(done: int, total: int | None) -> str:
+    """Say how much has arrived."""
     return amount(done) if total is None else f"{amount(done)} of {amount(total)}"
 
 
@@ -71,9 +73,9 @@ def _duration(seconds: float) -> str:
 
 
 def in_parallel(work: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
-    """`work` of every item, in order; in threads, as what is done with photos (files, hashes, Pillow) frees the GIL.
+    """Return `work` of every item, in order.
 
-    The first error, or Ctrl-C, drops what has not begun.
+    In threads, as what is done with photos (files, hashes, Pillow) frees the GIL.     The first error, or Ctrl-C, drops what has not begun.
     """
     pool = ThreadPoolExecutor()
     try:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import requests
 
+from jobs.dogs_cats.sources.progress import bytes_of, progress
 from stages.errors import FaceoffError
-from stages.harness.sources.progress import bytes_of, progress
 from stages.units import amount
 
 TIMEOUT_SECONDS = (10, 60)  # to connect, and between two pieces
@@ -71,7 +71,7 @@ def _fetch(url: str, part: Path) -> None:
 
 
 def status_reason(error: requests.HTTPError) -> str:
-    """What the server's answer means."""
+    """Say what the server's answer means."""
     status = error.response.status_code
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         return f"the server refuses it ({status})"
@@ -81,7 +81,7 @@ def status_reason(error: requests.HTTPError) -> str:
 
 
 def network_reason(error: requests.RequestException) -> str:
-    """What went wrong on the way, by its root cause. Never the address: a signed one is a secret."""
+    """Say what went wrong on the way, by its root cause. Never the address: a signed one is a secret."""
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off"
     if isinstance(error, requests.Timeout):

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from stages.harness.sources import layout
-from stages.harness.sources.progress import in_parallel
+from jobs.dogs_cats.sources import layout
+from jobs.dogs_cats.sources.progress import in_parallel
 
 DRAWING_VERSION = 1  # raise it with any change to what is drawn: photos that are there are then drawn anew
 
@@ -31,15 +31,17 @@ Point = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Synthetic:
-    """`counts` photos of each split, half cats and half dogs; an odd one is a cat."""
+    """Draws `counts` photos of each split, half cats and half dogs; an odd one is a cat."""
 
     counts: dict[str, int]
     seed: int
 
     def identity(self) -> str:
+        """Return amounts, seed and version of the drawing."""
         return f"{self._name()} drawing {DRAWING_VERSION}"
 
     def fetch(self, destination: Path) -> str:
+        """Draw the photos."""
         for folder in layout.FOLDERS:
             (destination / folder).mkdir(parents=True)
         in_parallel(lambda path: draw(destination / path, f"{self.seed}/{path}"), self._paths(), "drawing photos")
@@ -72,21 +74,23 @@ class Pose:
     mirror: int  # 1 or -1
 
     def at(self, x: float, y: float) -> Point:
-        """A point of the animal, in pixels."""
+        """Return a point of the animal, in pixels."""
         x *= self.mirror
         cos, sin = math.cos(self.turn), math.sin(self.turn)
         return self.centre[0] + self.unit * (x * cos - y * sin), self.centre[1] + self.unit * (x * sin + y * cos)
 
     def shape(self, points: list[Point], colour: str) -> None:
+        """Draw a polygon."""
         self.draw.polygon([self.at(x, y) for x, y in points], fill=colour)
 
     def oval(self, x: float, y: float, width: float, height: float, colour: str, tilt: float = 0.0) -> None:
-        """An ellipse by its centre and its half axes, tilted by radians."""
+        """Draw an ellipse by its centre and its half axes, tilted by radians."""
         cos, sin = math.cos(tilt), math.sin(tilt)
         around = [(width * math.cos(angle), height * math.sin(angle)) for angle in ANGLES]
         self.shape([(x + u * cos - v * sin, y + u * sin + v * cos) for u, v in around], colour)
 
     def line(self, points: list[Point], colour: str, width: float) -> None:
+        """Draw a line through the points."""
         pixels = max(1, round(width * self.unit))
         self.draw.line([self.at(x, y) for x, y in points], fill=colour, width=pixels, joint="curve")
 
@@ -138,7 +142,7 @@ def _blob(pen: ImageDraw.ImageDraw, rng: random.Random, size: tuple[int, int], c
 
 
 def _body(pose: Pose, rng: random.Random, fur: str, patch: str) -> None:
-    """The same for both: nothing of it tells them apart."""
+    """Draw what is the same for both: nothing of it tells them apart."""
     reach = rng.uniform(1.6, 2.4)
     pose.line([(1.0, 3.0), (reach, 2.6), (reach + 0.3, rng.uniform(0.8, 2.4))], fur, rng.uniform(0.2, 0.4))
     pose.oval(rng.uniform(-0.3, 0.3), 2.2, rng.uniform(1.1, 1.5), rng.uniform(1.5, 1.9), fur)

@@ -4,8 +4,8 @@ import mimetypes
 import shutil
 from pathlib import Path
 
+from jobs.dogs_cats.sources.progress import in_parallel
 from stages.errors import FaceoffError
-from stages.harness.sources.progress import in_parallel
 
 SPLITS = ("train", "valid")
 CLASSES = ("cats", "dogs")
@@ -16,7 +16,7 @@ DOGS_CATS_PHOTOS = {"train": 23_000, "valid": 2_000}
 
 
 def files(root: Path) -> list[Path]:
-    """Every file of the four folders, sorted; hidden ones and what lies in folders below are no photos."""
+    """Return every file of the four folders, sorted; hidden ones and what lies in folders below are no photos."""
     return sorted(
         path
         for folder in FOLDERS
@@ -27,11 +27,12 @@ def files(root: Path) -> list[Path]:
 
 
 def missing_folders(root: Path) -> list[str]:
+    """Return those of the four that are not there."""
     return [folder for folder in FOLDERS if not (root / folder).is_dir()]
 
 
 def find(root: Path) -> Path | None:
-    """The folder that holds the four: `root`, else the fullest of its direct subfolders, else None.
+    """Return the folder that holds the four: `root`, else the fullest of its direct subfolders, else None.
 
     Kaggle's set holds a second copy, dogscats/, beside the first, and both archives a sample/: those don't count.
     """

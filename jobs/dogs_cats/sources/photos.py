@@ -1,4 +1,4 @@
-"""data/photos: written once, looked at photo by photo, and listed in a manifest."""
+"""data/photos: written once, looked at photo by photo, and listed."""
 
 import dataclasses
 import hashlib
@@ -6,18 +6,17 @@ import json
 import shutil
 import unicodedata
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from PIL import Image, UnidentifiedImageError
 
+from jobs.dogs_cats.photos import Photo, Photos
+from jobs.dogs_cats.sources import layout
+from jobs.dogs_cats.sources.progress import in_parallel
 from stages import codec
 from stages.codec import RecordError
 from stages.errors import FaceoffError
-from stages.harness.sources import layout
-from stages.harness.sources.progress import in_parallel
-from stages.records import Dataset, Manifest, Photo
 
 RECEIPT = ".receipt.json"
 # What the Pillow of every image reads, back to the 6.2 of the legacy ones.
@@ -29,12 +28,12 @@ class Source(Protocol):
     """Where photos come from."""
 
     def identity(self) -> str:
-        """What decides which photos these are; known without a network. The same identity, the same photos."""
+        """Return what decides which photos these are; known without a network. The same identity, the same photos."""
 
     def fetch(self, destination: Path) -> str:
         """Put the photos into train/{cats,dogs} and valid/{cats,dogs} of the empty folder `destination`.
 
-        Returns the source's name for the manifest. Raises FaceoffError where they can't be had or are not what the
+        Returns the source's name for the listing. Raises FaceoffError where they can't be had or are not what the
         source promises.
         """
 
@@ -44,10 +43,10 @@ class Receipt:
     """data/photos/.receipt.json: what was written there. It arrives with the photos, in one rename."""
 
     identity: str
-    manifest: Manifest
+    listed: Photos
 
 
-def place(source: Source, photos_dir: Path) -> Manifest:
+def place(source: Source, photos_dir: Path) -> Photos:
     """Have the source's photos in `photos_dir`, and nothing else; those that are there and intact are kept.
 
     Written beside it first and renamed when whole: a run that fails leaves the old photos, or none, never a part.
@@ -62,19 +61,19 @@ def place(source: Source, photos_dir: Path) -> Manifest:
         return kept
     partial.mkdir(parents=True)
     try:
-        manifest = inspect(partial, source.fetch(partial))
-        codec.write(partial / RECEIPT, Receipt(identity, manifest))
+        listed = inspect(partial, source.fetch(partial))
+        codec.write(partial / RECEIPT, Receipt(identity, listed))
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk
         raise
     if photos_dir.exists():
         shutil.rmtree(photos_dir)
     partial.rename(photos_dir)
-    return manifest
+    return listed
 
 
 def written(source: Source, photos_dir: Path) -> bool:
-    """Whether the photos in `photos_dir` are this source's, by its receipt alone: they are not looked at."""
+    """Return whether the photos in `photos_dir` are this source's, by its receipt alone: they are not looked at."""
     try:
         receipt = json.loads((photos_dir / RECEIPT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -82,29 +81,30 @@ def written(source: Source, photos_dir: Path) -> bool:
     return bool(receipt.get("identity") == source.identity())  # decoding 25,000 records would take a second
 
 
-def _kept(photos_dir: Path, identity: str) -> Manifest | None:
-    """The manifest of what lies in `photos_dir`, if it is of this identity and every byte is as it was written."""
+def _kept(photos_dir: Path, identity: str) -> Photos | None:
+    """Return the listing of what lies in `photos_dir`, if of this identity and every byte is as it was written."""
     try:
         receipt = codec.read(photos_dir / RECEIPT, Receipt)
     except RecordError:
         return None
     if receipt.identity != identity:
         return None
-    expected = {photos_dir / photo.path: photo.sha256 for photo in receipt.manifest.photos}
+    expected = {photos_dir / photo.path: photo.sha256 for photo in receipt.listed.photos}
     found = layout.files(photos_dir)
     hashes = in_parallel(sha256_of, found, "checking photos")
     if dict(zip(found, hashes, strict=True)) == expected:
-        return receipt.manifest
+        return receipt.listed
     print(f"{photos_dir} is not as it was written: writing it anew")
     return None
 
 
 def sha256_of(path: Path) -> str:
+    """Return the digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inspect(root: Path, source: str) -> Manifest:
+def inspect(root: Path, source: str) -> Photos:
     """Decode and hash every photo of the four folders. What doesn't decode is named, with the reason, and removed.
 
     Raises FaceoffError where a folder has no photo left.
@@ -122,21 +122,15 @@ def inspect(root: Path, source: str) -> Manifest:
             left_out["".join(each if each.isprintable() else _escaped(each) for each in name)] = complaint
             path.unlink()
     photos.sort(key=lambda photo: photo.path)
-    manifest = Manifest(source, tuple(photos), left_out, manifest_sha256(photos))
-    for folder, count in _folder_counts(manifest).items():
+    listed = Photos(source, tuple(photos), left_out)
+    for folder, count in folder_counts(listed).items():
         if count == 0:
             raise FaceoffError(f"{source}: {folder} holds no photo that decodes: both splits need both classes")
-    return manifest
-
-
-def manifest_sha256(photos: Sequence[Photo]) -> str:
-    """Of a line `<path> <sha256>` per photo."""
-    lines = "".join(f"{photo.path} {photo.sha256}\n" for photo in photos)
-    return hashlib.sha256(lines.encode("utf-8")).hexdigest()
+    return listed
 
 
 def _complaint(path: Path) -> str | None:
-    """Why the file is no photo to train on, or None."""
+    """Say why the file is no photo to train on, or None."""
     categories = {unicodedata.category(each) for each in path.name}
     if "Cs" in categories:  # what Python makes of such bytes
         return "the file's name is not UTF-8"
@@ -163,7 +157,7 @@ def _escaped(character: str) -> str:
 
 
 def describe_left_out(left_out: dict[str, str]) -> str | None:
-    """One line on what was left out, or None."""
+    """Return one line on what was left out, or None."""
     if not left_out:
         return None
     shown = ", ".join(f"{name} ({why})" for name, why in list(left_out.items())[:NAMES_SHOWN])
@@ -171,22 +165,9 @@ def describe_left_out(left_out: dict[str, str]) -> str | None:
     return f"left out {len(left_out):,} that do not decode: {shown}{more}"
 
 
-def dataset_of(manifest: Manifest, weights_sha256: str | None) -> Dataset:
-    """The manifest as counts."""
-    counts = _folder_counts(manifest)
-    return Dataset(
-        source=manifest.source,
-        sha256=manifest.sha256,
-        counts={split: {label: counts[f"{split}/{label}"] for label in layout.CLASSES} for split in layout.SPLITS},
-        total_photos=len(manifest.photos),
-        total_bytes=sum(photo.size_bytes for photo in manifest.photos),
-        left_out=manifest.left_out,
-        weights_sha256=weights_sha256,
-    )
-
-
-def _folder_counts(manifest: Manifest) -> dict[str, int]:
+def folder_counts(listed: Photos) -> dict[str, int]:
+    """Return how many photos each folder holds."""
     counts = dict.fromkeys(layout.FOLDERS, 0)
-    for photo in manifest.photos:
+    for photo in listed.photos:
         counts[photo.path.rpartition("/")[0]] += 1
     return counts

