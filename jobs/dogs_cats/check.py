@@ -1,0 +1,26 @@
+"""Check the job's section of params.yaml and a variant's parameters, before anything is downloaded or built."""
+
+from typing import Sequence
+
+from jobs.dogs_cats import parameters, seam
+from jobs.dogs_cats.parameters import Choice, Section
+from stages.codec import RecordError
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Raise a FaceoffError, one line that names the key, for what is wrong."""
+    told = seam.cell()
+    section = parameters.section(told["section"])
+    where = "params.yaml: variants.{}".format(told["variant"])
+    _check_photos(section, parameters.choice(told["section"], told["parameters"], where), where)
+    return 0
+
+
+def _check_photos(section: Section, choice: Choice, where: str) -> None:
+    """Of how many there are only the drawn ones' number is known before the download."""
+    drawn = section.dataset.train_photos
+    if section.dataset.source == "synthetic" and choice.batch_size > drawn:
+        raise RecordError(
+            "{}.batch_size: {} is more than the {} of dogs_cats.dataset.train_photos, so there is not one whole batch: "
+            "lower it or raise train_photos".format(where, choice.batch_size, drawn)
+        )

@@ -1,0 +1,57 @@
+"""Have the photos and the pretrained weights below data/dogs_cats, once, and a listing of the photos.
+
+Run again, it keeps what is valid and goes on where it was interrupted. Runs on the host.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs.dogs_cats import parameters, seam, sources
+from jobs.dogs_cats.photos import FOLDER, LISTING, Photos
+from jobs.dogs_cats.sources import layout, photos, weights
+from stages import codec, contract
+from stages.errors import FaceoffError
+from stages.units import amount
+
+DOWNLOADS = "downloads"  # what may be had again without the network; no part of the data
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Download what params.yaml names. Raises FaceoffError for what the user can mend."""
+    try:
+        download(seam.folder(contract.DATA))
+    except OSError as error:
+        place = error.filename or "data/"
+        raise FaceoffError(f"{place}: {codec.refusal(error)}; what was downloaded is kept") from error
+    return 0
+
+
+def download(data: Path) -> None:
+    """Place photos, weights and, last, the listing: one that is there vouches for the rest."""
+    began = time.monotonic()
+    told = seam.cell()
+    section = parameters.section(told["section"])
+    choices = [parameters.choice(told["section"], each, "params.yaml: variants") for each in told["variants"]]
+    (data / LISTING).unlink(missing_ok=True)
+    weights.place(parameters.architectures(choices), data / "weights", data / DOWNLOADS)
+    listed = photos.place(sources.pick(section.dataset, data / DOWNLOADS), data / FOLDER)
+    codec.write(data / LISTING, listed)
+    report(listed, time.monotonic() - began)
+
+
+def report(listed: Photos, seconds: float) -> None:
+    """Print a few lines on what there is now, and tell its numbers."""
+    counts = photos.folder_counts(listed)
+    print(f"source: {listed.source}")
+    for split in layout.SPLITS:
+        print(f"  {split}: " + ", ".join(f"{counts[f'{split}/{label}']:,} {label}" for label in layout.CLASSES))
+    left_out = photos.describe_left_out(listed.left_out)
+    if left_out:
+        print(left_out)
+    total = sum(photo.size_bytes for photo in listed.photos)
+    print(f"{len(listed.photos):,} photos, {amount(total)}, ready in {seconds:.1f} s")
+    seam.say(fact="source", value=listed.source)
+    for folder, count in counts.items():
+        seam.say(fact=folder.replace("/", "_"), value=count)
+    seam.say(fact="left_out", value=len(listed.left_out))

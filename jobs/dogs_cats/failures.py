@@ -1,0 +1,138 @@
+"""What torch raises when a cell fails for want of something, as a line: what, the numbers, what to change.
+
+What kills the process outright the host tells.
+
+Runs inside images: Python 3.7 syntax.
+"""
+
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, NamedTuple, Optional
+
+import torch
+
+from jobs.dogs_cats import needs
+from jobs.dogs_cats.photos import Input
+from stages.errors import FaceoffError
+from stages.units import amount
+
+# In lower case, of torch 1.2 and of today's. 1.2 finds out that /dev/shm is full when it writes, and may die of a bus
+# error then; today's asks first.
+OUT_OF_SHARED_MEMORY = ("unable to allocate shared memory", "unable to write to file </torch")
+OUT_OF_GPU_MEMORY = (
+    "cuda out of memory",
+    "cuda error: out of memory",
+    "cuda error: cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+)
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
+LOADER_DIED, OF = "dataloader worker", r"is killed by signal: ([\w ]+)"
+LESS = "lower batch_size of the variant, dogs_cats.recipe.size or dogs_cats.recipe.workers in params.yaml"
+ENLARGE = "raise container.shm_size (outside of a container: mount -o remount,size=... /dev/shm)"
+LESS_MEMORY = "raise container.memory where it is set, end what else runs here, or " + LESS
+VMSTAT = Path("/proc/vmstat")
+SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
+NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
+TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
+
+
+@contextmanager
+def explained(taken: Input, fastai: str) -> Iterator[None]:
+    """Within, raise what torch raises for want of memory as a FaceoffError that says what to do."""
+    before = Before(_free_shm_bytes(), killed_for_memory())
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        line = _explanation(error, taken, fastai, before)
+        if line is None:
+            raise
+        raise FaceoffError(line) from error
+
+
+class Before(NamedTuple):
+    """What was so before the loader began."""
+
+    free_shm_bytes: int
+    killed_for_memory: int  # processes of this machine, by the kernel
+
+
+def _free_shm_bytes() -> int:
+    shm = os.statvfs("/dev/shm")  # noqa: S108 - looked at, not written to
+    return shm.f_bavail * shm.f_frsize
+
+
+def _explanation(error: Exception, taken: Input, fastai: str, before: Before) -> Optional[str]:
+    said = "\n".join(_chain(error))
+    if _has(said, OUT_OF_GPU_MEMORY):
+        return (
+            "out of GPU memory at batch size {}: {}: end what else uses the card (nvidia-smi tells), or lower "
+            "batch_size of the variant or dogs_cats.recipe.size in params.yaml".format(
+                taken.batch_size, _gpu_numbers(said)
+            )
+        )
+    died, died_of = LOADER_DIED in said.lower(), re.search(OF, said)
+    signal = died_of.group(1) if died_of else None
+    need = needs.shared_memory_bytes(fastai, torch.cuda.is_available(), taken.batch_size, taken.recipe)
+    may_be_full = died and signal in (None, "Bus error") and before.free_shm_bytes < need
+    if _has(said, OUT_OF_SHARED_MEMORY) or may_be_full:
+        return (
+            "the loader's processes ran out of shared memory: /dev/shm has {}, and batches of {} at {} px from {} "
+            "workers need {}: {}, or {}".format(
+                amount(before.free_shm_bytes),
+                taken.batch_size,
+                taken.recipe.size,
+                taken.recipe.workers,
+                amount(need),
+                ENLARGE,
+                LESS,
+            )
+        )
+    if isinstance(error, MemoryError) or _has(said, OUT_OF_MEMORY):
+        return "out of memory ({}): {}".format(_first_line(said) or "Python got none", LESS_MEMORY)
+    return _of_the_loader(signal, before) if died else None
+
+
+def _of_the_loader(signal: Optional[str], before: Before) -> str:
+    """Say of what a process of the loader died."""
+    if signal == "Killed":
+        if killed_for_memory() > before.killed_for_memory:
+            return "the kernel killed a process of the loader for want of memory: {}".format(LESS_MEMORY)
+        return "a process of the loader was killed (SIGKILL), and not for want of memory: see who did, and run again"
+    return (
+        "a process of the loader died ({}); where is above, if it said so: see whether dogs_cats.recipe.workers: 0 "
+        "helps, or choose another image".format(signal or "torch does not say of what")
+    )
+
+
+def killed_for_memory() -> int:
+    """Return how many processes of this machine the kernel has killed for want of memory, in containers too."""
+    try:
+        found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(found.group(1)) if found else 0  # not before Linux 4.13
+
+
+def _chain(error: Optional[BaseException]) -> Iterator[str]:
+    """Yield what the error says and what those say that led to it: torch tells a worker's death twice, once of what."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
+
+
+def _gpu_numbers(said: str) -> str:
+    """'2.50 GiB more needed, 1.09 GiB of 15.90 GiB free', in torch's numbers, which it words anew now and then."""
+    found = [re.search(each, said) for each in (NEEDED, FREE, TOTAL)]
+    if not all(found):
+        return _first_line(said)
+    return "{} more needed, {} of {} free".format(*(next(filter(None, each.groups())) for each in found))
+
+
+def _first_line(said: str) -> str:
+    return said.strip().partition("\n")[0]
+
+
+def _has(said: str, signs: tuple) -> bool:
+    return any(sign in said.lower() for sign in signs)
