@@ -1,65 +1,77 @@
-"""How figures are written: the same on a terminal, in Markdown and on the page."""
+"""How values are written: the same on a terminal, in Markdown and on the page."""
+
+from collections.abc import Callable
 
 from stages.records import Machine, Ratio, Summary
 from stages.units import amount
 
-NONE = "-"  # where there is no figure
+NONE = "-"  # where there is no value
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_PLAIN_UP_TO = 1e6  # larger numbers are written with an exponent
 
 
-def seconds(value: float) -> str:
+def value(number: float, unit: str) -> str:
+    """Write a value in its metric's unit: '11:17', '92.7%', '1.5 GiB', '118 samples/s', '34.2 perplexity'."""
+    form = _FORMS.get(unit)
+    return form(number) if form else f"{significant(number)} {unit}"
+
+
+def summary(found: Summary, unit: str) -> str:
+    """Write mean and sample standard deviation; one sample has no spread."""
+    return value(found.mean, unit) + ("" if found.spread is None else f" ± {value(found.spread, unit)}")
+
+
+def seconds(number: float) -> str:
     """'8.31 s' below a minute, else minutes and seconds, '11:17'."""
-    if value < 59.95:
-        return f"{value:.1f} s" if value >= 10 else f"{value:.2f} s"
-    minutes, rest = divmod(round(value), 60)
+    if number < 59.95:
+        return f"{number:.1f} s" if number >= 10 else f"{number:.2f} s"
+    minutes, rest = divmod(round(number), 60)
     return f"{minutes}:{rest:02d}"
 
 
-def time(figure: Summary) -> str:
-    """Mean and sample standard deviation; one sample has no spread."""
-    return seconds(figure.mean) + ("" if figure.spread is None else f" ± {seconds(figure.spread)}")
-
-
-def axis_seconds(value: float) -> str:
+def axis_seconds(number: float) -> str:
     """On an axis: '0.5 s', '12 s', '1:30'."""
-    return f"{value:g} s" if value < 60 else seconds(value)
+    return f"{number:g} s" if number < 60 else seconds(number)
 
 
-def rate(value: float) -> str:
-    return f"{value:.1f}"
+def share(number: float) -> str:
+    """Write a part of a whole: '92.7%'."""
+    return f"{number:.1%}"
 
 
-def share(value: float) -> str:
-    """Of a whole: '92.7%'."""
-    return f"{value:.1%}"
-
-
-def whole_share(value: float) -> str:
+def whole_share(number: float) -> str:
     """'58%', where a tenth of a percent says nothing."""
-    return f"{value:.0%}"
+    return f"{number:.0%}"
 
 
-def loss(value: float) -> str:
-    return f"{value:.3f}"
+def significant(number: float) -> str:
+    """Write three digits that count, and all of those before the point: '0.0123', '34.2', '1342', '2.5e+07'."""
+    return f"{number:.0f}" if 999.5 <= abs(number) < _PLAIN_UP_TO else f"{number:.3g}"
 
 
-def speed(value: float, unit: str) -> str:
-    """'1.2 Tflop/s', '10.4 GB/s', '118.2 images/s': rates in decimal units, as peaks are stated."""
+def speed(number: float, unit: str) -> str:
+    """'1.2 Tflop/s', '10.4 GB/s', '118 samples/s': rates in decimal units, as peaks are stated."""
     name = {"flop/s": "flop/s", "bytes/s": "B/s"}.get(unit)
     if name is None:
-        return f"{rate(value)} {unit}"
-    for factor_of, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor_of:
-            return f"{value / factor_of:.3g} {prefix}{name}"
-    return f"{value:.3g} {name}"
+        return value(number, unit)
+    size, prefix = next((each for each in _PREFIXES if number >= each[0]), (1.0, ""))
+    return f"{number / size:.3g} {prefix}{name}"
+
+
+def title(name: str) -> str:
+    """Name a metric in words: 'total time', 'samples/s', 'accuracy', 'peak process memory'."""
+    known = {"total_seconds": "total time", "samples_per_second": "samples/s"}.get(name)
+    return known or name.removesuffix("_seconds").removesuffix("_bytes").replace("_", " ").strip() or name
 
 
 def repeat(number: int) -> str:
+    """'repeat 3'."""
     return f"repeat {number}"
 
 
-def factor(value: float) -> str:
-    """A ratio, to a tenth of a percent: margins are percents."""
-    return f"{value:.3f}"
+def factor(number: float) -> str:
+    """Write a ratio to a tenth of a percent: margins are percents."""
+    return f"{number:.3f}"
 
 
 def ratio(found: Ratio) -> str:
@@ -74,13 +86,13 @@ def confidence(level: float) -> str:
     return f"{100 * level:.3g}%"
 
 
-def probability(value: float) -> str:
-    """A p-value: '0.031', '<0.001'."""
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
+def probability(number: float) -> str:
+    """Write a p-value: '0.031', '<0.001'."""
+    return "<0.001" if number < 0.001 else f"{number:.3f}"
 
 
 def device(name: str, cpu: str | None = None) -> str:
-    """What 'cpu' or the name of a GPU is called: a CPU is always called one."""
+    """Say what 'cpu' or the name of a GPU is: a CPU is always called one."""
     if name != "cpu":
         return f"GPU {name}"
     return f"CPU ({cpu})" if cpu else "CPU"
@@ -90,11 +102,15 @@ def machine(found: Machine) -> str:
     """'AMD EPYC 7B12, 2 CPUs, 7.8 GiB of memory, no GPU'."""
     cpu, gpus = found.hardware.cpu, found.hardware.gpus
     memory = found.hardware.memory_bytes
-    told = [cpu.model or f"a CPU ({cpu.architecture}) that does not tell its name"]
-    told += [count(cpu.logical_cpus, "CPU")] if cpu.logical_cpus else []
-    told += [f"{amount(memory)} of memory"] if memory else []
-    return ", ".join([*told, *(f"GPU {gpu.title}" for gpu in gpus)] if gpus else [*told, "no GPU"])
+    parts = [cpu.model or f"a CPU ({cpu.architecture}) that does not tell its name"]
+    parts += [count(cpu.logical_cpus, "CPU")] if cpu.logical_cpus else []
+    parts += [f"{amount(memory)} of memory"] if memory else []
+    return ", ".join([*parts, *(f"GPU {gpu.title}" for gpu in gpus)] if gpus else [*parts, "no GPU"])
 
 
 def count(number: int, noun: str) -> str:
+    """'1 pair', '3 pairs'."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+_FORMS: dict[str, Callable[[float], str]] = {"seconds": seconds, "share": share, "bytes": amount}

@@ -25,7 +25,7 @@ class Row:
 
 
 def rows(params: Params, facts: Facts) -> list[Row]:
-    """What is known of the machine from inside the image, and the claims of `provider` and `session` beside it."""
+    """Say what is known of the machine from inside the image, and beside it what `provider` and `session` claim."""
     claims, hardware = params.provider, facts.hardware
     cpu, limits, disk = hardware.cpu, hardware.limits, hardware.disk
     total = None if cpu.logical_cpus is None else float(cpu.logical_cpus)

@@ -1,54 +1,70 @@
 """The verdicts as a table, what belongs to them, and a sentence: on a terminal, in a pipe and in Markdown."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Console
 
 from stages.harness import formatting
-from stages.harness.results.metrics import TOTAL
-from stages.records import VERDICTS, Comparison, SettingFigures
+from stages.harness.report import shown
+from stages.harness.results.metrics import RATE, TOTAL
+from stages.records import VERDICTS, Comparison, SettingResult
 
 STYLES = {"faster": "green", "slower": "red", "inconclusive": "yellow", "cannot say": "yellow"}
 GAP = "  "
-DROPPED_FIRST = (4, 6, 5)  # columns that a narrow terminal can do without: images/s, on, accuracy
+NECESSARY = 4  # columns that a table has on any terminal
+ON = "on"
+# Of statuses of settings, those that are no plain words.
+STATUS_WORDS = {
+    "trained": "is trained and not evaluated yet",
+    "refused": "has results of other params alone",
+    "missing": "has no results",
+}
 
 
 def header(compared: Comparison) -> tuple[str, ...]:
+    """Titles of the columns."""
     ratio = f"ratio [{formatting.confidence(compared.confidence)}]"
-    return ("setting", "verdict", ratio, "total time", "images/s", "TTA acc.", "on")
+    metrics = map(formatting.title, shown.in_table(compared))
+    return ("setting", "verdict", ratio, formatting.title(TOTAL), *metrics, *[ON] * shown.has_devices(compared))
 
 
 def rows(compared: Comparison) -> list[tuple[str, ...]]:
-    """The table's cells as text, a row per setting."""
-    return [_row(setting) for setting in compared.settings]
+    """Cells of the table as text, a row per setting."""
+    return [_row(setting, compared) for setting in compared.settings]
 
 
-def _row(setting: SettingFigures) -> tuple[str, ...]:
-    total, images, accuracy = (setting.figures.get(name) for name in (TOTAL, "train_images_per_second", "accuracy_tta"))
+def _row(setting: SettingResult, compared: Comparison) -> tuple[str, ...]:
+    total, ratio = setting.metrics.get(TOTAL), setting.ratios.get(TOTAL)
+    on = ", ".join(map(formatting.device, setting.devices)) or formatting.NONE
     return (
         setting.setting,
         verdict(setting),
-        formatting.ratio(setting.ratios[TOTAL]) if TOTAL in setting.ratios else formatting.NONE,
-        formatting.time(total) if total else formatting.NONE,
-        formatting.rate(images.mean) if images else formatting.NONE,
-        formatting.share(accuracy.mean) if accuracy else formatting.NONE,
-        ", ".join(map(formatting.device, setting.devices)) or formatting.NONE,
+        formatting.ratio(ratio) if ratio else formatting.NONE,
+        formatting.summary(total, "seconds") if total else formatting.NONE,
+        *(_mean(setting, name, compared) for name in shown.in_table(compared)),
+        *[on] * shown.has_devices(compared),
     )
 
 
-def verdict(setting: SettingFigures) -> str:
+def _mean(setting: SettingResult, name: str, compared: Comparison) -> str:
+    found = setting.metrics.get(name)
+    return shown.words(name, compared)(found.mean) if found else formatting.NONE
+
+
+def verdict(setting: SettingResult) -> str:
     """'slower', 'faster, but worse', 'cannot say (failed)'."""
     status = "" if setting.status == "ok" else f" ({setting.status})"
     return setting.verdict + (", but worse" if is_worse(setting) else "") + status
 
 
-def is_worse(setting: SettingFigures) -> bool:
-    """At telling the photos; then faster is no win."""
-    return setting.accuracy is not None and setting.accuracy.verdict == "worse"
+def is_worse(setting: SettingResult) -> bool:
+    """Whether it predicts worse than the baseline; then faster is no win."""
+    return setting.predictions is not None and setting.predictions.verdict == "worse"
 
 
-def style(setting: SettingFigures) -> str:
+def style(setting: SettingResult) -> str:
     """Of VERDICTS, the one whose colours suit the setting: a win's are for what is one."""
     return "inconclusive" if setting.verdict == "faster" and is_worse(setting) else setting.verdict
 
@@ -57,64 +73,92 @@ def style(setting: SettingFigures) -> str:
 
 
 def conclusion(compared: Comparison) -> str:
-    """One or two sentences: how the settings fared, and what is said of the one that matters most."""
+    """Say in one or two sentences how the settings fared, and what is said of the one that matters most."""
     baseline = next(each for each in compared.settings if each.setting == compared.baseline)
-    if TOTAL not in baseline.figures:
-        return f"Nothing to compare with: the baseline {compared.baseline} has no complete run ({baseline.status})."
+    if TOTAL not in baseline.metrics:
+        status = STATUS_WORDS.get(baseline.status, f"has no complete run ({baseline.status})")
+        return f"Nothing to compare with: the baseline {compared.baseline} {status}."
     lead = leading(compared)
     if lead is None:
-        alone = formatting.time(baseline.figures[TOTAL])
+        alone = formatting.summary(baseline.metrics[TOTAL], "seconds")
         return f"Nothing to compare: only the baseline {compared.baseline} has complete runs ({alone})."
     ran = " and ".join(formatting.device(name, compared.machine.hardware.cpu.model) for name in lead.devices)
-    said = f"On {ran}, {_said_of(lead)}."
+    said = f"On {ran}, {_said_of(lead)}." if ran else f"{_said_of(lead)}."
     rivals = [each for each in compared.settings if each is not baseline]
     return said if len(rivals) == 1 else f"{_tally(rivals, compared.baseline)} {said}"
 
 
-def leading(compared: Comparison) -> SettingFigures | None:
-    """The setting to speak of: of those that are faster and no worse the fastest, else of those on which there is a
-    sure verdict, else of those that are inconclusive, else of all.
+def leading(compared: Comparison) -> SettingResult | None:
+    """Pick the setting to speak of; None where no setting has a ratio to the baseline.
 
-    None where no setting has a ratio to the baseline.
+    It is the fastest of those that are faster and no worse, else of those on which there is a sure verdict, else of
+    those that are inconclusive, else of all.
     """
     rivals = [each for each in compared.settings if TOTAL in each.ratios]
     return min(rivals, key=lambda each: (_rank(each), each.ratios[TOTAL].mean), default=None)
 
 
-def _rank(setting: SettingFigures) -> int:
+def _rank(setting: SettingResult) -> int:
     if setting.verdict == "faster" and not is_worse(setting):
         return 0
     return {"inconclusive": 2, "cannot say": 3}.get(setting.verdict, 1)
 
 
-def _said_of(setting: SettingFigures) -> str:
+def _said_of(setting: SettingResult) -> str:
     if setting.verdict == "cannot say":
         return f"nothing can be said of {setting.setting}: {setting.words.removeprefix('cannot say: ')}"
     return f"{setting.setting} is {setting.words}"
 
 
-def _tally(rivals: Sequence[SettingFigures], baseline: str) -> str:
-    """'Against host/fp32-bs16: 2 faster, 1 faster but worse, 1 slower, 1 without a verdict.'"""
+def _tally(rivals: Sequence[SettingResult], baseline: str) -> str:
+    """'Against host/fp32-bs16: 2 faster, 1 faster but worse, 1 slower, 1 without a verdict.', of what there is."""
     found = Counter(
         "faster but worse" if each.verdict == "faster" and is_worse(each) else each.verdict for each in rivals
     )
     names = ("faster", "faster but worse", *VERDICTS[2:])
-    told = [f"{found[each]} {each.replace('cannot say', 'without a verdict')}" for each in names if found[each]]
-    return f"Against {baseline}: {', '.join(told)}."
+    counts = [f"{found[each]} {each.replace('cannot say', 'without a verdict')}" for each in names if found[each]]
+    return f"Against {baseline}: {', '.join(counts)}."
 
 
 def notes(compared: Comparison) -> list[str]:
-    """What mixed precision was, why repeats have no figures, what casts doubt: a line per setting and fact."""
-    lines = []
+    """Say what facts differ, why repeats have no metrics, what casts doubt and what the job does not give."""
+    lines = differing_facts(compared)
     for setting in compared.settings:
-        lines += [f"{setting.setting}: {algorithm}" for algorithm in setting.algorithms if algorithm != "fp32"]
         lines += [f"{setting.setting}, {place}: {reason}" for place, reason in reasons(setting)]
         lines += [f"{setting.setting}, warning: {warning}" for warning in setting.warnings]
-    return lines + [f"warning: {warning}" for warning in compared.warnings]
+    return [*lines, *(f"warning: {warning}" for warning in compared.warnings), *not_given(compared)]
 
 
-def reasons(setting: SettingFigures) -> list[tuple[str, str]]:
-    """('repeats 1, 3', 'failed: why'): the repeats without figures, gathered by their reason."""
+def differing_facts(compared: Comparison) -> list[str]:
+    """'number_format: fp32 in host/fp32-bs16; bf16 in host/mixed-bs16', of facts that are not the same everywhere."""
+    having = [each for each in compared.settings if each.facts]
+    lines = []
+    for name in dict.fromkeys(name for each in having for name in each.facts):
+        by_value: dict[str, list[str]] = {}
+        for each in having:
+            by_value.setdefault(" and ".join(each.facts.get(name, ("not told",))), []).append(each.setting)
+        if len(by_value) > 1 and name != "device":  # which is shown of every setting
+            values = (f"{value} in {', '.join(settings)}" for value, settings in by_value.items())
+            lines.append(f"{name}: {'; '.join(values)}")
+    return lines
+
+
+def not_given(compared: Comparison) -> list[str]:
+    """Say what the job does not give: once where no setting has it, else by setting."""
+    ran = [each for each in compared.settings if each.metrics]
+    counted = Counter(sentence for each in ran for sentence in dict.fromkeys(each.not_given))
+    return [
+        sentence if number == len(ran) else f"{_having(ran, sentence)}: {sentence}"
+        for sentence, number in counted.items()
+    ]
+
+
+def _having(settings: Sequence[SettingResult], sentence: str) -> str:
+    return ", ".join(each.setting for each in settings if sentence in each.not_given)
+
+
+def reasons(setting: SettingResult) -> list[tuple[str, str]]:
+    """('repeats 1, 3', 'failed: why'): the repeats without metrics, gathered by their reason."""
     gathered: dict[str, list[str]] = {}
     for repeat, reason in setting.reasons.items():
         gathered.setdefault(" ".join(reason.split()), []).append(repeat)
@@ -125,20 +169,20 @@ def reasons(setting: SettingFigures) -> list[tuple[str, str]]:
 
 
 def how_to_diff(images: tuple[str, ...]) -> str:
-    """The command that compares two images, or this run with a commit where there is one image alone."""
+    """Name the command that compares two images, or this run with a commit where there is one image alone."""
     if len(images) > 1:
-        return f"Figure by figure: dvc metrics diff {images[0]} {images[1]}"
-    return "Against another commit, figure by figure: dvc metrics diff COMMIT"
+        return f"Metric by metric: dvc metrics diff {images[0]} {images[1]}"
+    return "Against another commit, metric by metric: dvc metrics diff COMMIT"
 
 
 # -------------------------------------------------------------------------------------------------------- Markdown
 
 
 def markdown(compared: Comparison) -> str:
-    """For a job summary or a pull request: the table of the page, and what it says of each setting."""
+    """Write for a job summary or a pull request: the table of the page, and what it says of each setting."""
     head = header(compared)
     lines = [
-        "# Face-off",
+        f"# Face-off of {compared.job}",
         "",
         _escape(conclusion(compared)),
         "",
@@ -150,11 +194,11 @@ def markdown(compared: Comparison) -> str:
     lines += [_markdown_row(row) for row in rows(compared)]
     lines += ["", *(f"- {_escape(note)}" for note in notes(compared)), ""]
     for setting in compared.settings:
-        told = [*setting.explanation]
+        sentences = [*setting.explanation]
         if setting.differences:
-            told.append(f"Differs from the baseline: {'; '.join(setting.differences)}.")
-        if told:
-            lines += [f"**{_escape(setting.setting)}**: {_escape(' '.join(told))}", ""]
+            sentences.append(f"Differs from the baseline: {'; '.join(setting.differences)}.")
+        if sentences:
+            lines += [f"**{_escape(setting.setting)}**: {_escape(' '.join(sentences))}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -163,14 +207,15 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    return text.replace("|", "\\|")
+    """Write what Markdown would take for a cell's end or a tag as it is."""
+    return re.sub(r"\||<(?=[A-Za-z/!?])", r"\\\g<0>", " ".join(text.split()))
 
 
 # -------------------------------------------------------------------------------------------------------- terminal
 
 
 def show(compared: Comparison, console: Console) -> None:
-    """The table, the notes and the verdict. A terminal gets colours, and lines that end between words."""
+    """Print the table, the notes and the verdict. A terminal gets colours, and lines that end between words."""
     body = [header(compared), *rows(compared)]
     columns = _columns(body, console.width if console.is_terminal else None)
     if columns is None:
@@ -191,9 +236,9 @@ def show(compared: Comparison, console: Console) -> None:
 
 
 def _columns(body: Sequence[tuple[str, ...]], width: int | None) -> list[int] | None:
-    """The columns that there is room for; None where not even the necessary ones fit."""
+    """Choose the columns that there is room for; None where not even the necessary ones fit."""
     columns = list(range(len(body[0])))
-    for dropped in (None, *DROPPED_FIRST):
+    for dropped in (None, *_dropped_first(body[0])):
         columns = [column for column in columns if column != dropped]
         needed = sum(max(len(row[column]) for row in body) for column in columns) + len(GAP) * (len(columns) - 1)
         if width is None or needed <= width:
@@ -201,8 +246,14 @@ def _columns(body: Sequence[tuple[str, ...]], width: int | None) -> list[int] | 
     return None
 
 
+def _dropped_first(head: Sequence[str]) -> list[int]:
+    """Columns that a narrow terminal can do without: samples/s, what it ran on, then the job's own from the right."""
+    spare = list(range(NECESSARY, len(head)))
+    return sorted(spare, key=lambda column: (head[column] != formatting.title(RATE), head[column] != ON, -column))
+
+
 def _show_blocks(compared: Comparison, console: Console) -> None:
-    """A few lines for each setting, where a table is too wide."""
+    """Print a few lines for each setting, where a table is too wide."""
     head = header(compared)
     for row, setting in zip(rows(compared), compared.settings, strict=True):
         _print(console, row[0], "bold")

@@ -1,11 +1,13 @@
 """reports/faceoff.html: one file that needs no network and no script.
 
-Its figures of results are comparison.json's; those of machine and images are of the profiles.
+Its values of results are comparison.json's; those of machine and images are of the profiles. What a run does not have
+is left out, with the section that would show it.
 """
 
 import dataclasses
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +16,14 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from stages.harness import formatting
-from stages.harness.comparison import explanation, profile_diff
+from stages.harness.comparison import profile_diff
 from stages.harness.params.schema import PARAMS_PATH, Params
-from stages.harness.report import provider, table
-from stages.harness.report.page import drawings, environment_tables, svg
-from stages.harness.results.metrics import TIMED, TOTAL
-from stages.harness.results.read import Result
-from stages.records import Comparison, Image, Profile
+from stages.harness.report import provider, shown, table
+from stages.harness.report.page import curves, drawings, environment_tables, svg
+from stages.harness.results.metrics import TOTAL
+from stages.harness.results.read import CellResult
+from stages.records import Comparison, Image, Measurement, Profile, SettingResult
 
-FIGURE_NAMES = {
-    TOTAL: "total time",
-    **drawings.PHASES,
-    "train_images_per_second": "images/s in training",
-}
 ICONS = {  # each verdict by its shape too
     "baseline": "★",
     "faster": "◀",
@@ -35,17 +32,17 @@ ICONS = {  # each verdict by its shape too
     "inconclusive": "◇",
     "cannot say": "○",
 }
-CODE = ("stages", "docker", "dvc.yaml", str(PARAMS_PATH))  # that decide what is run
+CODE = ("stages", "jobs", "docker", "dvc.yaml", str(PARAMS_PATH))  # that decide what is run
 
 
 def html(
     compared: Comparison,
-    results: Sequence[Result],
+    results: Sequence[CellResult],
     wanted: Params,
     profiles: Mapping[str, Profile],
     images: Mapping[str, Image],
 ) -> str:
-    """The page. `profiles`, `images`: by image, those that there are."""
+    """Write the page. `profiles`, `images`: by image, those that there are."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -55,54 +52,44 @@ def html(
     )
     environment.filters |= {
         "device": formatting.device,
+        "title_of": formatting.title,
         "repeat_name": formatting.repeat,
         "capitalize_first": _sentence,
+        "peak_of": _peak,
     }
-    forest_names = {name for _, _, name in drawings.forest_rows(compared)}
     return environment.get_template("page.html.jinja").render(
         compared=compared,
-        conclusion=table.conclusion(compared),
-        lead=table.leading(compared),
-        header=table.header(compared),
-        verdict=table.verdict,
-        style=table.style,
-        reasons=table.reasons,
-        figure=_cited(compared),
-        formatting=formatting,
-        cudnn=profile_diff.cudnn,
-        icons=ICONS,
         css=Markup(Path(__file__).with_name("page.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
-        names=FIGURE_NAMES,
-        timed=TIMED,
-        total=TOTAL,
-        phases=drawings.PHASES,
+        formatting=formatting,
+        table=table,
+        shown=shown,
+        curves=curves,
         split=drawings.SPLIT,
+        in_unit=lambda unit: partial(formatting.value, unit=unit),
+        icons=ICONS,
+        total=TOTAL,
+        lead=table.leading(compared),
+        cited=_cited(compared),
         pictures=_pictures(compared),
-        forest_names=forest_names,
         repeats=wanted.repeats,
-        statuses={(each.cell.setting, each.cell.repeat): each for each in results},
+        statuses={(each.cell.setting, each.cell.repeat): each.status for each in results},
         measured=_measured(results),
-        wanted=wanted,
-        environments=[profiles[image].facts for image in wanted.images if image in profiles],
-        image_details=environment_tables.of_images(wanted.images, profiles, images),
-        differences=_differences(results, wanted, profiles),
-        machine_rows=_machine_rows(wanted, profiles),
-        machine_details=environment_tables.of_machine(profiles.get(_baseline_image(wanted)), compared.machine),
-        measurements=_measurements(wanted, profiles),
+        **_environments(compared, wanted, profiles, images),
         params_text=PARAMS_PATH.read_text(encoding="utf-8") if PARAMS_PATH.exists() else None,
         commit=_commit(),
     )
 
 
 def _cited(compared: Comparison) -> Callable[..., Markup]:
-    """A figure of comparison.json by its place there, as text and, for who wants to compute with it, as it is."""
+    """Make what writes a value of comparison.json: as text and, for who wants to compute with it, as it is."""
     document = dataclasses.asdict(compared)
 
-    def cite(place: str, words: Callable[[Any], str]) -> Markup:
-        value = document
-        for key in place.split("/"):
-            value = value[int(key)] if isinstance(value, tuple) else value[key]
-        return Markup('<data value="{}" data-figure="{}">{}</data>').format(repr(value), place, words(value))
+    def cite(*place: str | int, words: Callable[[Any], str]) -> Markup:
+        value: Any = document
+        for key in place:
+            value = value[key]
+        where = "/".join(str(key).replace("~", "~0").replace("/", "~1") for key in place)  # a JSON pointer's escapes
+        return Markup('<data value="{}" data-place="{}">{}</data>').format(repr(value), where, words(value))
 
     return cite
 
@@ -115,42 +102,26 @@ def _sentence(text: str) -> str:
 
 
 def _pictures(compared: Comparison) -> dict[str, Markup]:
-    """Each that there are figures for, for a wide page and for a narrow one."""
+    """Draw each that there are values for, for a wide page and for a narrow one."""
     found = {}
-    if drawings.forest_rows(compared):
-        found["forest"] = _picture(
-            "forest",
-            lambda width: drawings.forest(compared, width),
-            "Ratios to the baseline with their intervals",
-            "; ".join(_ratio_words(compared, *row) for row in drawings.forest_rows(compared)),
-        )
-    timed = [each for each in compared.settings if TOTAL in each.figures]
+    forest = drawings.forest_rows(compared)
+    if forest:
+        words = "; ".join(_ratio_words(compared, *row) for row in forest)
+        title = "Ratios to the baseline with their intervals"
+        found["forest"] = _picture("forest", partial(drawings.forest, compared), title, words)
+    timed = [(each.setting, each.metrics[TOTAL]) for each in compared.settings if TOTAL in each.metrics]
     if timed:
-        found["phases"] = _picture(
-            "phases",
-            lambda width: drawings.phases(compared, width),
-            "Time of each phase",
-            "; ".join(f"{each.setting}: {formatting.time(each.figures[TOTAL])}" for each in timed),
-        )
+        words = "; ".join(f"{name}: {formatting.summary(total, 'seconds')}" for name, total in timed)
+        found["times"] = _picture("times", partial(drawings.times, compared), "Total time of each setting", words)
     split = drawings.split_rows(compared)
     if split:
-        found["split"] = _picture(
-            "split",
-            lambda width: drawings.split(compared, width),
-            "Where the time of the training steps went",
-            "; ".join(f"{label}: {steps.kind}" for _, label, _, steps in split),
-        )
-    learned = [(each.setting, each.curve[-1]) for each in compared.settings if each.curve]
-    if learned:
-        found["curves"] = _picture(
-            "curves",
-            lambda width: drawings.curves(compared, width),
-            "Validation loss and accuracy by epoch",
-            "; ".join(
-                f"{setting}: accuracy {formatting.share(point.accuracy)} after epoch {point.epoch}"
-                for setting, point in learned
-            ),
-        )
+        words = "; ".join(f"{label}: {steps.kind}" for label, _, steps in split)
+        title = "Where the time of the training steps went"
+        found["split"] = _picture("split", partial(drawings.split, compared), title, words)
+    learned = [each for each in compared.settings if each.curve]
+    if curves.drawn(compared):
+        words = "; ".join(_last_words(compared, each) for each in learned)
+        found["curves"] = _picture("curves", partial(curves.curves, compared), "What the spans say, by epoch", words)
     return found
 
 
@@ -162,46 +133,77 @@ def _picture(name: str, draw: Callable[[int], Figure], title: str, description: 
     return Markup("".join(drawn))  # noqa: S704 - matplotlib escapes what it writes
 
 
-def _ratio_words(compared: Comparison, index: int, label: str, figure: str) -> str:
-    ratio = compared.settings[index].ratios[figure]
+def _ratio_words(compared: Comparison, index: int, label: str, metric: str) -> str:
+    ratio = compared.settings[index].ratios[metric]
     return f"{label}: {formatting.ratio(ratio)}, {ratio.verdict}"
+
+
+def _last_words(compared: Comparison, setting: SettingResult) -> str:
+    """'host/fp32-bs16 after epoch 3: accuracy 92.7%'."""
+    last = setting.curve[-1]
+    values = (
+        f"{formatting.title(name)} {curves.writer(compared, name)(number)}" for name, number in last.values.items()
+    )
+    return f"{setting.setting} after epoch {last.epoch}: {', '.join(values)}"
 
 
 # --------------------------------------------------------------------------------------------- machine and images
 
 
-def _differences(
-    results: Sequence[Result], wanted: Params, profiles: Mapping[str, Profile]
-) -> list[tuple[str, tuple[profile_diff.Difference, ...], str]]:
-    """(image, what is not as in the baseline's image, whether that is one cause) for every other image."""
-    of_image = {
-        image: [each for each in results if each.cell.image == image] for image in wanted.images if image in profiles
+def _environments(
+    compared: Comparison, wanted: Params, profiles: Mapping[str, Profile], images: Mapping[str, Image]
+) -> dict[str, Any]:
+    """Gather what the template shows of machine and images."""
+    names = [image for image in wanted.images if image in profiles]
+    image = _baseline_image(wanted)
+    return {
+        "images": names,
+        "baseline_image": image,
+        "provider": wanted.provider,
+        "overview": environment_tables.overview([profiles[name] for name in names]),
+        "image_details": environment_tables.of_images(names, profiles, images),
+        "differences": _differences(image, names, profiles),
+        "machine_rows": _machine_rows(wanted, profiles),
+        "machine_details": environment_tables.of_machine(profiles.get(image), compared.machine),
+        "measurements": _measurements(names, profiles),
     }
-    reference = of_image.pop(_baseline_image(wanted), None)
-    if reference is None:
-        return []
+
+
+def _differences(
+    baseline: str, names: Sequence[str], profiles: Mapping[str, Profile]
+) -> list[tuple[str, tuple[profile_diff.Difference, ...], str]]:
+    """Of every other image, what is not as in the baseline's image, and whether that is one cause."""
     found = []
-    for image, group in of_image.items():
-        differing = explanation.environment_differences(reference, group, profiles)
-        found.append((image, differing, profile_diff.isolation(differing)))
+    for image in names if baseline in names else ():
+        if image != baseline:
+            differing = profile_diff.differences(profiles[baseline].facts, profiles[image].facts)
+            found.append((image, differing, profile_diff.isolation(differing)))
     return found
 
 
 def _machine_rows(wanted: Params, profiles: Mapping[str, Profile]) -> list[provider.Row]:
-    """As the baseline's image sees it."""
+    """Rows of the machine as the baseline's image sees it."""
     profile = profiles.get(_baseline_image(wanted))
     rows = provider.rows(wanted, profile.facts) if profile else []
     return [row for row in rows if row.machine or row.limit or row.claim]
 
 
-def _measurements(wanted: Params, profiles: Mapping[str, Profile]) -> list[tuple[str, str, dict[str, Any]]]:
+def _measurements(
+    names: Sequence[str], profiles: Mapping[str, Profile]
+) -> list[tuple[str, str, dict[str, Measurement]]]:
     """(name, detail where it is the same in all images, image: measurement) of the measured parts."""
-    found: dict[str, dict[str, Any]] = {}
-    for image in wanted.images:
-        for each in profiles[image].measurements if image in profiles else ():
+    found: dict[str, dict[str, Measurement]] = {}
+    for image in names:
+        for each in profiles[image].measurements:
             found.setdefault(each.name, {})[image] = each
     details = {name: {each.detail for each in by_image.values()} for name, by_image in found.items()}
     return [(name, details[name].pop() if len(details[name]) == 1 else "", found[name]) for name in found]
+
+
+def _peak(by_image: Mapping[str, Measurement]) -> str | None:
+    """Write the theoretical peak, where one of the images knows it."""
+    known = ((each.peak, each.unit) for each in by_image.values() if each.peak)
+    return next((formatting.speed(*each) for each in known), None)
 
 
 def _baseline_image(wanted: Params) -> str:
@@ -211,14 +213,14 @@ def _baseline_image(wanted: Params) -> str:
 # --------------------------------------------------------------------------------------------------- how to repeat
 
 
-def _measured(results: Sequence[Result]) -> tuple[str, str] | None:
-    """When the first and the last of the cells began."""
+def _measured(results: Sequence[CellResult]) -> tuple[str, str] | None:
+    """Say when the first and the last of the cells began."""
     began = sorted(result.train.started_at for result in results if result.train)
     return (began[0], began[-1]) if began else None
 
 
 def _commit() -> str | None:
-    """The commit that is checked out, and whether what decides the run was changed since; None outside of git."""
+    """Name the commit, and whether what decides the run was changed since; None outside of git."""
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
         if head.returncode:

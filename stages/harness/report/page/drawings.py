@@ -1,29 +1,24 @@
-"""What the page draws of a comparison. Every function draws for a width in CSS pixels, a phone's or a desktop's.
+"""Ratios and bars of a comparison. Every function draws for a width in CSS pixels, a phone's or a desktop's.
 
 A row stands below its own label, so that long names need no margin and the same drawing suits a narrow page.
 """
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import Formatter
 
 from stages.harness import formatting
+from stages.harness.report import shown
 from stages.harness.report.page.svg import COLOURS
 from stages.harness.results.metrics import TOTAL
-from stages.records import Comparison, PhaseSteps, Ratio, SettingFigures, Split
+from stages.records import Comparison, Ratio, SettingResult, SpanSteps
 
 WIDE, NARROW = 500, 300
-PHASES = {  # that the total is made of
-    "frozen_seconds": "frozen epochs",
-    "unfrozen_seconds": "unfrozen epochs",
-    "predict_tta_seconds": "prediction with TTA",
-}
 SPLIT = {
     "wait_seconds": "waits for the loader",
     "copy_seconds": "copies to the device",
@@ -33,7 +28,7 @@ SPLIT = {
 FILLS = tuple(zip((COLOURS[f"fill-{number}"] for number in range(1, 5)), ("", "///", "|||", "xx"), strict=True))
 MARKERS = {"faster": "<", "slower": ">", "equivalent": "s", "inconclusive": "D", "cannot say": "o"}
 OPEN_MARKERS = ("inconclusive", "cannot say")  # not settled: not filled
-PHASES_UP_TO = 4  # settings: with more, a drawing of their phases too would be a wall
+ROWS_UP_TO = 4  # settings, and spans of each: with more, a drawing of spans too would be a wall
 EDGE = 8  # around a drawing, px
 LINE = 14  # of text, px
 LETTER, BOLD_LETTER = 6.2, 6.9  # mean width of one in a label, px
@@ -54,31 +49,37 @@ class _Rows:
             self.axes.spines[side].set_visible(False)
 
     def label(self, text: str, y: float, x: float = 0, **options: Any) -> None:
-        """A line of text; x in shares of the width."""
+        """Write a line of text; x in shares of the width."""
         self.axes.text(x, y, text, transform=self.axes.get_yaxis_transform(), va="center", **options)
 
-    def heading(self, name: str, said: str, y: float) -> float:
-        """A name and what is said of it, on one line where there is room; the middle of the line below."""
+    def heading(self, name: str, words: str, y: float) -> float:
+        """Write a name and what is said of it, on one line where there is room; return the middle of the line below."""
         for line in lines(name, self.width):
             self.label(line, y, weight="bold")
             y += LINE
-        if _on_one_line(name, said, self.width):
-            self.label(said, y - LINE, x=1, ha="right")
+        if _on_one_line(name, words, self.width):
+            self.label(words, y - LINE, x=1, ha="right")
             return y
-        self.label(said, y)
+        self.label(words, y)
         return y + LINE
 
 
-def _on_one_line(name: str, said: str, width: int) -> bool:
-    return len(name) * BOLD_LETTER + len(said) * LETTER + 2 * EDGE + 10 <= width
+def _on_one_line(name: str, words: str, width: int) -> bool:
+    return len(name) * BOLD_LETTER + len(words) * LETTER + 2 * EDGE + 10 <= width
 
 
-def heading_height(name: str, said: str, width: int) -> float:
-    return (len(lines(name, width)) + (not _on_one_line(name, said, width))) * LINE
+def shortened(text: str, width: int) -> str:
+    """Cut the text where it needs more than that width."""
+    letters = max(int(width / LETTER), 4)
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def heading_height(name: str, words: str, width: int) -> float:
+    return (len(lines(name, width)) + (not _on_one_line(name, words, width))) * LINE
 
 
 def lines(text: str, width: int) -> list[str]:
-    """The text, broken for that width between words or behind a slash."""
+    """Break the text for that width between words or behind a slash."""
     broken = textwrap.wrap(text.replace("/", "/ "), int((width - 2 * EDGE) / BOLD_LETTER))
     return [line.replace("/ ", "/") for line in broken]
 
@@ -87,14 +88,14 @@ def lines(text: str, width: int) -> list[str]:
 
 
 def forest(compared: Comparison, width: int) -> Figure:
-    """Ratios to the baseline with their intervals, on a logarithmic axis, each over a band as wide as the margin."""
+    """Draw ratios to the baseline and their intervals on a logarithmic axis, over a band as wide as the margin."""
     rows = [(label, compared.settings[index].ratios[name], index, name) for index, label, name in forest_rows(compared)]
     drawing = _Rows(width, sum(_forest_height(*row, width) for row in rows), top=20)
     _ratio_axis(drawing.axes, compared.margin, [ratio for _, ratio, _, _ in rows])
     y = 0.0
-    for row in rows:
-        _forest_row(drawing, y, compared.margin, *row)
-        y += _forest_height(*row, width)
+    for label, ratio, index, name in rows:
+        _forest_row(drawing, y, compared.margin, label, ratio, f"{index}-{place_of(compared, name)}", name == TOTAL)
+        y += _forest_height(label, ratio, index, name, width)
     axes = drawing.axes
     axes.annotate("◂ faster", (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points")
     axes.annotate("slower ▸", (1, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", ha="right")
@@ -102,44 +103,48 @@ def forest(compared: Comparison, width: int) -> Figure:
 
 
 def forest_rows(compared: Comparison) -> list[tuple[int, str, str]]:
-    """(index of the setting, label, figure): the total of each, and where there are few, its phases below it."""
+    """List (index of the setting, label, metric): the total of each, and where there are few, spans below it."""
     rivals = [index for index, each in enumerate(compared.settings) if TOTAL in each.ratios]
-    shown = PHASES if len(rivals) <= PHASES_UP_TO else {}
+    spans = shown.of_total(compared) or shown.spans(compared)
+    few = len(rivals) <= ROWS_UP_TO and len(spans) <= ROWS_UP_TO and len(shown.of_total(compared)) != 1
     rows = []
     for index in rivals:
+        ratios = compared.settings[index].ratios
         rows.append((index, compared.settings[index].setting, TOTAL))
-        rows += [(index, label, name) for name, label in shown.items() if name in compared.settings[index].ratios]
+        rows += [(index, formatting.title(name), name) for name in spans if few and name in ratios]
     return rows
 
 
-def _forest_height(label: str, ratio: Ratio, _index: int, figure: str, width: int) -> float:
-    return heading_height(label, _said(ratio), width) + (34 if figure == TOTAL else 24)
+def place_of(compared: Comparison, metric: str) -> int:
+    """Count the metrics before it: what it is called in an id, as its name may hold anything."""
+    return list(compared.metrics).index(metric)
 
 
-def _said(ratio: Ratio) -> str:
+def _forest_height(label: str, ratio: Ratio, _index: int, metric: str, width: int) -> float:
+    return heading_height(label, _words(ratio), width) + (34 if metric == TOTAL else 24)
+
+
+def _words(ratio: Ratio) -> str:
     return f"{formatting.ratio(ratio)} {ratio.verdict}"
 
 
-def _forest_row(drawing: _Rows, y: float, margin: float, label: str, ratio: Ratio, index: int, figure: str) -> None:
-    """One ratio on a strip, below its label; what is of the total is larger."""
-    size, thick = (8, 9) if figure == TOTAL else (5.5, 6)
-    y = drawing.heading(label, _said(ratio), y + LINE) + thick / 2 - 3
-    axes, colour = drawing.axes, COLOURS.get(ratio.verdict, COLOURS["ink"])
-    axes.fill_betweenx([y - thick, y + thick], *axes.get_xlim(), color=COLOURS["paper"], linewidth=0, zorder=1)
-    axes.fill_betweenx(
-        [y - thick, y + thick], 1 / (1 + margin), 1 + margin, color=COLOURS["band"], linewidth=0, zorder=1
-    )
-    axes.plot([1, 1], [y - thick, y + thick], color=COLOURS["ink"], linewidth=1, zorder=2)
+def _forest_row(drawing: _Rows, y: float, margin: float, label: str, ratio: Ratio, name: str, is_total: bool) -> None:
+    """Draw one ratio on a strip, below its label; a total's is larger."""
+    size, thick = (8, 9) if is_total else (5.5, 6)
+    y = drawing.heading(label, _words(ratio), y + LINE) + thick / 2 - 3
+    axes, colour, edges = drawing.axes, COLOURS.get(ratio.verdict, COLOURS["ink"]), [y - thick, y + thick]
+    axes.fill_betweenx(edges, *axes.get_xlim(), color=COLOURS["paper"], linewidth=0, zorder=1)
+    axes.fill_betweenx(edges, 1 / (1 + margin), 1 + margin, color=COLOURS["band"], linewidth=0, zorder=1)
+    axes.plot([1, 1], edges, color=COLOURS["ink"], linewidth=1, zorder=2)
     if ratio.low is not None and ratio.high is not None:
-        (interval,) = axes.plot(
-            [ratio.low, ratio.high], [y, y], color=colour, linewidth=size / 4, solid_capstyle="butt"
-        )
-        interval.set_gid(f"interval-{index}-{figure}")
-        axes.plot([ratio.low, ratio.high], [y, y], "|", color=colour, markersize=size)
+        ends = [ratio.low, ratio.high]
+        (interval,) = axes.plot(ends, [y, y], color=colour, linewidth=size / 4, solid_capstyle="butt")
+        interval.set_gid(f"interval-{name}")
+        axes.plot(ends, [y, y], "|", color=colour, markersize=size)
     filled = COLOURS["paper"] if ratio.verdict in OPEN_MARKERS else colour
     marker = MARKERS[ratio.verdict]
     (point,) = axes.plot([ratio.mean], [y], marker, markersize=size, color=colour, markerfacecolor=filled, zorder=4)
-    point.set_gid(f"ratio-{index}-{figure}")
+    point.set_gid(f"ratio-{name}")
 
 
 def _ratio_axis(axes: Axes, margin: float, ratios: Sequence[Ratio]) -> None:
@@ -158,25 +163,41 @@ def _ratio_axis(axes: Axes, margin: float, ratios: Sequence[Ratio]) -> None:
 # ----------------------------------------------------------------------------------------------------------- bars
 
 
-def phases(compared: Comparison, width: int) -> Figure:
-    """The mean total time of each setting, stacked from its phases, and the spread of its repeats."""
-    rows = [(index, each) for index, each in enumerate(compared.settings) if TOTAL in each.figures]
-    drawing = _bars([(each.setting, formatting.time(each.figures[TOTAL])) for _, each in rows], width, PHASES)
+def times(compared: Comparison, width: int) -> Figure:
+    """Draw the mean total time of each setting, stacked from its spans, and the spread of its repeats."""
+    rows = [(index, each, each.metrics[TOTAL]) for index, each in enumerate(compared.settings) if TOTAL in each.metrics]
+    parts = stacked(compared)
+    words = [(each.setting, formatting.summary(total, "seconds")) for _, each, total in rows]
+    drawing = _bars(words, width, list(parts))
     axes = drawing.axes
-    longest = max(each.figures[TOTAL].mean + (each.figures[TOTAL].spread or 0) for _, each in rows)
+    longest = max(total.mean + (total.spread or 0) for _, _, total in rows)
     axes.set_xlim(0, longest * 1.02)
     axes.xaxis.set_major_locator(_time_locator(longest))
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: formatting.axis_seconds(value)))
     y = _TOP
-    for index, setting in rows:
-        total = setting.figures[TOTAL]
-        y = drawing.heading(setting.setting, formatting.time(total), y) + 4
-        parts = [(name, setting.figures[name].mean) for name in PHASES if name in setting.figures]
-        _stack(drawing, y, str(index), parts, PHASES, formatting.seconds)
+    for (index, setting, total), (name, said) in zip(rows, words, strict=True):
+        y = drawing.heading(name, said, y) + 4
+        _stack(drawing, y, str(index), [_sum(setting, names) for names in parts.values()], formatting.seconds)
         if total.spread:
             axes.errorbar([total.mean], [y], xerr=[total.spread], color=COLOURS["ink"], capsize=3, linewidth=1.2)
         y += _BELOW_BAR
     return drawing.figure
+
+
+def stacked(compared: Comparison) -> dict[str, list[str]]:
+    """Title: metrics that a part of a bar is the sum of. Where the total has many spans, the longest, and the rest."""
+    names = [name for name in shown.of_total(compared) if any(name in each.metrics for each in compared.settings)]
+    if len(names) < 2:
+        return {formatting.title(TOTAL): [TOTAL]}
+    longest = sorted(names, key=lambda name: -sum(_sum(each, [name]) for each in compared.settings))
+    alone = longest if len(names) <= len(FILLS) else longest[: len(FILLS) - 1]
+    parts = {formatting.title(name): [name] for name in names if name in alone}
+    rest = [name for name in names if name not in alone]
+    return {**parts, f"{len(rest)} more spans": rest} if rest else parts
+
+
+def _sum(setting: SettingResult, names: Sequence[str]) -> float:
+    return sum(setting.metrics[name].mean for name in names if name in setting.metrics)
 
 
 def _time_locator(longest: float) -> ticker.Locator:
@@ -188,142 +209,67 @@ def _time_locator(longest: float) -> ticker.Locator:
 
 
 def split(compared: Comparison, width: int) -> Figure:
-    """Where the time of each setting's training steps went, in shares of them: a bar for each phase."""
+    """Draw where the time of each setting's training steps went, in shares of them: a bar for each name of spans."""
     rows = split_rows(compared)
-    drawing = _bars([(label, steps.kind) for _, label, _, steps in rows], width, SPLIT)
+    drawing = _bars([(label, steps.kind) for label, _, steps in rows], width, list(SPLIT.values()))
     drawing.axes.set_xlim(0, 1)
     drawing.axes.xaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
     y = _TOP
-    for index, label, phase, steps in rows:
+    for label, name, steps in rows:
         y = drawing.heading(label, steps.kind, y) + 4
-        parts = [(part, share(steps.split, part)) for part in SPLIT]
-        _stack(drawing, y, f"{index}-{phase}", parts, SPLIT, formatting.whole_share)
+        shares = [float(getattr(steps.split, part)) / steps.split.seconds for part in SPLIT]
+        _stack(drawing, y, name, shares, formatting.whole_share)
         y += _BELOW_BAR
     return drawing.figure
 
 
-def split_rows(compared: Comparison) -> list[tuple[int, str, str, PhaseSteps]]:
-    """(index of the setting, label, phase, its steps)"""
+def split_rows(compared: Comparison) -> list[tuple[str, str, SpanSteps]]:
+    """List (label, name of the bar in an id, steps) of each setting's spans that have a split."""
     return [
-        (index, f"{each.setting}, {phase}" if len(each.bottleneck.phases) > 1 else each.setting, phase, steps)
+        (f"{each.setting}, {span}" if len(each.bottleneck.spans) > 1 else each.setting, f"{index}-{place}", steps)
         for index, each in enumerate(compared.settings)
         if each.bottleneck
-        for phase, steps in each.bottleneck.phases.items()
+        for place, (span, steps) in enumerate(each.bottleneck.spans.items())
+        if steps.split.seconds > 0
     ]
-
-
-def share(of: Split, part: str) -> float:
-    """Of the time of the steps."""
-    return float(getattr(of, part)) / of.seconds
 
 
 _TOP, _BAR, _BELOW_BAR = 12.0, 18.0, 32.0
 
 
-def _bars(names: Sequence[tuple[str, str]], width: int, parts: Mapping[str, str]) -> _Rows:
-    """Room for a bar below each name and what is said of it, with a legend of the bars' parts above."""
+def _bars(names: Sequence[tuple[str, str]], width: int, parts: Sequence[str]) -> _Rows:
+    """Make room for a bar below each name and what is said of it; above, a legend of the parts where there are some."""
     columns = len(parts) if len(parts) < 4 and width == WIDE else 2
-    legend = 18 * -(-len(parts) // columns) + 8
-    height = sum(heading_height(name, said, width) + 4 + _BELOW_BAR for name, said in names)
+    legend = 18 * -(-len(parts) // columns) + 8 if len(parts) > 1 else 0
+    height = sum(heading_height(name, words, width) + 4 + _BELOW_BAR for name, words in names)
     drawing = _Rows(width, height, top=legend, bottom=26)
-    drawing.figure.legend(
-        [
-            Patch(facecolor=colour, hatch=hatch, edgecolor=COLOURS["on-fill"], linewidth=0.8)
-            for colour, hatch in FILLS[: len(parts)]
-        ],
-        list(parts.values()),
-        loc="upper left",
-        ncols=columns,
-        bbox_to_anchor=(0, 1),
-        borderpad=0.2,
-        handlelength=1.6,
-        columnspacing=1.4,
-    )
+    if legend:
+        drawing.figure.legend(
+            [
+                Patch(facecolor=colour, hatch=hatch, edgecolor=COLOURS["on-fill"], linewidth=0.8)
+                for colour, hatch in FILLS[: len(parts)]
+            ],
+            [shortened(part, width // columns - 40) for part in parts],
+            loc="upper left",
+            ncols=columns,
+            bbox_to_anchor=(0, 1),
+            borderpad=0.2,
+            handlelength=1.6,
+            columnspacing=1.4,
+        )
     return drawing
 
 
-def _stack(
-    drawing: _Rows,
-    y: float,
-    name_of_bar: str,
-    parts: Sequence[tuple[str, float]],
-    order: Mapping[str, str],
-    words: Callable[[float], str],
-) -> None:
-    """The parts of a bar end to end, each with its figure where there is room for it."""
+def _stack(drawing: _Rows, y: float, bar: str, parts: Sequence[float], words: Callable[[float], str]) -> None:
+    """Draw the parts of a bar end to end, each with its value where there is room for it."""
     left, whole = 0.0, drawing.axes.get_xlim()[1]
-    for name, value in parts:
-        colour, hatch = FILLS[list(order).index(name)]
-        edge: dict[str, Any] = {"edgecolor": COLOURS["on-fill"], "linewidth": 0.8}
-        (bar,) = drawing.axes.barh([y], [value], _BAR, left, color=colour, hatch=hatch, **edge)
-        bar.set_gid(f"bar-{name_of_bar}-{name}")
+    edge: dict[str, Any] = {"edgecolor": COLOURS["on-fill"], "linewidth": 0.8}
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "size": 10, "color": COLOURS["on-fill"]}
+    for place, (value, (colour, hatch)) in enumerate(zip(parts, FILLS, strict=False)):
+        (rectangle,) = drawing.axes.barh([y], [value], _BAR, left, color=colour, hatch=hatch, **edge)
+        rectangle.set_gid(f"bar-{bar}-{place}")
         text = words(value)
         if value / whole * drawing.width > LETTER * len(text) + 14:
             box: dict[str, Any] = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
-            middle: dict[str, Any] = {
-                "ha": "center",
-                "va": "center",
-                "size": 10,
-                "bbox": box,
-                "color": COLOURS["on-fill"],
-            }
-            drawing.axes.text(left + value / 2, y, text, **middle)
+            drawing.axes.text(left + value / 2, y, text, bbox=box, **middle)
         left += value
-
-
-# --------------------------------------------------------------------------------------------------------- curves
-
-STYLES = [
-    (COLOURS[f"series-{number}"], marker, dashes)
-    for dashes in ("-", (0, (6, 2)), (0, (2, 1.5)))
-    for number, marker in zip(range(1, 7), "os^DvP", strict=True)
-]
-
-
-def curves(compared: Comparison, width: int) -> Figure:
-    """Validation loss and accuracy by epoch, means over the repeats, a line per setting."""
-    columns = 1 if width == NARROW else 2
-    found = [(index, each) for index, each in enumerate(compared.settings) if each.curve]
-    labels = ["\n".join(lines(each.setting, width // columns - 40)) for _, each in found]
-    rows = [labels[start : start + columns] for start in range(0, len(labels), columns)]
-    legend = sum(max(label.count("\n") + 1 for label in row) * 12 + 5 for row in rows) + 12
-    panel, between = 150, 44
-    height = legend + (panel + between) * (3 - columns)
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    for place, (title, value, form) in enumerate(CURVES):
-        left = 38 if columns == 1 or place == 0 else width / 2 + 42
-        top = legend + 18 + (place * (panel + between) if columns == 1 else 0)
-        across = (width if columns == 1 else width / 2) - 38 - EDGE - (0 if columns == 1 or place == 0 else 4)
-        box = (left / width, 1 - (top + panel - 12) / height, across / width, (panel - 12) / height)
-        _panel(figure.add_axes(box), found, title, value, form)
-    handles = figure.axes[0].get_lines()
-    figure.legend(
-        handles, labels, loc="upper left", ncols=columns, bbox_to_anchor=(0, 1), borderpad=0.2, labelspacing=0.4,
-        handlelength=2.6,
-    )  # fmt: skip
-    return figure
-
-
-CURVES = (
-    ("validation loss", "valid_loss", ticker.FuncFormatter(lambda value, _: f"{value:.3g}")),
-    ("accuracy", "accuracy", ticker.PercentFormatter(1, None)),
-)
-
-
-def _panel(axes: Axes, found: Sequence[tuple[int, SettingFigures]], title: str, value: str, form: Formatter) -> None:
-    for place, (index, setting) in enumerate(found):
-        colour, marker, dashes = STYLES[place % len(STYLES)]
-        points = [(point.epoch, getattr(point, value)) for point in setting.curve]
-        (line,) = axes.plot(
-            *zip(*points, strict=True), color=colour, marker=marker, linestyle=dashes, markersize=4.5, linewidth=1.5
-        )
-        line.set_gid(f"curve-{index}-{value}")
-    axes.set_title(title, loc="left", fontsize=11, pad=5)
-    axes.set_xlabel("epoch", labelpad=1)
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True, min_n_ticks=1))
-    axes.yaxis.set_major_locator(ticker.MaxNLocator(4))
-    axes.yaxis.set_major_formatter(form)
-    axes.grid(linewidth=0.6)
-    axes.margins(x=0.06, y=0.1)
-    for side in ("right", "top"):
-        axes.spines[side].set_visible(False)

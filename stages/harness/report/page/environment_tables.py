@@ -3,26 +3,39 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from stages.records import Cache, Gpu, Image, Machine, Profile
+from stages.harness import formatting
+from stages.harness.comparison.profile_diff import cudnn
+from stages.harness.formatting import NONE
+from stages.records import Cache, Facts, Gpu, Image, Machine, Profile
 from stages.units import amount
 
 Row = tuple[str, tuple[str, ...]]  # what, and what is found of it: in each image, or in the machine
 
 
 def of_images(names: Sequence[str], profiles: Mapping[str, Profile], images: Mapping[str, Image]) -> list[Row]:
-    """Beside what the table of environments shows; a column for each image that has a profile."""
+    """Rows of what the overview leaves out; a column for each image that has a profile."""
     columns = [dict(_of_image(profiles[name], images.get(name))) for name in names if name in profiles]
     return [(what, tuple(column[what] for column in columns)) for what in columns[0]] if columns else []
 
 
+def overview(profiles: Sequence[Profile]) -> list[Row]:
+    """Rows of what each image holds first of all; what none of them has is left out."""
+    found = []
+    for what, value in _OVERVIEW:
+        values = tuple(value(each.facts) or NONE for each in profiles)
+        found += [(what, values)] if set(values) != {NONE} else []
+    return found
+
+
 def _of_image(profile: Profile, image: Image | None) -> Iterator[tuple[str, str]]:
     facts, held = profile.facts, profile.facts.contents
-    yield "torchvision", _told(held, "torchvision")
+    yield "torch", _words(held, "torch")
     yield "torch compiled for", ", ".join(held.cuda_architectures) or "the CPU alone, or it does not say"
-    yield "NCCL", _told(held, "nccl")
-    yield "Pillow with SIMD", _told(held, "pillow_simd", _yes)
-    yield "glibc", _told(facts, "glibc")
-    yield "torch's threads", str(facts.torch_threads)
+    yield "torch's threads", _words(facts, "torch_threads")
+    yield "CUDA", _words(held, "cuda")
+    yield "cuDNN", _words(held, "cudnn", cudnn)
+    yield "NCCL", _words(held, "nccl")
+    yield "glibc", _words(facts, "glibc")
     yield "packages", f"{len(held.packages)}, sha256 {held.packages_sha256[:12]}…"
     for field, what, show in _IMAGE:
         if image is None:
@@ -32,21 +45,21 @@ def _of_image(profile: Profile, image: Image | None) -> Iterator[tuple[str, str]
 
 
 def of_machine(profile: Profile | None, machine: Machine) -> list[Row]:
-    """As the baseline's image sees it, and without its profile, as the host does."""
+    """Rows of the machine as the baseline's image sees it, and without its profile, as the host does."""
     hardware = machine.hardware if profile is None else profile.facts.hardware
     found = [
         ("kernel", hardware.kernel),
-        *((what, _told(hardware.cpu, field, show)) for field, what, show in _CPU),
+        *((what, _words(hardware.cpu, field, show)) for field, what, show in _CPU),
         ("instruction sets that matter", ", ".join(hardware.cpu.isa) or "none"),
         ("caches", "; ".join(map(_cache, hardware.cpu.caches)) or "the kernel shows none"),
         ("CPUs to run on", hardware.limits.cpuset),
-        ("CPU quota", _told(hardware.limits, "cpu_quota", "{:g} CPUs".format)),
-        ("cgroup version", _told(hardware.limits, "cgroup_version")),
-        ("disk of the data", f"{_told(hardware.disk, 'filesystem')}, {_told(hardware.disk, 'kind')}"),
+        ("CPU quota", _words(hardware.limits, "cpu_quota", "{:g} CPUs".format)),
+        ("cgroup version", _words(hardware.limits, "cgroup_version")),
+        ("disk of the data", f"{_words(hardware.disk, 'filesystem')}, {_words(hardware.disk, 'kind')}"),
     ]
     if profile is not None:
-        found.append(("free on it", _told(profile.conditions, "disk_free_bytes", amount)))
-        found.append(("CPU clock when profiled", _told(profile.conditions, "cpu_hertz", _hertz)))
+        found.append(("free on it", _words(profile.conditions, "disk_free_bytes", amount)))
+        found.append(("CPU clock when profiled", _words(profile.conditions, "cpu_hertz", _hertz)))
     for index, gpu in enumerate(hardware.gpus):
         name = "GPU" if len(hardware.gpus) == 1 else f"GPU {index}"
         found += [(f"{name}: {what}", words) for what, words in _of_gpu(gpu)]
@@ -55,13 +68,13 @@ def of_machine(profile: Profile | None, machine: Machine) -> list[Row]:
 
 def _of_gpu(gpu: Gpu) -> Iterator[tuple[str, str]]:
     yield "name", gpu.title
-    yield "driver", f"{gpu.driver}, for CUDA up to {_told(gpu, 'driver_cuda')}"
+    yield "driver", f"{gpu.driver}, for CUDA up to {_words(gpu, 'driver_cuda')}"
     for field, what, show in _GPU:
-        yield what, _told(gpu, field, show)
+        yield what, _words(gpu, field, show)
 
 
-def _told(record: Any, field: str, show: Callable[[Any], str] = str) -> str:
-    """The value in words, or why it is not known."""
+def _words(record: Any, field: str, show: Callable[[Any], str] = str) -> str:
+    """Write the value in words, or why it is not known."""
     value = getattr(record, field)
     return f"unknown: {record.absent[field]}" if value is None else show(value)
 
@@ -78,6 +91,14 @@ def _cache(each: Cache) -> str:
     return f"L{each.level} {each.kind} {each.instances} x {amount(each.size_bytes)}"
 
 
+_OVERVIEW: tuple[tuple[str, Callable[[Facts], str | None]], ...] = (
+    ("device", lambda facts: formatting.device(facts.device) if facts.device else None),
+    ("OS", lambda facts: facts.os),
+    ("Python", lambda facts: facts.contents.python),
+    ("torch", lambda facts: facts.contents.torch),
+    ("CUDA", lambda facts: facts.contents.cuda),
+    ("cuDNN", lambda facts: cudnn(facts.contents.cudnn) if facts.contents.cudnn else None),
+)
 _IMAGE: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("image_id", "image id", str),
     ("size_bytes", "image size", amount),

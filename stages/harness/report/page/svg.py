@@ -44,13 +44,14 @@ STYLE: dict[Any, Any] = {
 
 
 def style() -> AbstractContextManager[None]:
-    """What is drawn and written within fits the page."""
+    """Let what is drawn and written within fit the page."""
     return matplotlib.rc_context(STYLE)
 
 
 def inline(figure: Figure, name: str, title: str, description: str) -> str:
-    """The drawing as an <svg> element that a screen reader calls by its title. `name` is unique in its
-    page. To be called within `style`.
+    """Write the drawing as an <svg> element that a screen reader calls by its title, to be called within `style`.
+
+    `name` is unique in its page.
     """
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
@@ -74,5 +75,5 @@ def inline(figure: Figure, name: str, title: str, description: str) -> str:
 
 
 def _inherited_font(match: "re.Match[str]") -> str:
-    """The page's own font, at the size that was drawn."""
+    """Write the page's own font, at the size that was drawn."""
     return f"font-size: {match[1]}" if match[1] else "font-family: inherit"
