@@ -6,20 +6,21 @@ Runs inside images: Python 3.7 syntax; standard library and Pillow.
 import ctypes
 import mmap
 import os
+import signal
 import time
 from pathlib import Path
 from typing import Callable, Iterator, List, Union
 
+from jobs.dogs_cats.measurements.sampling import MOST_SAMPLES, NotPossible, rates
 from stages.units import amount
-from stages.workload.measure.sampling import MOST_SAMPLES, NotPossible, rates
-from stages.workload.probes.guard import die_with
 
+PR_SET_PDEATHSIG = 1
 PHOTOS = 64  # that a sample reads, or each process decodes, at most
 RESIDENT_SHARE = 0.05  # of a file's pages that may stay in memory after the kernel was told to drop them
 
 
 def read_cold(photos: List[str], seconds: float) -> Iterator[Union[str, float]]:
-    """From the disk: the kernel is told to drop the files' pages, and asked whether it did."""
+    """Read from the disk: the kernel is told to drop the files' pages, and asked whether it did."""
     ends = time.perf_counter() + seconds
     for index in range(MOST_SAMPLES):
         some = _some(photos, index)
@@ -51,14 +52,14 @@ def read_cold(photos: List[str], seconds: float) -> Iterator[Union[str, float]]:
 
 
 def read_warm(photos: List[str], seconds: float) -> Iterator[Union[str, float]]:
-    """From the kernel's memory."""
+    """Read from the kernel's memory."""
     some = _some(photos, 0)
     yield "{} files of {} each in the mean, one after the other, just read".format(len(some), amount(_mean_bytes(some)))
     yield from rates(_read(some), lambda: _read(some), seconds)
 
 
 def decode(photos: List[str], processes: int, seconds: float) -> Iterator[Union[str, float]]:
-    """Opened, decoded and made RGB, by as many processes at once."""
+    """Open, decode and make RGB, in as many processes at once."""
     from PIL import Image
 
     def decode_some(paths: List[Path]) -> None:
@@ -90,7 +91,7 @@ def _at_once(processes: int, work: Callable[[], None]) -> None:
         if child == 0:
             code = 1
             try:
-                die_with(parent)
+                _die_with(parent)
                 work()
                 code = 0
             finally:
@@ -101,8 +102,15 @@ def _at_once(processes: int, work: Callable[[], None]) -> None:
         raise RuntimeError("{} of {} processes failed".format(len(failed), processes))
 
 
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, in whatever way (prctl(2))."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before that was asked for
+        os._exit(1)
+
+
 def _some(photos: List[str], index: int) -> List[Path]:
-    """A different handful for each index, spread over the whole set, as long as there are others."""
+    """Return a different handful for each index, spread over the whole set, as long as there are others."""
     if not photos:
         raise NotPossible("there are no photos")
     apart = max(1, len(photos) // PHOTOS)
@@ -122,7 +130,7 @@ def _read(photos: List[Path]) -> int:
 
 
 def _drop(photos: List[Path]) -> None:
-    """What was not written to the disk yet can't be dropped: first that."""
+    """Drop the files' pages; what was not written to the disk yet can't be dropped, so first that."""
     for photo in photos:
         handle = os.open(str(photo), os.O_RDONLY)
         try:
@@ -133,12 +141,12 @@ def _drop(photos: List[Path]) -> None:
 
 
 def _tells_pages(photo: Path) -> bool:
-    """Whether mincore(2) tells this user the truth of the file; of others it says that all is in memory."""
+    """Say whether mincore(2) tells this user the truth of the file; of others it says that all is in memory."""
     return photo.stat().st_uid == os.geteuid() or os.access(str(photo), os.W_OK)
 
 
 def _resident_share(photos: List[Path]) -> float:
-    """Of the files' pages, those in memory: mincore(2), which Python does not have."""
+    """Return the share of the files' pages that is in memory: mincore(2), which Python does not have."""
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]

@@ -6,16 +6,18 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import time
 from typing import Callable, Iterator
 
+from stages.errors import FaceoffError
+
 MOST_SAMPLES = 20
 SAMPLE_SECONDS = 0.02  # at least: what goes faster is done several times for one sample
 
 
-class NotPossible(Exception):
+class NotPossible(FaceoffError):
     """Why a thing can't be measured here, in words."""
 
 
 def rates(amount: float, work: Callable[[], None], seconds: float) -> Iterator[float]:
-    """`amount` per second, for each time that `work` is done, the first one left out: it is there to warm up.
+    """Yield `amount` per second, for each time that `work` is done, the first one left out: it is there to warm up.
 
     `work` returns when its work is done, that of a GPU included.
     """

@@ -75,7 +75,8 @@ def _duration(seconds: float) -> str:
 def in_parallel(work: Callable[[Item], Result], items: Sequence[Item], title: str) -> list[Result]:
     """Return `work` of every item, in order.
 
-    In threads, as what is done with photos (files, hashes, Pillow) frees the GIL.     The first error, or Ctrl-C, drops what has not begun.
+    In threads, as what is done with photos (files, hashes, Pillow) frees the GIL. The first error,
+    or Ctrl-C, drops what has not begun.
     """
     pool = ThreadPoolExecutor()
     try:
