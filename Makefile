@@ -15,8 +15,9 @@ PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-inpu
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # What runs inside images of Python 3.7.
-OLD_PYTHON := stages/workload stages/records stages/codec.py stages/errors.py stages/units.py stages/needs.py stages/checks.py \
+OLD_PYTHON := stages/workload stages/records stages/contract.py stages/codec.py stages/errors.py stages/units.py stages/checks.py \
               stages/train.py stages/evaluate.py stages/profile.py stages/preflight_inside.py \
+              $(filter-out jobs/dogs_cats/sources,$(wildcard jobs/*/*.py jobs/dogs_cats/*/)) \
               benchmarks/plain_fastai.py benchmarks/recorded_cell.py benchmarks/split_epochs.py
 
 .PHONY: help repro until preflight test lint

@@ -31,6 +31,7 @@ def main() -> int:
     records.DATASET_PATH.unlink(missing_ok=True)
     wanted, root = schema.load(), Path.cwd()
     folders = jobs.folders(wanted.job, jobs.load(wanted.job, root), root)[1:]
+    records.data_dir(wanted.job).mkdir(parents=True, exist_ok=True)
     facts = commands.download(wanted, root)
     try:
         manifest = list_data(wanted, folders)

@@ -1,29 +1,78 @@
-"""A small project of a test's own: this checkout's stages and images, its own params, photos and results."""
+"""A small project of a test's own: this checkout's stages and images, its own params, job and results."""
 
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+TINY = "tiny"  # the job of a project that names no other: five lines of bash
+TINY_FILES = {
+    "job.yaml": "train: bash train.sh\ntotal: [work]\nmetrics:\n  score: {unit: points, better: higher}\n",
+    "train.sh": """sleep 0.1
+echo '{"span": "work", "seconds": 0.1}' >> "$FACEOFF_EVENTS"
+echo '{"metric": "score", "value": 3.5}' >> "$FACEOFF_EVENTS"
+echo a model > "$FACEOFF_OUTPUT/model"
+""",
+}
+# Of a project, whatever this checkout's own says.
+PARAMS: dict[str, Any] = {
+    "job": TINY,
+    "variants": {"plain": {}},
+    "repeats": [1, 2, 3],
+    "seed": 42,
+    "container": {"gpus": "auto", "shm_size": "1g", "memory": None, "cpus": None, "base_images": {}},
+    "on_failure": "stop",
+    "limits": {"stall_minutes": 10, "cell_minutes": None},
+    "profile": {"measure_seconds": 0},
+    "provider": dict.fromkeys(("name", "source", "cpus", "memory", "gpu", "gpus", "gpu_memory", "disk")),
+    "session": {"max_hours": None},
+    "compare": {"margin": 0.02, "looks": []},
+}
+# The article's job on a few drawn photos, with the smallest network.
+DOGS_CATS: dict[str, Any] = {
+    "dataset": {"source": "synthetic", "folder": None, "train_photos": 64, "valid_photos": 16, "seed": 42},
+    "recipe": {
+        "arch": "resnet18",
+        "pretrained": False,
+        "size": 32,
+        "frozen_epochs": 1,
+        "unfrozen_epochs": 1,
+        "frozen_learning_rate": 3.0e-3,
+        "unfrozen_learning_rates": [1.0e-5, 3.0e-4],
+        "pct_start": 0.05,
+        "workers": 1,
+        "channels_last": False,
+    },
+}
 
 
 def make_project(folder: Path, images: list[str], **overrides: Any) -> Path:
-    """A folder in which stages run as in a checkout. `overrides` are laid over params.yaml, sections key by key."""
-    for part in ("stages", "docker"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params |= {"image": images[0], "images": images}
-    params["profile"]["measure_seconds"] = 0
-    params["compare"]["baseline"] = f"{images[0]}/fp32-bs16"
+    """A folder in which stages run as in a checkout. `overrides` are laid over PARAMS, sections key by key."""
+    params = {**PARAMS, "image": images[0], "images": images, "dogs_cats": DOGS_CATS}
     for key, value in overrides.items():
-        params[key] = params[key] | value if isinstance(value, dict) else value
+        merged = isinstance(value, dict) and isinstance(params.get(key), dict) and key != "variants"
+        params[key] = {**params[key], **value} if merged else value
+    baseline = {"baseline": f"{images[0]}/{next(iter(params['variants']))}"}
+    params["compare"] = {**baseline, **params["compare"]}
+    for part in ("stages", "docker", "jobs"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    write_job(folder, TINY, TINY_FILES)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return folder
+
+
+def write_job(folder: Path, name: str, files: Mapping[str, str]) -> None:
+    """A job of the project, made of these files."""
+    for file, text in files.items():
+        path = folder / "jobs" / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def run_stage(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +88,6 @@ def stage(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def cell_stage(folder: Path, name: str, image: str, precision: str, batch_size: int = 16, repeat: int = 1) -> str:
+def cell_stage(folder: Path, name: str, image: str, variant: str = "plain", repeat: int = 1) -> str:
     """Run train or evaluate of one cell inside its image, as dvc.yaml does."""
-    place = ["--image", image, "--precision", precision, "--batch-size", str(batch_size), "--repeat", str(repeat)]
-    return stage(folder, "inside", image, "--", "python", "-m", f"stages.{name}", *place)
+    return stage(folder, "inside", image, "--result", f"metrics/{image}/{variant}/{name}-{repeat}.json")

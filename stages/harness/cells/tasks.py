@@ -7,7 +7,10 @@ from stages import codec, records
 from stages.harness.environments import commands
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
-from stages.records import Belongs, Cell, Image, ImageTask, Machine, Manifest, Result, Session, Task
+from stages.harness.results import read
+from stages.records import Cell, ImageTask, Session, Task
+
+TO_BE_MEASURED = ("missing", "refused", "trained")  # of a cell
 
 
 def task(cell: Cell, stage: str, params: Params) -> Task:
@@ -25,21 +28,8 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
         stage=stage,
         command=jobs.command(template, params.variants[cell.variant].parameters, values) if template else (),
         job=job,
-        belongs=belongs(cell, params),
+        belongs=read.belongs(params, job)[cell.image, cell.variant],
         session_ends_at=_session_ends_at(params),
-    )
-
-
-def belongs(cell: Cell, params: Params) -> Belongs:
-    """Return what a result of the cell would be of, were it measured now."""
-    return Belongs(
-        job_sha256=codec.fingerprint(codec.read(records.JOB_PATH, records.Job)),
-        data_sha256=codec.fingerprint(codec.read(records.MANIFEST_PATH, Manifest)),
-        machine_sha256=codec.fingerprint(codec.read(records.MACHINE_PATH, Machine)),
-        image_sha256=codec.file_fingerprint(records.image_path(cell.image), Image),
-        facts_sha256=codec.file_fingerprint(records.facts_path(cell.image), records.Facts),
-        variant=params.variants[cell.variant],
-        container=params.container.limits,
     )
 
 
@@ -66,11 +56,8 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
 def _cells_left(params: Params) -> dict[str, int]:
     """Return for each variant how many cells, of all images, have no result that counts."""
     left = dict.fromkeys(params.variants, 0)
-    for cell in params.cells():
-        try:
-            left[cell.variant] += codec.read(cell.result_path("train"), Result).belongs != belongs(cell, params)
-        except codec.RecordError:  # none, or another version's
-            left[cell.variant] += 1
+    for each in read.read_all(params):
+        left[each.cell.variant] += each.status in TO_BE_MEASURED
     return left
 
 

@@ -29,12 +29,11 @@ def run_on_host(command: tuple[str, ...], gpus: bool, watch: Watch | None = None
     What it leaves running is ended, as it would be with its container.
     """
     killed_before = killed_for_memory()
-    with started(command, environment(gpus)) as process, watched(watch, lambda: _kill(process)) as overdue:
-        with masked_signals(signal.SIG_UNBLOCK):
-            code = process.wait()
+    with started(command, environment(gpus)) as process:
+        code, overdue = _wait(process, watch)
     exit_code = code if code >= 0 else 128 - code
     out_of_memory = exit_code == KILLED and killed_for_memory() > killed_before
-    return Outcome(exit_code, out_of_memory, overdue(), on_host=True)
+    return Outcome(exit_code, out_of_memory, overdue, on_host=True)
 
 
 def environment(gpus: bool) -> dict[str, str]:
@@ -70,6 +69,12 @@ def started(
             yield process
         finally:
             _end_group(process)
+
+
+def _wait(process: subprocess.Popen[bytes], watch: Watch | None) -> tuple[int, str | None]:
+    with watched(watch, lambda: _kill(process)) as overdue, masked_signals(signal.SIG_UNBLOCK):
+        code = process.wait()
+    return code, overdue()
 
 
 def _begin_on_host() -> None:
