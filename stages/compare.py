@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness.cells import checkpoints
+from stages.harness.cells import states
 from stages.harness.comparison import compare as comparison
 from stages.harness.comparison import regression
 from stages.harness.params import schema
@@ -40,7 +40,7 @@ def compare() -> int:
     for path in (records.COMPARISON_PATH, records.REPORT_PATH, records.PAGE_PATH):
         path.unlink(missing_ok=True)
     wanted = schema.load()
-    checkpoints.discard_noted(wanted.cells())
+    states.discard_noted(wanted.cells())
     profiles = read_profiles(wanted.images)
     results = read_all(wanted)
     for result in results:
