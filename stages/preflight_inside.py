@@ -1,6 +1,6 @@
 """What could keep the cells from running in this image, before the first of them: metrics/<image>/preflight.json.
 
-    python -m stages.inside cuda-10.0 -- python -m stages.preflight_inside --image cuda-10.0
+    python -m stages.preflight_inside --task models/cuda-10.0.task.json
 
 The second command of stage `profile`. Ends with 1 and a line for each check that failed.
 
@@ -8,23 +8,23 @@ Runs inside images: Python 3.7 syntax.
 """
 
 import argparse
+from pathlib import Path
 
 from stages import checks, codec, records
 from stages.errors import run_entry
+from stages.workload import preflight
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.preflight_inside")
-    parser.add_argument("--image", required=True, help="name of the image this runs in")
-    image = parser.parse_args().image
-    path = records.preflight_path(image)
+    parser.add_argument("--task", required=True, type=Path, help="file that stages.inside has left")
+    task = codec.read(parser.parse_args().task, records.ImageTask)  # type: records.ImageTask
+    path = records.preflight_path(task.image)
     if path.exists():
         path.unlink()
-    from stages.workload import preflight  # imports torch, which the help need not wait for
-
-    found = preflight.look_over(image)
-    codec.write(path, records.Preflight(image, found))
-    return checks.report(found, "preflight in " + image)
+    found = preflight.look_over(task)
+    codec.write(path, records.Preflight(task.image, found))
+    return checks.report(found, "preflight in " + task.image)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,4 @@
-"""What runs inside an image: learners, clocks and probes. Python 3.7 syntax; torch and fastai are its only needs."""
+"""What runs inside an image: supervisor, probes and measurements.
+
+Python 3.7 syntax, standard library only; torch only in what measures it, and where its version is asked.
+"""

@@ -60,7 +60,7 @@ def find_torch() -> Optional[Any]:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":
             return None
-        raise FaceoffError("torch is installed but does not import: {}".format(error)) from None
+        raise FaceoffError(f"torch is installed but does not import: {error}") from None
 
 
 def packages() -> Dict[str, str]:
@@ -75,7 +75,7 @@ def packages() -> Dict[str, str]:
 
 def fingerprint(installed: Dict[str, str]) -> str:
     """Return the sha256 of all names and versions."""
-    lines = "".join("{}=={}\n".format(name, version) for name, version in sorted(installed.items()))
+    lines = "".join(f"{name}=={version}\n" for name, version in sorted(installed.items()))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

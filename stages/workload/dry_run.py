@@ -1,151 +1,108 @@
-"""A few steps of a cell, to see what memory it takes, before the first cell is trained.
+"""A few steps of every variant's training, to see what memory it takes, before the first cell is trained.
 
-The cells are tried in a process beside this one: where it is killed for its memory, that is what it tells.
+The training's own command is run, with scratch folders and FACEOFF_STEPS.
 
-Runs inside images: Python 3.7 syntax.
+Runs inside images: Python 3.7 syntax, standard library only.
 """
 
-import dataclasses
-import gc
-import threading
+import os
 import time
 from pathlib import Path
-from typing import Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional
 
-from stages.records import Cell, Recipe
-from stages.workload.measure.process import MeasuringProcess
+from stages import contract
+from stages.contract import Estimate
+from stages.errors import FaceoffError
+from stages.records import Facts, ImageTask, Task
+from stages.workload import processes
+from stages.workload.probes import gpus
+from stages.workload.probes.hardware import asked_driver
+from stages.workload.scratch import scratch_folder
+from stages.workload.supervisor import command, reasons
+from stages.workload.supervisor.follower import Follower
+from stages.workload.supervisor.recorder import environment_of
 
-STEPS = 2  # of an epoch
-VALID_PHOTOS = 2  # predicting them takes less memory than training
-EPOCHS = 2  # the first makes the optimiser's memory and chooses algorithms; the second is timed
-LIMIT_SECONDS = 180.0  # that a cell may take, fastai's import included
+STEPS = 4
+LIMIT_SECONDS = 180.0  # that a variant may take, imports included
 WATCH_SECONDS = 0.05  # between two looks at the memory
-PROC = Path("/proc")
-
-Setting = Tuple[str, int]  # precision and batch size
+CARDS_SECONDS = 0.5  # likewise of the cards
+NOTHING_TOLD = Estimate()
 
 
 class DryRun(NamedTuple):
-    """What a few steps of one cell took."""
+    """What a few steps of one variant took and told."""
 
-    memory_bytes: Optional[int]  # of the process and its loader's, at the most that was seen; None: could not be seen
-    gpu_memory_bytes: Optional[int]  # that torch took from the card, at most
-    gpu_total_bytes: Optional[int]  # of the card or, where it is divided, of the instance: as torch tells
-    step_seconds: Optional[float]  # the loader's part left out
-    start_seconds: Optional[float]  # to import and prepare; next to nothing where an earlier run imported it all
-    unsupported: Optional[str]  # why this image can't train at that precision
+    memory_bytes: Optional[int]  # of all its processes, at the most that was seen; None: could not be seen
+    gpu_memory_bytes: Optional[int]  # by which the use of the job's cards grew, at most
+    estimate: Estimate
+    unsupported: Optional[str]  # why this image can't train the variant
     failure: Optional[str]  # how it ended, where it did not end well
 
 
-def try_settings(image: str, recipe: Recipe, settings: Iterable[Setting]) -> Dict[Setting, DryRun]:
-    """Train each setting's cell for a few steps; small batches first, so that none inherits what a larger one left."""
-    tried = {}
-    with MeasuringProcess() as process:
-        for precision, batch_size in sorted(settings, key=lambda setting: setting[1]):
-            arguments = {
-                "image": image,
-                "recipe": dataclasses.asdict(recipe),
-                "precision": precision,
-                "batch_size": batch_size,
-            }
-            tried[precision, batch_size] = _try(process, arguments)
-    return tried
+def run(task: ImageTask, facts: Facts) -> Dict[str, DryRun]:
+    """Return what a few steps of each variant took, by its name."""
+    uuids = [gpu.uuid for gpu in facts.cards if gpu.uuid]
+    return {cell.cell.variant: few_steps(task.image, cell, uuids) for cell in task.cells}
 
 
-def _try(process: MeasuringProcess, arguments: dict) -> DryRun:
-    failure = process.load(__name__, LIMIT_SECONDS)
-    if failure:
-        return DryRun(*[None] * 6, failure)
-    with MemoryWatch(process.pid) as watch:
-        told = process.run(__name__, "few_steps", arguments, LIMIT_SECONDS, LIMIT_SECONDS)
-    answer = told.samples[0] if told.samples else {}
-    peak = watch.peak_bytes or None  # a process has some: 0 is that of a kernel that does not tell
-    return DryRun(
-        peak, *(answer.get(key) for key in ("gpu", "gpu_total", "step", "start", "unsupported")), told.failure
-    )
-
-
-def few_steps(image: str, recipe: dict, precision: str, batch_size: int, seconds: float) -> Iterator[dict]:
-    """In the other process: the real job with few photos, and no weights, which take as much memory untrained."""
-    began = time.perf_counter()
-    import torch
-
-    from stages import codec
-    from stages.workload import learners
-    from stages.workload.clocks import peak_gpu_memory_bytes
-    from stages.workload.photos import job_of
-
-    gc.collect()  # what an earlier setting left
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_max_memory_allocated()
-    learner = learners.find()
-    unsupported = learner.unsupported(precision)
-    if unsupported:
-        yield {"unsupported": unsupported}
-        return
-    whole = codec.decode(
-        Recipe, dict(recipe, unfrozen_learning_rates=list(recipe["unfrozen_learning_rates"])), "recipe"
-    )
-    job, _ = job_of(Cell(image, precision, batch_size, 1), whole)
-    train, valid = job.train[: STEPS * batch_size], job.valid[:VALID_PHOTOS]
-    learner.import_fastai()
-    learner.prepare(
-        job._replace(
-            recipe=dataclasses.replace(whole, frozen_epochs=0, unfrozen_epochs=EPOCHS),
-            photos=[job.photos[index] for index in train + valid],
-            valid=list(range(len(train), len(train) + len(valid))),
-            weights=None,
+def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:
+    """Run the cell's command for a few steps; what it leaves is removed."""
+    with scratch_folder(image) as folder:
+        events = folder / "events.jsonl"
+        events.touch()
+        output, state = folder / "output", folder / "state"
+        moved = {task.cell.output_dir: output, task.cell.state_dir: state}
+        words = [_moved(word, moved) for word in task.command]
+        for each in moved.values():
+            each.mkdir()
+        environment = environment_of(task, events, {contract.OUTPUT: output, contract.STATE: state})
+        environment[contract.STEPS] = str(STEPS)
+        follower, watch = Follower(events, task.job.metrics), MemoryWatch(uuids)
+        failure = None
+        try:
+            ended = command.run(words, task.job.directory, environment, watch.look, WATCH_SECONDS, LIMIT_SECONDS)
+            follower.finish(ended.code)
+            if ended.overdue:
+                raise FaceoffError(f"did not end within {LIMIT_SECONDS:g} s")
+            if follower.events.unsupported is None:
+                reasons.check(ended, follower.events.error, follower.problem, None)
+        except FaceoffError as error:
+            failure = str(error)
+        told = follower.events
+        return DryRun(
+            watch.peak_bytes or None, watch.gpu_bytes, told.estimate or NOTHING_TOLD, told.unsupported, failure
         )
-    )
-    start = time.perf_counter() - began
-    split = learner.run_phase("unfrozen")[-1].split
-    step = (split.copy_seconds + split.compute_seconds + split.other_seconds) / split.steps
-    total = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
-    yield {"gpu": peak_gpu_memory_bytes(), "gpu_total": total, "step": step, "start": start}
+
+
+def _moved(word: str, moved: Dict[Path, Path]) -> str:
+    for old, new in moved.items():
+        word = word.replace(str(old.absolute()), str(new))
+    return word
 
 
 class MemoryWatch:
-    """The most memory that a process and its descendants were seen to hold together; shared pages count once."""
+    """The most memory that this process's descendants were seen to hold together; shared pages count once."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, uuids: List[str]) -> None:
         self.peak_bytes = 0
-        self._pid = pid
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._uuids = uuids
+        self._asked_at = 0.0
+        self._used_before = self._used_bytes()
+        self.gpu_bytes = None if self._used_before is None else 0
 
-    def __enter__(self) -> "MemoryWatch":
-        self._thread.start()
-        return self
+    def look(self) -> None:
+        """Note what they hold now."""
+        found = processes.family(os.getpid())[1:]
+        self.peak_bytes = max(self.peak_bytes, sum(processes.memory_bytes(pid) for pid in found))
+        if self.gpu_bytes is not None and time.monotonic() - self._asked_at > CARDS_SECONDS:
+            self.gpu_bytes = max(self.gpu_bytes, (self._used_bytes() or 0) - (self._used_before or 0))
 
-    def __exit__(self, *error: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._ended.wait(WATCH_SECONDS):
-            self.peak_bytes = max(self.peak_bytes, sum(_memory_bytes(pid) for pid in _family(self._pid)))
-
-
-def _family(pid: int) -> List[int]:
-    """The process and its descendants."""
-    found = [pid]
-    for each in found:
-        for task in (PROC / str(each) / "task").glob("*"):
-            found.extend(int(child) for child in _text(task / "children").split())
-    return found
-
-
-def _memory_bytes(pid: int) -> int:
-    """Its proportional share of the pages that it holds (proc(5), smaps_rollup, since Linux 4.14); 0 where it ended."""
-    for line in _text(PROC / str(pid) / "smaps_rollup").splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
+    def _used_bytes(self) -> Optional[int]:
+        """Of the cards that the job may use, all together: of equal ones, torch does not tell which it takes."""
+        if not self._uuids:
+            return None
+        self._asked_at = time.monotonic()
+        states, _ = asked_driver(gpus.states)
+        used = [state.memory_used_bytes for state in states if state.uuid in self._uuids]
+        known = [each for each in used if each is not None]
+        return sum(known) if known else None

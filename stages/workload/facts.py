@@ -39,7 +39,7 @@ def look(image: str) -> Tuple[Facts, float]:
     told, reason = guarded("the look at torch", _software, SOFTWARE_SECONDS)
     software, problem = told or (None, reason)
     if software is None:
-        raise FaceoffError("image {}: {}".format(image, problem))
+        raise FaceoffError(f"image {image}: {problem}")
     facts = Facts(
         image=image,
         hardware=seen,
@@ -59,7 +59,7 @@ def look(image: str) -> Tuple[Facts, float]:
 def describe(facts: Facts) -> str:
     """Return 'CPU AMD EPYC; 2 of 2 CPUs, no memory limit, /dev/shm 1 GiB'."""
     limits = facts.hardware.limits
-    device = "GPU {}".format(facts.device)
+    device = f"GPU {facts.device}"
     if facts.device is None:
         device = "device not known: {}".format(facts.absent["device"])
     elif facts.device == "cpu":
@@ -69,7 +69,7 @@ def describe(facts: Facts) -> str:
         device,
         limits.usable_cpus,
         facts.hardware.cpu.logical_cpus or "?",
-        "no memory limit" if limits.memory_bytes is None else "{} of memory".format(amount(limits.memory_bytes)),
+        "no memory limit" if limits.memory_bytes is None else f"{amount(limits.memory_bytes)} of memory",
         "of unknown size" if limits.shm_bytes is None else amount(limits.shm_bytes),
     )
 
@@ -85,7 +85,7 @@ def _software() -> Tuple[Optional[Software], Optional[str]]:
         device, problem = guarded("CUDA", _device_name, DEVICE_SECONDS)
         if device is None:
             advice = "see what nvidia-smi says and mend the driver, or set container.gpus: none in params.yaml"
-            return None, "{}; {}".format(problem, advice)
+            return None, f"{problem}; {advice}"
         return Software(contents.read(), device, torch.get_num_threads(), import_seconds), None
     except FaceoffError as error:
         return None, str(error)

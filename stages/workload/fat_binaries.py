@@ -16,7 +16,7 @@ KINDS = {1: "compute_{}", 2: "sm_{}"}  # PTX, which a driver compiles for newer 
 
 
 def architectures(folder: Path) -> Tuple[str, ...]:
-    """What the sources of these libraries were compiled for: 'sm_70', 'compute_50'; empty where nothing of it is there.
+    """Return what the sources of these libraries were compiled for: 'sm_70', 'compute_50'; empty: not told.
 
     That is what most fat binaries are for: the others come from libraries that were linked in (cuDNN, cuBLAS).
     """
@@ -29,7 +29,7 @@ def architectures(folder: Path) -> Tuple[str, ...]:
 
 
 def _fat_binaries(library: mmap.mmap) -> Iterator[Tuple[str, ...]]:
-    """What each of a library's fat binaries is for."""
+    """Yield what each of a library's fat binaries is for."""
     at, end = _section(library)
     while at + 16 <= end:
         magic, _, header_size, size = struct.unpack_from("<IHHQ", library, at)
@@ -44,7 +44,7 @@ def _fat_binaries(library: mmap.mmap) -> Iterator[Tuple[str, ...]]:
 
 
 def _entries(library: mmap.mmap, at: int, end: int) -> Iterator[Tuple[int, int]]:
-    """Kind and architecture of all that one fat binary holds."""
+    """Yield kind and architecture of all that one fat binary holds."""
     while at + 32 <= end:
         kind, _, header_size, size = struct.unpack_from("<HHIQ", library, at)
         (number,) = struct.unpack_from("<I", library, at + 28)
@@ -54,7 +54,7 @@ def _entries(library: mmap.mmap, at: int, end: int) -> Iterator[Tuple[int, int]]
 
 
 def _section(library: mmap.mmap) -> Tuple[int, int]:
-    """Where it begins and ends; of no length where there is none (elf(5), 64 bit)."""
+    """Return where it begins and ends; of no length where there is none (elf(5), 64 bit)."""
     if library[:5] != b"\x7fELF\x02":
         return 0, 0
     (table,) = struct.unpack_from("<Q", library, 40)

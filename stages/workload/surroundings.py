@@ -36,7 +36,7 @@ def check(image: str) -> None:
             "{}: the environment is another: {}{}: run `dvc repro -s -f profile@{}`, then `make repro`".format(
                 path,
                 "; ".join(found[:SHOWN_DIFFERENCES]),
-                "; and {} more".format(more) if more > 0 else "",
+                f"; and {more} more" if more > 0 else "",
                 image,
             )
         )
@@ -47,12 +47,12 @@ def differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in was:
             if key not in ("absent", "gpus_reason") and key in now:
-                yield from differences(was[key], now[key], "{}.{}".format(name, key) if name else key)
+                yield from differences(was[key], now[key], f"{name}.{key}" if name else key)
     elif isinstance(was, tuple) and isinstance(now, tuple) and len(was) == len(now):
         for index, (one, other) in enumerate(zip(was, now)):
-            yield from differences(one, other, "{}[{}]".format(name, index))
+            yield from differences(one, other, f"{name}[{index}]")
     elif was != now and was is not None and now is not None:
-        yield "{} was {}, is {}".format(name, _shown(was), _shown(now))
+        yield f"{name} was {_shown(was)}, is {_shown(now)}"
 
 
 def _package_differences(was: Dict[str, str], now: Dict[str, str]) -> list:
@@ -63,5 +63,5 @@ def _package_differences(was: Dict[str, str], now: Dict[str, str]) -> list:
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple):
-        return "{} of them".format(len(value))
+        return f"{len(value)} of them"
     return repr(value)

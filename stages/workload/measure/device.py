@@ -1,15 +1,13 @@
 """What torch reaches on the device that the job trains on.
 
-Runs inside images: Python 3.7 syntax; torch and torchvision.
+Runs inside images: Python 3.7 syntax; torch.
 """
 
 import time
-from typing import Callable, Iterator, NamedTuple, Tuple, Union
+from typing import Callable, Iterator, Union
 
 import torch
-from torch import nn
 
-from stages.workload import networks
 from stages.workload.measure.sampling import NotPossible, rates
 
 Told = Iterator[Union[str, float]]
@@ -20,150 +18,69 @@ COPY_BYTES = {"cpu": 2**26, "cuda": 2**28}
 TRIALS = 3
 
 
-def matrix_product(device: str, precision: str, seconds: float) -> Told:
-    """Of the largest square matrices that leave time for some samples; small ones reach less."""
-    _refuse_unknown(device, precision)
-    _allow_tf32(precision == "tf32")
+def matrix_product(device: str, number_format: str, seconds: float) -> Told:
+    """Multiply the largest square matrices that leave time for some samples; small ones reach less."""
+    _refuse_unknown(device, number_format)
+    _allow_tf32(number_format == "tf32")
     edge = LEAST_EDGE
-    product = _square_product(device, precision, edge)
+    product = _square_product(device, number_format, edge)
     while edge < MOST_EDGE[device] and _fastest(product) * 8 * SAMPLES_WANTED < seconds:
         edge *= 2
-        product = _square_product(device, precision, edge)
-    yield "{0} x {0} by {0} x {0}, {1}".format(edge, _threads(device))
+        product = _square_product(device, number_format, edge)
+    yield f"{edge} x {edge} by {edge} x {edge}, {_threads(device)}"
     yield from rates(2.0 * edge**3, product, seconds)
 
 
 def memory_copy(device: str, seconds: float) -> Told:
     source = torch.ones(COPY_BYTES[device] // 4, device=device)
     target = torch.empty_like(source)
-    yield "{} MiB from one place of the device's memory to another, bytes read and bytes written, {}".format(
-        COPY_BYTES[device] // 2**20, _threads(device)
-    )
+    size = COPY_BYTES[device] // 2**20
+    yield f"{size} MiB from one place of the device's memory to another, read and written, {_threads(device)}"
     yield from rates(2.0 * COPY_BYTES[device], _finished(device, lambda: target.copy_(source)), seconds)
 
 
 def host_to_device(device: str, pinned: bool, seconds: float) -> Told:
     if device == "cpu":
-        raise NotPossible("no GPU: the job trains where its photos are")
+        raise NotPossible("no GPU: the job computes where its data is")
     source = torch.ones(COPY_BYTES[device] // 4)
     source = source.pin_memory() if pinned else source
     target = torch.empty_like(source, device=device)
-    yield "{} MiB".format(COPY_BYTES[device] // 2**20)
+    yield f"{COPY_BYTES[device] // 2**20} MiB"
     yield from rates(COPY_BYTES[device], _finished(device, lambda: target.copy_(source, non_blocking=pinned)), seconds)
 
 
-def convolution(
-    device: str, precision: str, layer: str, arch: str, size: int, channels_last: bool, batch_size: int, seconds: float
-) -> Told:
-    """Forward and backward of one layer of the recipe's network. The first needs no gradient of its input, a photo."""
-    _refuse_unknown(device, precision)
-    _allow_tf32(precision == "tf32")
-    shape = _layers(arch, size)[layer]
-    step = _finished(device, _convolution_step(device, precision, layer, shape, channels_last, 1))
-    expected_seconds = _fastest(step) * batch_size
-    if expected_seconds > seconds:
-        raise NotPossible(
-            "too slow: once would take about {:.1f} s, told from one photo, and its share of the time is {:.1f} "
-            "s".format(expected_seconds, seconds)
-        )
-    layout = "channels_last" if channels_last else "contiguous"
-    yield "{} on {} x {}, {}, {}".format(shape, batch_size, " x ".join(map(str, shape.input)), layout, _threads(device))
-    passes = 2 if layer == "first" else 3
-    step = _finished(device, _convolution_step(device, precision, layer, shape, channels_last, batch_size))
-    yield from rates(passes * batch_size * shape.operations, step, seconds)
-
-
-class Layer(NamedTuple):
-    """A convolution and the input that it gets: channels, height, width."""
-
-    convolution: nn.Conv2d
-    input: Tuple[int, ...]
-    operations: float  # forward, for one photo
-
-    def __str__(self) -> str:
-        layer = self.convolution
-        groups = "" if layer.groups == 1 else ", {} groups".format(layer.groups)
-        return "{} to {} channels, {} x {}, stride {}{}".format(
-            layer.in_channels, layer.out_channels, *layer.kernel_size, layer.stride[0], groups
-        )
-
-
-def _layers(arch: str, size: int) -> dict:
-    """The network's first convolution, and the one of 3 x 3 or more that costs it most, all of its kind together."""
-    found = []
-
-    def look(module: nn.Conv2d, inputs: tuple, output: torch.Tensor) -> None:
-        weights = module.weight.shape
-        each = 2.0 * weights[1] * weights[2] * weights[3]
-        found.append(Layer(module, tuple(inputs[0].shape[1:]), each * output[0].numel()))
-
-    body = networks.body(arch, None).layers
-    for module in body.modules():
-        if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(look)
-    with torch.no_grad():
-        body.eval()(torch.zeros(1, 3, size, size))
-    for layer in found:
-        layer.convolution._forward_hooks.clear()
-    wide = [layer for layer in found[1:] if layer.convolution.kernel_size[0] > 1]
-    cost = {}  # type: dict
-    for layer in wide:
-        key = (str(layer), layer.input)
-        cost[key] = cost.get(key, 0) + layer.operations
-    heaviest = max(cost, key=lambda key: cost[key])
-    return {"first": found[0], "heaviest": next(each for each in wide if (str(each), each.input) == heaviest)}
-
-
-def _convolution_step(
-    device: str, precision: str, layer: str, shape: Layer, channels_last: bool, batch_size: int
-) -> Callable[[], object]:
-    dtype = _dtype(precision)
-    inputs = torch.randn(batch_size, *shape.input).to(device).to(dtype)
-    module = shape.convolution.to(device).to(dtype)
-    if channels_last:
-        module, inputs = module.to(memory_format=torch.channels_last), inputs.to(memory_format=torch.channels_last)
-    inputs.requires_grad_(layer != "first")
-    gradient = torch.ones_like(module(inputs))
-
-    def step() -> None:
-        inputs.grad = module.weight.grad = None
-        module(inputs).backward(gradient)
-
-    return step
-
-
-def _square_product(device: str, precision: str, edge: int) -> Callable[[], None]:
-    left = torch.randn(edge, edge).to(device).to(_dtype(precision))
-    right = torch.randn(edge, edge).to(device).to(_dtype(precision))
+def _square_product(device: str, number_format: str, edge: int) -> Callable[[], None]:
+    left = torch.randn(edge, edge).to(device).to(_dtype(number_format))
+    right = torch.randn(edge, edge).to(device).to(_dtype(number_format))
     return _finished(device, lambda: torch.mm(left, right))
 
 
-def _dtype(precision: str) -> torch.dtype:
-    return {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16}.get(precision) or torch.bfloat16
+def _dtype(number_format: str) -> torch.dtype:
+    return {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16}.get(number_format) or torch.bfloat16
 
 
-def _refuse_unknown(device: str, precision: str) -> None:
-    """What this device or this torch has not. torch computes some of it all the same, by turning it into fp32."""
-    if precision == "tf32":
+def _refuse_unknown(device: str, number_format: str) -> None:
+    """Raise NotPossible for what this device or torch has not; torch computes some of it by turning it into fp32."""
+    if number_format == "tf32":
         if device == "cpu":
             raise NotPossible("no GPU: TF32 is a format of NVIDIA's tensor cores")
         if not hasattr(torch.backends.cuda, "matmul") or not hasattr(torch.backends.cuda.matmul, "allow_tf32"):
-            raise NotPossible("torch {} does not know TF32".format(torch.__version__))
-    if device == "cuda" and precision in ("tf32", "bf16"):
+            raise NotPossible(f"torch {torch.__version__} does not know TF32")
+    if device == "cuda" and number_format in ("tf32", "bf16"):
         capability = torch.cuda.get_device_capability(0)
         if capability < (8, 0):
-            raise NotPossible("compute capability {}.{} has no {}: 8.0 brought it".format(*capability, precision))
+            raise NotPossible("compute capability {}.{} has no {}: 8.0 brought it".format(*capability, number_format))
 
 
 def _allow_tf32(allowed: bool) -> None:
-    """Whether fp32 products and convolutions may be computed in TF32, whatever this version's defaults are."""
+    """Set whether fp32 products and convolutions may be computed in TF32, whatever this version's defaults are."""
     for part in (getattr(torch.backends.cuda, "matmul", None), torch.backends.cudnn):
         if hasattr(part, "allow_tf32"):
             part.allow_tf32 = allowed
 
 
 def _finished(device: str, work: Callable[[], object]) -> Callable[[], None]:
-    """The work, until the device is done with it."""
+    """Return the work, until the device is done with it."""
 
     def done() -> None:
         work()
@@ -174,7 +91,7 @@ def _finished(device: str, work: Callable[[], object]) -> Callable[[], None]:
 
 
 def _fastest(work: Callable[[], None]) -> float:
-    """Seconds of the fastest of a few: the first ones start threads and choose algorithms."""
+    """Return seconds of the fastest of a few: the first ones start threads and choose algorithms."""
     taken = []
     for _ in range(TRIALS):
         began = time.perf_counter()
@@ -184,4 +101,4 @@ def _fastest(work: Callable[[], None]) -> float:
 
 
 def _threads(device: str) -> str:
-    return "on the GPU" if device == "cuda" else "{} threads".format(torch.get_num_threads())
+    return "on the GPU" if device == "cuda" else f"{torch.get_num_threads()} threads"

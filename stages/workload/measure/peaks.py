@@ -12,6 +12,8 @@ PCIE_LANE_BYTES = {1: 250e6, 2: 500e6, 3: 984.6e6, 4: 1969.2e6, 5: 3938.5e6}
 
 
 class Peak(NamedTuple):
+    """What is reached in theory, or why that is not known."""
+
     value: Optional[float]
     reason: Optional[str]  # why there is no value
 
@@ -25,31 +27,31 @@ FACTORS = {
     "9.0": {"tf32": 8, "fp16": 16, "bf16": 16},
 }
 T4_FACTORS = {"fp16": 8}  # GeForce cards of its 7.5 do half of that
-
-NONE_FOR_A_DISK = Peak(None, "the kernel does not tell what the disk could do")
-NONE_FOR_JPEG = Peak(None, "there is no theory of it")
+NO_TORCH = Peak(None, "without torch it is not known what computes")
 
 
-def arithmetic(facts: Facts, precision: str) -> Peak:
-    """Operations per second. A multiply-add counts as two, and each CUDA core does one per clock."""
+def arithmetic(facts: Facts, number_format: str) -> Peak:
+    """Return operations per second. A multiply-add counts as two, and each CUDA core does one per clock."""
+    if facts.device is None:
+        return NO_TORCH
     if facts.device == "cpu":
         return Peak(None, "how many vector units a core has is not told by its name, clock and instruction sets")
     gpu, unknown = _gpu(facts)
     if gpu is None:
         return Peak(None, unknown)
-    factor = 1 if precision == "fp32" else _factors(gpu).get(precision)
+    factor = 1 if number_format == "fp32" else _factors(gpu).get(number_format)
     if factor is None:
         capability = gpu.compute_capability or "of unknown compute capability"
-        return Peak(
-            None, "what a card of {} does at {} is not told by what the driver tells".format(capability, precision)
-        )
+        return Peak(None, f"what a card of {capability} does at {number_format} is not told by what the driver tells")
     if gpu.cores is None or gpu.max_sm_hertz is None:
         return Peak(None, gpu.absent.get("cores") or gpu.absent.get("max_sm_hertz"))
     return Peak(2.0 * factor * gpu.cores * gpu.max_sm_hertz, None)
 
 
 def memory(facts: Facts) -> Peak:
-    """Bytes per second, read and written together: the bus's width at two transfers per clock."""
+    """Return bytes per second, read and written together: the bus's width at two transfers per clock."""
+    if facts.device is None:
+        return NO_TORCH
     if facts.device == "cpu":
         return Peak(None, "the kernel does not tell the number and the clock of the memory's channels")
     gpu, unknown = _gpu(facts)
@@ -61,7 +63,9 @@ def memory(facts: Facts) -> Peak:
 
 
 def link(facts: Facts) -> Peak:
-    """Bytes per second from the host to the card."""
+    """Return bytes per second from the host to the card."""
+    if facts.device is None:
+        return NO_TORCH
     if facts.device == "cpu":
         return Peak(None, "without a GPU there is no way to it")
     gpu, unknown = _gpu(facts)
@@ -70,7 +74,7 @@ def link(facts: Facts) -> Peak:
     if gpu.pcie_max_generation is None or gpu.pcie_max_width is None:
         return Peak(None, gpu.absent.get("pcie_max_generation") or gpu.absent.get("pcie_max_width"))
     if gpu.pcie_max_generation not in PCIE_LANE_BYTES:
-        return Peak(None, "not known for PCIe generation {}".format(gpu.pcie_max_generation))
+        return Peak(None, f"not known for PCIe generation {gpu.pcie_max_generation}")
     return Peak(PCIE_LANE_BYTES[gpu.pcie_max_generation] * gpu.pcie_max_width, None)
 
 
@@ -79,7 +83,7 @@ def _factors(gpu: Gpu) -> Dict[str, int]:
 
 
 def _gpu(facts: Facts) -> Tuple[Optional[Gpu], Optional[str]]:
-    """The card that the job trains on, of several with its name any, for all are alike; or why none can be named."""
+    """Return the card that the job trains on, of several with its name any; or why none can be named."""
     if facts.on_mig_instance:
         return None, "a MIG instance has a part of its card, and the driver does not tell how large a part"
     if not facts.cards:

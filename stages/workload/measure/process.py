@@ -48,7 +48,7 @@ class MeasuringProcess:
         return self._ask({"module": module}, limit_seconds).failure
 
     def run(self, module: str, function: str, arguments: dict, share_seconds: float, limit_seconds: float) -> Told:
-        """What the function tells; it knows of its share, and is stopped at its limit."""
+        """Return what the function tells; it knows of its share, and is stopped at its limit."""
         request = {"module": module, "function": function, "arguments": dict(arguments, seconds=share_seconds)}
         return self._ask(request, limit_seconds)
 
@@ -62,9 +62,9 @@ class MeasuringProcess:
             line = self._line(deadline)
             if line is None:
                 self._end()
-                return told._replace(failure="did not end within {:.1f} s".format(limit_seconds))
+                return told._replace(failure=f"did not end within {limit_seconds:.1f} s")
             if not line:
-                return told._replace(failure="ended without an answer ({})".format(self._exit()))
+                return told._replace(failure=f"ended without an answer ({self._exit()})")
             answer = json.loads(line.decode())
             if "detail" in answer:
                 told.details.append(answer["detail"])
@@ -83,7 +83,7 @@ class MeasuringProcess:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
     def _line(self, deadline: float) -> Optional[bytes]:
-        """The next line; empty where the process has ended, None where none came in time."""
+        """Return the next line; empty where the process has ended, None where none came in time."""
         stdout = self._process.stdout
         while b"\n" not in self._unread:
             ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
@@ -95,7 +95,7 @@ class MeasuringProcess:
         return line
 
     def _exit(self) -> str:
-        """How it ended, its output being at its end."""
+        """Return how it ended, its output being at its end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING_SECONDS)
         code = self._process.poll()
@@ -115,4 +115,4 @@ class MeasuringProcess:
 
 
 def _describe_exit(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else "exit code {}".format(code)
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

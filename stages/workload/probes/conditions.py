@@ -19,8 +19,10 @@ HOT_CELSIUS = 83  # where NVIDIA's cards begin to lower their clocks by default
 
 
 def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_SECONDS) -> Conditions:
-    """`folder`: where the photos lie. Takes about `sample_seconds`, for the CPUs' load; 0, where a whole span of time
-    is looked at instead (load.Meter), leaves that out. Never raises and never hangs.
+    """Return what is so now. Never raises and never hangs.
+
+    `folder`: where the data lies. Takes about `sample_seconds`, for the CPUs' load; 0, where a whole span of time is
+    looked at instead (load.Meter), leaves that out.
     """
     at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     busy, no_busy = None, "not sampled: the load of the whole time is told instead"  # type: Optional[float], str
@@ -28,7 +30,7 @@ def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_S
         busy, no_busy = _busy_by_others(root, sample_seconds), "/proc/stat gives no times"
     told, no_files = guarded("the look at memory and clocks", lambda: _memory_and_clock(root), FILE_SECONDS)
     memory, hertz = told or (None, None)
-    free, no_disk = guarded("the disk of {}".format(folder), lambda: disk.free_bytes(folder.resolve()), FILE_SECONDS)
+    free, no_disk = guarded(f"the disk of {folder}", lambda: disk.free_bytes(folder.resolve()), FILE_SECONDS)
     cards, no_cards = asked_driver(gpus.states)
     return Conditions(
         at=at,
@@ -50,11 +52,11 @@ def _memory_and_clock(root: Path) -> Tuple[Optional[int], Optional[int]]:
 
 
 def warnings(found: Conditions) -> Tuple[str, ...]:
-    """What of this moment makes a timing doubtful, in words with the figures; empty where nothing does."""
+    """Return what of this moment casts doubt on a timing, in words with numbers; empty where nothing does."""
     busy = found.cpu_busy_share
     said = []
     if busy is not None and busy > load.OTHERS_SHARE:
-        said.append("other processes took {:.0%} of the CPUs' time".format(busy))
+        said.append(f"other processes took {busy:.0%} of the CPUs' time")
     for card in found.gpus:
         said.extend("{}: {}".format(card.uuid or "a card", warning) for warning in _card_warnings(card))
     return tuple(said)
@@ -65,16 +67,16 @@ def _card_warnings(card: GpuState) -> Tuple[str, ...]:
     if card.throttle_reasons:
         said.append("its clocks are held down ({})".format(", ".join(card.throttle_reasons)))
     if card.temperature_celsius is not None and card.temperature_celsius >= HOT_CELSIUS:
-        said.append("it is {} °C hot".format(card.temperature_celsius))
+        said.append(f"it is {card.temperature_celsius} °C hot")
     if card.other_processes:
         said.append("other processes are on it ({})".format("; ".join(card.other_processes)))
     elif card.busy_share is not None and card.busy_share > BUSY_GPU_SHARE:
-        said.append("it was {:.0%} busy".format(card.busy_share))
+        said.append(f"it was {card.busy_share:.0%} busy")
     return tuple(said)
 
 
 def _busy_by_others(root: Path, sample_seconds: float) -> Optional[float]:
-    """Share of all CPUs' time that anything but this process took, other machines' among it."""
+    """Return the share of all CPUs' time that anything but this process took, other machines' among it."""
     meter = load.Meter(root)
     time.sleep(sample_seconds)
     found = meter.read()

@@ -10,7 +10,7 @@ from typing import List, Optional, Set, Tuple
 from stages.records import Cache, Cpu
 from stages.workload.probes import files
 
-# Instruction sets that torch and photo decoding choose their code by, as the kernel names them on x86 and ARM.
+# Instruction sets that torch and image decoders choose their code by, as the kernel names them on x86 and ARM.
 ISA = (
     "avx2",
     "avx512f",
@@ -33,7 +33,7 @@ CACHE_KINDS = {"Data": "data", "Instruction": "instruction", "Unified": "unified
 
 
 def look(root: Path, architecture: str) -> Cpu:
-    """`architecture`: as platform.machine() names it."""
+    """Return the processors; `architecture`: as platform.machine() names it."""
     info = list(files.fields(root / "proc/cpuinfo"))
     topology = _topology(root)
     model = next((value for key, value in info if key == "model name" and value), None)
@@ -58,7 +58,7 @@ def look(root: Path, architecture: str) -> Cpu:
 
 
 def now_hertz(root: Path) -> Optional[int]:
-    """Mean clock of the CPUs now, of cpufreq where there is one, else of /proc/cpuinfo."""
+    """Return the mean clock of the CPUs now, of cpufreq where there is one, else of /proc/cpuinfo."""
     folders = (root / "sys/devices/system/cpu").glob("cpu[0-9]*")
     kilohertz = [files.number(folder / "cpufreq/scaling_cur_freq") for folder in folders]
     clocks = [float(each) * KILO for each in kilohertz if each]
@@ -69,7 +69,7 @@ def now_hertz(root: Path) -> Optional[int]:
 
 
 def _logical_cpus(root: Path) -> Optional[int]:
-    """Processors that the kernel runs, hyper-threads included."""
+    """Return the number of processors that the kernel runs, hyper-threads included."""
     online = files.text(root / "sys/devices/system/cpu/online")
     if online is not None:
         return len(files.listed(online)) or None
@@ -77,7 +77,7 @@ def _logical_cpus(root: Path) -> Optional[int]:
 
 
 def _topology(root: Path) -> Set[Tuple[str, str]]:
-    """Distinct pairs of package and core; of /proc/cpuinfo where the kernel has no topology folder.
+    """Return distinct pairs of package and core; of /proc/cpuinfo where the kernel has no topology folder.
 
     A core is told by the CPUs that share it: the kernel's core_id may come again on another die of the package.
     """
@@ -102,7 +102,7 @@ def _numa_nodes(root: Path) -> Optional[int]:
 
 
 def _base_hertz(root: Path, model: Optional[str]) -> Optional[int]:
-    """Of cpufreq, or of a name like 'Intel(R) Xeon(R) CPU @ 2.20GHz', which states it."""
+    """Return it of cpufreq, or of a name like 'Intel(R) Xeon(R) CPU @ 2.20GHz', which states it."""
     kilohertz = files.number(root / "sys/devices/system/cpu/cpu0/cpufreq/base_frequency")
     if kilohertz:
         return kilohertz * KILO
@@ -116,13 +116,13 @@ def _max_hertz(root: Path) -> Optional[int]:
 
 
 def _isa(info: List[Tuple[str, str]]) -> Tuple[str, ...]:
-    """Of the first CPU: 'flags' on x86, 'Features' on ARM."""
+    """Return those of the first CPU: 'flags' on x86, 'Features' on ARM."""
     line = next((value for key, value in info if key in ("flags", "Features")), "")
     return tuple(name for name in ISA if name in line.split())
 
 
 def _caches(root: Path) -> Tuple[Cache, ...]:
-    """One entry for each level and kind; instances are told apart by the CPUs that share them."""
+    """Return one entry for each level and kind; instances are told apart by the CPUs that share them."""
     shared = {}  # type: dict
     for folder in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cache/index[0-9]*"):
         level, size = files.number(folder / "level"), files.size_bytes(folder / "size")

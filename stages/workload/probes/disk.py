@@ -1,4 +1,4 @@
-"""The file system that the photos lie on. Runs inside images: Python 3.7 syntax, standard library only."""
+"""The file system that the data lies on. Runs inside images: Python 3.7 syntax, standard library only."""
 
 import os
 from pathlib import Path
@@ -15,19 +15,21 @@ HYPERVISORS = ("QEMU", "VMware", "Msft", "Google", "VBOX", "Xen")  # vendors of 
 
 
 class Mount(NamedTuple):
+    """A line of /proc/self/mountinfo."""
+
     device: str  # 'major:minor'
     filesystem: str
     source: str  # e.g. '/dev/sda1'; what it says is the file system's own affair
 
 
 def look(root: Path, folder: Path) -> Disk:
-    """Of the file system that `folder`, an absolute path, lies on."""
+    """Look at the file system that `folder`, an absolute path, lies on."""
     mount = _mount(root, folder)
     status = os.statvfs(str(folder))
     kind = _kind(root, mount) if mount else None
     size, no_size = status.f_blocks * status.f_frsize or None, "the file system gives no size"
     if mount and mount.filesystem in MOVING_SIZE:
-        size, no_size = None, "on {} the size moves with what else is stored there".format(mount.filesystem)
+        size, no_size = None, f"on {mount.filesystem} the size moves with what else is stored there"
     return Disk(
         **files.known(
             {
@@ -40,13 +42,13 @@ def look(root: Path, folder: Path) -> Disk:
 
 
 def free_bytes(folder: Path) -> int:
-    """To this user, what is reserved for root left out, as df's 'Available'."""
+    """Return what is free to this user, what is reserved for root left out, as df's 'Available'."""
     status = os.statvfs(str(folder))
     return status.f_bavail * status.f_frsize
 
 
 def _mount(root: Path, folder: Path) -> Optional[Mount]:
-    """The deepest mount point above the folder; of several at one place the last, which hides the others (proc(5))."""
+    """Return the deepest mount point above the folder; of several at one place the last, which hides the others."""
     best, depth = None, -1
     for line in (files.text(root / "proc/self/mountinfo") or "").splitlines():
         left, _, right = line.partition(" - ")
@@ -74,7 +76,7 @@ def _kind(root: Path, mount: Mount) -> Optional[str]:
 
 
 def _is_virtual(root: Path, block: Path) -> bool:
-    """Such a disk is called rotating by default, whatever its host keeps it on."""
+    """Tell a disk of a virtual machine: such a disk is called rotating by default, whatever its host keeps it on."""
     vendor = files.text(block / "device/vendor") or ""
     flags = next((value for key, value in files.fields(root / "proc/cpuinfo") if key == "flags"), "").split()
     named = block.resolve().name.startswith(VIRTUAL_DISKS)

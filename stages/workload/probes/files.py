@@ -10,7 +10,7 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
 def text(path: Path) -> Optional[str]:
-    """The file's text without blanks at its ends; None where it is missing, empty or may not be read."""
+    """Return the file's text without blanks at its ends; None where it is missing, empty or may not be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip() or None
     except OSError:
@@ -18,20 +18,20 @@ def text(path: Path) -> Optional[str]:
 
 
 def number(path: Path) -> Optional[int]:
-    """The whole number, 0 or more, that the file holds; None where it holds something else."""
+    """Return the whole number, 0 or more, that the file holds; None where it holds something else."""
     found = text(path)
     return int(found) if found is not None and found.isdigit() else None
 
 
 def size_bytes(path: Path) -> Optional[int]:
-    """'32K' in bytes, as the kernel writes a cache's size."""
+    """Return '32K' in bytes, as the kernel writes a cache's size."""
     found = text(path) or ""
     digits = found.rstrip("KMG")
     return int(digits) * UNITS[found[len(digits) :]] if digits.isdigit() and len(found) - len(digits) <= 1 else None
 
 
 def fields(path: Path) -> Iterator[Tuple[str, str]]:
-    """Lines 'key : value' of a file such as /proc/cpuinfo; those without a colon are left out."""
+    """Yield lines 'key : value' of a file such as /proc/cpuinfo; those without a colon are left out."""
     for line in (text(path) or "").splitlines():
         key, colon, value = line.partition(":")
         if colon:
@@ -39,7 +39,7 @@ def fields(path: Path) -> Iterator[Tuple[str, str]]:
 
 
 def listed(cpus: str) -> List[int]:
-    """CPUs as the kernel lists them: '0-2,8' is 0, 1, 2 and 8."""
+    """Return CPUs as the kernel lists them: '0-2,8' is 0, 1, 2 and 8."""
     found = []  # type: List[int]
     for part in filter(None, cpus.split(",")):
         first, _, last = part.partition("-")
@@ -48,19 +48,19 @@ def listed(cpus: str) -> List[int]:
 
 
 def known(values: Dict[str, Tuple[object, str]]) -> Dict[str, object]:
-    """Fields of a record from pairs of a value and the reason to give where it is None, `absent` among them."""
+    """Return fields of a record from pairs of a value and the reason to give where it is None, `absent` among them."""
     found = {name: value for name, (value, _) in values.items()}  # type: Dict[str, object]
     found["absent"] = {name: reason for name, (value, reason) in values.items() if value is None}
     return found
 
 
 def unknown(kind: Any, reason: Optional[str], **told: object) -> Any:
-    """A record of this kind with what is told, and every other field null for this one reason."""
+    """Make a record of this kind with what is told, and every other field null for this one reason."""
     nulls = [field.name for field in dataclasses.fields(kind) if field.name not in told and field.name != "absent"]
     return kind(absent=dict.fromkeys(nulls, reason), **dict.fromkeys(nulls), **told)
 
 
 def machine_id(root: Path) -> Optional[str]:
-    """One-way hash of /etc/machine-id, which systemd asks not to publish as it is (machine-id(5))."""
+    """Return a one-way hash of /etc/machine-id, which systemd asks not to publish as it is (machine-id(5))."""
     found = text(root / "etc/machine-id")
     return hashlib.sha256(b"faceoff " + found.encode()).hexdigest()[:32] if found else None

@@ -33,12 +33,12 @@ FIRST_PID_NAMESPACE = "pid:[4026531836]"  # of the machine itself (the kernel's 
 
 
 def facts() -> Tuple[Tuple[Gpu, ...], Optional[str]]:
-    """The cards and, where there are none, why."""
+    """Return the cards and, where there are none, why."""
     return _read_cards(_gpu)
 
 
 def states() -> Tuple[Tuple[GpuState, ...], Optional[str]]:
-    """What each card is doing now, in the order of `facts`; and, where there is none, why."""
+    """Return what each card is doing now, in the order of `facts`; and, where there is none, why."""
     return _read_cards(_state)
 
 
@@ -51,12 +51,12 @@ def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Opti
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
-        return (), "no NVIDIA driver answers: {}".format(error)
+        return (), f"no NVIDIA driver answers: {error}"
     try:
         driver = _text(nvml.nvmlSystemGetDriverVersion())
         found = tuple(read(_Card(nvml, index, driver, hidden)) for index in range(nvml.nvmlDeviceGetCount()))
     except nvml.NVMLError as error:
-        return (), "the NVIDIA driver refused: {}".format(error)
+        return (), f"the NVIDIA driver refused: {error}"
     finally:
         nvml.nvmlShutdown()
     return found, None if found else "the NVIDIA driver shows no card"
@@ -76,8 +76,8 @@ class _Card:
         except nvml.NVMLError as error:  # a card that fell off its bus; the others go on
             self._lost = _driver_says(error)
 
-    def ask(self, field: str, *functions: str, argument: Any = None, of: Any = None, least: float = 0) -> Any:
-        """What the first of NVML's functions answers that both binding and driver have; `of` makes the value of it.
+    def ask(self, field: str, *functions: str, argument: Any = None, convert: Any = None, least: float = 0) -> Any:
+        """Return what the first of NVML's functions answers that binding and driver have, as `convert` makes it.
 
         Below `least` it is no value, as is NVML's own mark for that.
         """
@@ -89,19 +89,19 @@ class _Card:
             try:
                 answer = getattr(self.nvml, name)(*arguments)
             except AttributeError:
-                self.absent[field] = "this version of nvidia-ml-py has no {}".format(name)
+                self.absent[field] = f"this version of nvidia-ml-py has no {name}"
             except Exception as error:  # NVMLError, and what the binding raises where it does not suit the driver
                 self.absent[field] = _driver_says(error)
                 if getattr(error, "value", None) != self.nvml.NVML_ERROR_FUNCTION_NOT_FOUND:
                     return None
             else:
-                return self._checked(field, answer, answer if of is None else of(answer), least)
+                return self._checked(field, answer, answer if convert is None else convert(answer), least)
         return None
 
     def _checked(self, field: str, answer: Any, value: Any, least: float) -> Any:
         is_number = isinstance(value, (int, float))
         if value is None or answer in NOT_KNOWN or (is_number and (value < least or value in NOT_KNOWN)):
-            self.absent[field] = "the driver answers {}, which is no value".format(answer)
+            self.absent[field] = f"the driver answers {answer}, which is no value"
             return None
         self.absent.pop(field, None)
         return value
@@ -109,27 +109,31 @@ class _Card:
 
 def _gpu(card: _Card) -> Gpu:
     nvml, ask = card.nvml, card.ask
-    capability = ask("compute_capability", "nvmlDeviceGetCudaComputeCapability", of=lambda pair: "{}.{}".format(*pair))
+    capability = ask(
+        "compute_capability", "nvmlDeviceGetCudaComputeCapability", convert=lambda pair: "{}.{}".format(*pair)
+    )
     return Gpu(
-        name=ask("name", "nvmlDeviceGetName", of=_text),
-        uuid=ask("uuid", "nvmlDeviceGetUUID", of=_text),
+        name=ask("name", "nvmlDeviceGetName", convert=_text),
+        uuid=ask("uuid", "nvmlDeviceGetUUID", convert=_text),
         driver=card.driver,
         driver_cuda=_driver_cuda(card),
-        memory_bytes=ask("memory_bytes", "nvmlDeviceGetMemoryInfo", of=lambda memory: memory.total, least=1),
+        memory_bytes=ask("memory_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.total, least=1),
         compute_capability=capability,
         cores=ask("cores", "nvmlDeviceGetNumGpuCores", least=1),
-        max_sm_hertz=ask("max_sm_hertz", "nvmlDeviceGetMaxClockInfo", argument=nvml.NVML_CLOCK_SM, of=_hertz, least=1),
+        max_sm_hertz=ask(
+            "max_sm_hertz", "nvmlDeviceGetMaxClockInfo", argument=nvml.NVML_CLOCK_SM, convert=_hertz, least=1
+        ),
         max_memory_hertz=ask(
-            "max_memory_hertz", "nvmlDeviceGetMaxClockInfo", argument=nvml.NVML_CLOCK_MEM, of=_hertz, least=1
+            "max_memory_hertz", "nvmlDeviceGetMaxClockInfo", argument=nvml.NVML_CLOCK_MEM, convert=_hertz, least=1
         ),
         memory_bus_bits=ask("memory_bus_bits", "nvmlDeviceGetMemoryBusWidth", least=1),
         # The limit that is set; the enforced one also has what the card lowers it to of itself.
-        power_limit_watts=ask("power_limit_watts", "nvmlDeviceGetPowerManagementLimit", of=_watts, least=1),
+        power_limit_watts=ask("power_limit_watts", "nvmlDeviceGetPowerManagementLimit", convert=_watts, least=1),
         pcie_max_generation=ask("pcie_max_generation", "nvmlDeviceGetMaxPcieLinkGeneration", least=1),
         pcie_max_width=ask("pcie_max_width", "nvmlDeviceGetMaxPcieLinkWidth", least=1),
-        ecc=ask("ecc", "nvmlDeviceGetEccMode", of=lambda modes: _enabled(modes[0])),  # now, and after a restart
-        mig=ask("mig", "nvmlDeviceGetMigMode", of=lambda modes: _enabled(modes[0])),
-        persistence=ask("persistence", "nvmlDeviceGetPersistenceMode", of=_enabled),
+        ecc=ask("ecc", "nvmlDeviceGetEccMode", convert=lambda modes: _enabled(modes[0])),  # now, and after a restart
+        mig=ask("mig", "nvmlDeviceGetMigMode", convert=lambda modes: _enabled(modes[0])),
+        persistence=ask("persistence", "nvmlDeviceGetPersistenceMode", convert=_enabled),
         absent=card.absent,
     )
 
@@ -137,21 +141,21 @@ def _gpu(card: _Card) -> Gpu:
 def _state(card: _Card) -> GpuState:
     nvml, ask = card.nvml, card.ask
     return GpuState(
-        uuid=ask("uuid", "nvmlDeviceGetUUID", of=_text),
-        memory_free_bytes=ask("memory_free_bytes", "nvmlDeviceGetMemoryInfo", of=lambda memory: memory.free),
-        memory_used_bytes=ask("memory_used_bytes", "nvmlDeviceGetMemoryInfo", of=lambda memory: memory.used),
-        sm_hertz=ask("sm_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_SM, of=_hertz),
-        memory_hertz=ask("memory_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_MEM, of=_hertz),
+        uuid=ask("uuid", "nvmlDeviceGetUUID", convert=_text),
+        memory_free_bytes=ask("memory_free_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.free),
+        memory_used_bytes=ask("memory_used_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.used),
+        sm_hertz=ask("sm_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_SM, convert=_hertz),
+        memory_hertz=ask("memory_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_MEM, convert=_hertz),
         temperature_celsius=ask(
             "temperature_celsius", "nvmlDeviceGetTemperature", argument=nvml.NVML_TEMPERATURE_GPU, least=1
         ),
-        power_watts=ask("power_watts", "nvmlDeviceGetPowerUsage", of=_watts),
-        busy_share=ask("busy_share", "nvmlDeviceGetUtilizationRates", of=_busy_share),
+        power_watts=ask("power_watts", "nvmlDeviceGetPowerUsage", convert=_watts),
+        busy_share=ask("busy_share", "nvmlDeviceGetUtilizationRates", convert=_busy_share),
         throttle_reasons=ask(
             "throttle_reasons",
             "nvmlDeviceGetCurrentClocksEventReasons",
             "nvmlDeviceGetCurrentClocksThrottleReasons",  # its name before driver 535
-            of=_throttle_reasons,
+            convert=_throttle_reasons,
         ),
         pcie_generation=ask("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", least=1),
         pcie_width=ask("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", least=1),
@@ -161,7 +165,7 @@ def _state(card: _Card) -> GpuState:
 
 
 def _driver_cuda(card: _Card) -> Optional[str]:
-    """'12.2'. It is the driver's, not the card's: a lost card has one too."""
+    """Return '12.2'. It is the driver's, not the card's: a lost card has one too."""
     try:
         found = card.nvml.nvmlSystemGetCudaDriverVersion()
     except AttributeError:
@@ -169,15 +173,15 @@ def _driver_cuda(card: _Card) -> Optional[str]:
     except card.nvml.NVMLError as error:
         card.absent["driver_cuda"] = _driver_says(error)
     else:
-        return "{}.{}".format(found // 1000, found % 1000 // 10)
+        return f"{found // 1000}.{found % 1000 // 10}"
     return None
 
 
 def _other_processes(card: _Card) -> Optional[Tuple[str, ...]]:
-    """Those that compute and those that draw, this one left out."""
+    """Return those that compute and those that draw, this one left out."""
     found = {}  # type: dict
     for kind in ("Compute", "Graphics"):
-        function = "nvmlDeviceGet{}RunningProcesses".format(kind)
+        function = f"nvmlDeviceGet{kind}RunningProcesses"
         # A driver before 510 has the second version alone, nvidia-ml-py3 the first, whose name bears no number.
         listed = card.ask("other_processes", function + "_v3", function + "_v2", function)
         if listed is None:
@@ -186,16 +190,16 @@ def _other_processes(card: _Card) -> Optional[Tuple[str, ...]]:
     ours = set(found) & _own_threads()
     if found and not ours and card.ours_is_hidden:
         card.absent["other_processes"] = (
-            "{} on the card, and this process may be one of them: the driver gives numbers of the machine, not of this "
-            "container".format(len(found))
+            f"{len(found)} on the card, and this process may be one of them: the driver gives numbers of the machine, "
+            "not of this container"
         )
         return None
     return tuple(_described(card.nvml, pid, used) for pid, used in sorted(found.items()) if pid not in ours)
 
 
 def _own_threads() -> Set[int]:
-    """Of this process and its parent: a guard's child asks in the place of the process that called the guard."""
-    folders = (Path("/proc/{}/task".format(pid)) for pid in (os.getpid(), os.getppid()))
+    """Return those of this process and its parent: a guard's child asks in the place of its parent."""
+    folders = (Path(f"/proc/{pid}/task") for pid in (os.getpid(), os.getppid()))
     return {int(each.name) for folder in folders if folder.exists() for each in folder.iterdir()}
 
 
@@ -227,7 +231,11 @@ def _described(nvml: Any, pid: int, used: Optional[int]) -> str:
 def _throttle_reasons(bits: int) -> Tuple[str, ...]:
     known = [words for bit, words in THROTTLE_REASONS.items() if bits & bit]
     others = bits & ~IDLE & ~sum(THROTTLE_REASONS)
-    return tuple(known + (["reason {:#x}".format(others)] if others else []))
+    return tuple(known + ([f"reason {others:#x}"] if others else []))
+
+
+def _dotted(pair: Tuple[int, int]) -> str:
+    return "{}.{}".format(*pair)
 
 
 def _hertz(megahertz: int) -> int:
@@ -247,7 +255,7 @@ def _enabled(state: int) -> Optional[bool]:
 
 
 def _driver_says(error: Exception) -> str:
-    return "the driver answers: {}".format(error)
+    return f"the driver answers: {error}"
 
 
 def _text(value: Any) -> str:

@@ -18,21 +18,21 @@ PR_SET_PDEATHSIG = 1
 
 
 def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Optional[Value], Optional[str]]:
-    """What the probe says, or None and the reason: it failed, crashed or took longer than `seconds`.
+    """Return what the probe says, or None and the reason: it failed, crashed or took longer than `seconds`.
 
     Forks, so it must be called before this process makes a CUDA context, which does not outlive a fork.
     """
     try:
         reader, writer = os.pipe()
     except OSError as error:  # no more open files
-        return None, "{} could not be asked: {}".format(what, error)
+        return None, f"{what} could not be asked: {error}"
     parent = os.getpid()
     try:
         child = os.fork()
     except OSError as error:  # no more processes, or no memory for one
         os.close(reader)
         os.close(writer)
-        return None, "{} could not be asked: {}".format(what, error)
+        return None, f"{what} could not be asked: {error}"
     if child == 0:
         os.close(reader)
         _answer(writer, probe, parent)
@@ -43,18 +43,18 @@ def guarded(what: str, probe: Callable[[], Value], seconds: float) -> Tuple[Opti
         os.close(reader)
         status = _end(child)
     if answer is None:
-        return None, "{} did not answer within {:g} s".format(what, seconds)
+        return None, f"{what} did not answer within {seconds:g} s"
     if not answer:
-        return None, "{} ended without an answer ({})".format(what, _describe(status))
+        return None, f"{what} ended without an answer ({_describe(status)})"
     try:
         value, failure = pickle.loads(answer)  # noqa: S301 - our own child wrote it
     except Exception:  # what pickle raises for half an answer is of many kinds
-        return None, "{} ended amid its answer ({})".format(what, _describe(status))
-    return value, None if failure is None else "{} failed: {}".format(what, failure)
+        return None, f"{what} ended amid its answer ({_describe(status)})"
+    return value, None if failure is None else f"{what} failed: {failure}"
 
 
 def die_with(parent: int) -> None:
-    """For a forked child: the kernel kills it when its parent ends, in whatever way (prctl(2), PR_SET_PDEATHSIG)."""
+    """Have the kernel kill this forked child when its parent ends, in whatever way (prctl(2), PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before that was asked for
         os._exit(1)
@@ -67,7 +67,7 @@ def _answer(writer: int, probe: Callable[[], Value], parent: int) -> None:
         try:
             answer = pickle.dumps((probe(), None))
         except Exception as error:  # whatever a probe raises is its answer
-            answer = pickle.dumps((None, "{}: {}".format(type(error).__name__, error)))
+            answer = pickle.dumps((None, f"{type(error).__name__}: {error}"))
         while answer:
             answer = answer[os.write(writer, answer) :]
     finally:
@@ -75,7 +75,7 @@ def _answer(writer: int, probe: Callable[[], Value], parent: int) -> None:
 
 
 def _read_until(reader: int, deadline: float) -> Optional[bytes]:
-    """All that comes before the other end closes; None where that does not happen in time."""
+    """Return all that comes before the other end closes; None where that does not happen in time."""
     chunks = []
     while True:
         ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
@@ -88,7 +88,7 @@ def _read_until(reader: int, deadline: float) -> Optional[bytes]:
 
 
 def _end(child: int) -> int:
-    """Its wait status. A child that hangs in the kernel does not take even SIGKILL: it is left behind."""
+    """Return its wait status. A child that hangs in the kernel does not take even SIGKILL: it is left behind."""
     os.kill(child, signal.SIGKILL)  # it has answered, or is out of time; a zombie takes the signal without harm
     deadline = time.monotonic() + REAP_SECONDS
     while True:
@@ -101,4 +101,4 @@ def _end(child: int) -> int:
 def _describe(status: int) -> str:
     if os.WIFSIGNALED(status):
         return signal.Signals(os.WTERMSIG(status)).name
-    return "exit code {}".format(os.WEXITSTATUS(status))
+    return f"exit code {os.WEXITSTATUS(status)}"

@@ -19,7 +19,10 @@ _silence = []  # type: list
 
 
 def look(folder: Path, root: Path = files.ROOT) -> Hardware:
-    """`folder`: where the photos lie. Never raises and never hangs: what can't be read is null with the reason."""
+    """Return what there is. Never raises and never hangs: what can't be read is null with the reason.
+
+    `folder`: where the data lies.
+    """
     cards, cards_reason = asked_driver(gpus.facts)
     memory, memory_reason = guarded("/proc/meminfo", lambda: limits.memory_bytes(root), FILE_SECONDS)
     return Hardware(
@@ -34,7 +37,7 @@ def look(folder: Path, root: Path = files.ROOT) -> Hardware:
 
 
 def os_name(root: Path = files.ROOT) -> Optional[str]:
-    """The distribution, e.g. 'Debian GNU/Linux 12 (bookworm)'."""
+    """Return the distribution, e.g. 'Debian GNU/Linux 12 (bookworm)'."""
     for line in (files.text(root / "etc/os-release") or "").splitlines():
         key, _, value = line.partition("=")
         if key == "PRETTY_NAME":
@@ -57,14 +60,14 @@ def _limits(root: Path) -> Limits:
 
 
 def _disk(root: Path, folder: Path) -> Disk:
-    found, reason = guarded("the disk of {}".format(folder), lambda: disk.look(root, folder.resolve()), FILE_SECONDS)
+    found, reason = guarded(f"the disk of {folder}", lambda: disk.look(root, folder.resolve()), FILE_SECONDS)
     return found or files.unknown(Disk, reason)
 
 
 def asked_driver(question: Callable[[], Answer]) -> Answer:
-    """Of gpus.facts or gpus.states: the cards, and why there is none. A driver that hangs has no cards to tell of.
+    """Return the answer of gpus.facts or gpus.states: the cards, and why there is none.
 
-    Who asks again gets that answer again: to wait for a driver once is enough for one process.
+    A driver that hangs has no cards to tell of. Who asks again gets that answer again: to wait for a driver once is enough for one process.
     """
     if not _silence:
         found, reason = guarded("the NVIDIA driver", question, DRIVER_SECONDS)

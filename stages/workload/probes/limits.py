@@ -35,22 +35,22 @@ def look(root: Path) -> Limits:
 
 
 def memory_bytes(root: Path) -> Optional[int]:
-    """Memory of the whole machine, whatever a container may use of it."""
+    """Return the memory of the whole machine, whatever a container may use of it."""
     return _meminfo_bytes(root, "MemTotal")
 
 
 def memory_available_bytes(root: Path) -> Optional[int]:
-    """What the machine's kernel could still give without swapping."""
+    """Return what the machine's kernel could still give without swapping."""
     return _meminfo_bytes(root, "MemAvailable")
 
 
 def _meminfo_bytes(root: Path, key: str) -> Optional[int]:
-    match = re.search(r"^{}:\s+(\d+) kB".format(key), files.text(root / "proc/meminfo") or "", re.MULTILINE)
+    match = re.search(rf"^{key}:\s+(\d+) kB", files.text(root / "proc/meminfo") or "", re.MULTILINE)
     return int(match.group(1)) * KIB if match else None
 
 
 def shm_free_bytes(root: Path) -> Optional[int]:
-    """What of /dev/shm is free now, as df's 'Available'."""
+    """Return what of /dev/shm is free now, as df's 'Available'."""
     folder = root / "dev/shm"
     if not folder.is_dir():
         return None
@@ -67,13 +67,13 @@ def _shm_bytes(root: Path) -> Optional[int]:
 
 
 def _cpuset(root: Path) -> str:
-    """CPUs that the process may run on, by cgroup and affinity, as the kernel lists them."""
+    """Return the CPUs that the process may run on, by cgroup and affinity, as the kernel lists them."""
     listed = dict(files.fields(root / "proc/self/status")).get("Cpus_allowed_list")
     return listed or ",".join(str(cpu) for cpu in sorted(os.sched_getaffinity(0)))
 
 
 def _cgroup_version(root: Path) -> Optional[int]:
-    """The version that holds the CPU controller; in a hybrid layout that is 1."""
+    """Return the version that holds the CPU controller; in a hybrid layout that is 1."""
     lines = [line.split(":", 2)[1] for line in (files.text(root / "proc/self/cgroup") or "").splitlines()]
     if any("cpu" in each.split(",") for each in lines):
         return 1
@@ -81,7 +81,7 @@ def _cgroup_version(root: Path) -> Optional[int]:
 
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
-    """CPUs' worth of time that each cgroup above the process allows."""
+    """Yield CPUs' worth of time that each cgroup above the process allows."""
     for folder in cgroup_folders(root, "cpu"):
         quota, period = files.text(folder / "cpu.cfs_quota_us"), files.text(folder / "cpu.cfs_period_us")
         if quota is None or period is None:
@@ -91,7 +91,7 @@ def _cpu_quotas(root: Path) -> Iterator[float]:
 
 
 def _memory_limit_bytes(root: Path) -> Optional[int]:
-    """The least memory limit of the process's cgroups; None where none is below what the machine has."""
+    """Return the least memory limit of the process's cgroups; None where none is below what the machine has."""
     found = [
         files.number(folder / name)
         for folder in cgroup_folders(root, "memory")
@@ -104,13 +104,13 @@ def _memory_limit_bytes(root: Path) -> Optional[int]:
 
 
 def _outside_of_what_is_shown(root: Path) -> bool:
-    """'0::/../..': whoever put the process there did so from outside of its cgroup namespace (cgroup_namespaces(7))."""
+    """Tell '0::/../..': the process was put there from outside of its cgroup namespace (cgroup_namespaces(7))."""
     lines = (files.text(root / "proc/self/cgroup") or "").splitlines()
     return any(line.split(":", 2)[2].startswith("/..") for line in lines)
 
 
 def cgroup_folders(root: Path, controller: str) -> Iterator[Path]:
-    """Folders whose limits bind this process: its own cgroup and all above it, of version 2 and of version 1.
+    """Yield folders whose limits bind this process: its own cgroup and all above it, of version 2 and of version 1.
 
     A container without a cgroup namespace sees the host's path in /proc/self/cgroup and its own cgroup mounted as the
     top folder: folders that do not exist are left out, the top one stays.

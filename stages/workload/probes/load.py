@@ -71,14 +71,13 @@ def warnings(load: Load) -> Tuple[str, ...]:
     """Return what of it casts doubt on a timing, in words with numbers; empty where nothing does."""
     said = []
     if load.others_share is not None and load.others_share > OTHERS_SHARE:
-        said.append("other processes took {:.0%} of the CPUs' time".format(load.others_share))
+        said.append(f"other processes took {load.others_share:.0%} of the CPUs' time")
     if load.steal_share is not None and load.steal_share > STEAL_SHARE:
-        said.append("the hypervisor gave {:.0%} of the CPUs' time to other machines (steal)".format(load.steal_share))
+        said.append(f"the hypervisor gave {load.steal_share:.0%} of the CPUs' time to other machines (steal)")
     if load.throttled_seconds is not None and load.throttled_seconds > THROTTLED_SHARE * load.seconds:
         said.append(
-            "its CPU quota held it back for {:.1f} s in {:.1f} s, summed over the CPUs".format(
-                load.throttled_seconds, load.seconds
-            )
+            f"its CPU quota held it back for {load.throttled_seconds:.1f} s in {load.seconds:.1f} s, "
+            "summed over the CPUs"
         )
     return tuple(said)
 

@@ -26,12 +26,12 @@ from stages.workload.supervisor.recorder import Recorder, now
 def main(stage: str) -> int:
     """Run the stage of the cell that --task describes."""
     began = time.perf_counter()
-    parser = argparse.ArgumentParser(prog="python -m stages.{}".format(stage))
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{stage}")
     parser.add_argument("--task", required=True, type=Path, help="file that stages.inside has left")
     path = parser.parse_args().task
     task = read(path, Task)
     if task.stage != stage:
-        raise FaceoffError("{}: stage: expected {}, found {}".format(path, stage, task.stage), exit_code=2)
+        raise FaceoffError(f"{path}: stage: expected {stage}, found {task.stage}", exit_code=2)
     return run(task, began)
 
 
@@ -60,7 +60,7 @@ def train(task: Task, began: float) -> Result:
     recorder = Recorder(task, earlier, began, started_at)
     try:
         recorded = recorder.run({"FACEOFF_OUTPUT": cell.output_dir, "FACEOFF_STATE": cell.state_dir})
-        recorded.check(task)
+        recorded.check()
         if recorded.events.unsupported is not None:
             _empty(cell.output_dir)
             return results.unsupported(task, recorded, started_at, time.perf_counter() - began)
@@ -71,7 +71,7 @@ def train(task: Task, began: float) -> Result:
         raise
     sync_folder(cell.output_dir)
     if earlier.parts and recorded.events.resumed_after_spans is None:
-        print("{}, repeat {}: began anew: the job said nothing of going on".format(cell.setting, cell.repeat))
+        print(f"{cell.setting}, repeat {cell.repeat}: began anew: the job said nothing of going on")
     return results.ok(task, recorded, counted, None, started_at, time.perf_counter() - began)
 
 
@@ -87,7 +87,7 @@ def evaluate(task: Task, began: float) -> Result:
             surroundings.check(cell.image)
             _empty(cell.evaluation_dir)
             recorded = Recorder(task, None, began, started_at).run({"FACEOFF_OUTPUT": cell.evaluation_dir})
-            recorded.check(task)
+            recorded.check()
             results.check_spans(task, (*trained.spans, *recorded.events.spans))
         digest = results.keep_predictions(task, trained)
     finally:
@@ -103,8 +103,8 @@ def evaluate(task: Task, began: float) -> Result:
 def _leave_if_over(task: Task) -> None:
     if task.session_ends_at is not None and time.time() >= task.session_ends_at:
         raise FaceoffError(
-            "session.max_hours: the session is over: stopped before {} of {}, repeat {}; run `make repro` again to go "
-            "on".format(task.stage, task.cell.setting, task.cell.repeat),
+            f"session.max_hours: the session is over: stopped before {task.stage} of {task.cell.setting}, repeat {task.cell.repeat}; run `make repro` again to go "
+            "on",
             TRY_LATER,
         )
 

@@ -86,10 +86,10 @@ class _Running:
                 preexec_fn=lambda: _begin(parent),
             )
         except OSError as error:
-            place = "" if folder.is_dir() else ": the folder {} is not there".format(folder)
-            raise FaceoffError("cannot run {}: {}{}".format(command[0], error.strerror, place)) from None
+            place = "" if folder.is_dir() else f": the folder {folder} is not there"
+            raise FaceoffError(f"cannot run {command[0]}: {error.strerror}{place}") from None
         except ValueError as error:  # a null character
-            raise FaceoffError("cannot run {!r:.80}: {}".format(command[0], error)) from None
+            raise FaceoffError(f"cannot run {command[0]!r:.80}: {error}") from None
 
     def wait(self, look: Callable[[], None], every_seconds: float, limit_seconds: Optional[float]) -> None:
         """Wait until the command itself has ended, or has been killed because its time was up."""

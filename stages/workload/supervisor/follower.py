@@ -59,16 +59,16 @@ class Follower:
                 told = "{}: {} bytes, at most {} are read: report spans, not every step"
                 raise RecordError(told.format(self._path, size, MOST_BYTES))
             if size < self._taken_bytes:
-                raise RecordError("{}: shorter than before: open it to append (mode 'a')".format(self._path))
+                raise RecordError(f"{self._path}: shorter than before: open it to append (mode 'a')")
             with self._path.open("rb") as file:
                 file.seek(self._taken_bytes)
                 new = file.read(size - self._taken_bytes)
         except FileNotFoundError:
             if self._taken_bytes:
-                raise RecordError("{}: it was removed: open it to append (mode 'a')".format(self._path)) from None
+                raise RecordError(f"{self._path}: it was removed: open it to append (mode 'a')") from None
             return []
         except OSError as error:
-            raise RecordError("{}: not readable: {}".format(self._path, error.strerror)) from None
+            raise RecordError(f"{self._path}: not readable: {error.strerror}") from None
         self._taken_bytes += len(new)
         lines = (self._rest + new).split(b"\n")
         self._rest = lines.pop()

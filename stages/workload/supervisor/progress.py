@@ -76,7 +76,7 @@ def begin(task: Task) -> Progress:
         except RecordError as error:
             anew = str(error)
         if anew:
-            print("{}, repeat {}: begins anew: {}".format(cell.setting, cell.repeat, anew))
+            print(f"{cell.setting}, repeat {cell.repeat}: begins anew: {anew}")
     if not kept.parts:
         _discard(cell.progress_path)
         shutil.rmtree(str(cell.state_dir), ignore_errors=True)
@@ -97,9 +97,7 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
         chain += [arrival.span for arrival in part.arrivals]
     if resumed_after_spans > len(chain):
         raise RecordError(
-            "resumed_after_spans: {}, but earlier attempts that count reported {}".format(
-                resumed_after_spans, len(chain)
-            )
+            f"resumed_after_spans: {resumed_after_spans}, but earlier attempts that count reported {len(chain)}"
         )
     counted = list(_counted_parts(earlier, resumed_after_spans))
     return Counted(

@@ -3,7 +3,6 @@
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
-import os
 import signal
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,17 +37,17 @@ def recorded(path: Path) -> Iterator[None]:
         raise
 
 
-def check(ended: Ended, error: Optional[str], problem: Optional[str], folder: Path, shm_bytes: Optional[int]) -> None:
+def check(ended: Ended, error: Optional[str], problem: Optional[str], shm_bytes: Optional[int]) -> None:
     """Raise unless the command ended well: FaceoffError, or SystemExit where this process was asked to stop.
 
-    `error`: what the job says of it; `problem`: what is wrong with its events; `folder`: where it ran; `shm_bytes`:
-    least that was seen free of /dev/shm.
+    `error`: what the job says of it; `problem`: what is wrong with its events; `shm_bytes`: least that was seen free of
+    /dev/shm.
     """
     if ended.stopped_by is not None:
         raise SystemExit(128 + ended.stopped_by)
     killed = _signal(ended.code)
     if killed is not None:
-        told = "the command was killed by {}".format(killed.name)
+        told = f"the command was killed by {killed.name}"
         raise FaceoffError(error or told + _shared_memory(shm_bytes), 128 + killed)
     if ended.code == TRY_LATER:
         told = "the command stopped before the session's end: run `make repro` again to go on"
@@ -56,8 +55,8 @@ def check(ended: Ended, error: Optional[str], problem: Optional[str], folder: Pa
     if error is not None:
         raise FaceoffError(error)
     if ended.code != 0:
-        told = "the command ended with exit code {}; its own words are above".format(ended.code)
-        raise FaceoffError(told + _shared_memory(shm_bytes) + _read_only(folder))
+        told = f"the command ended with exit code {ended.code}; its own words are above"
+        raise FaceoffError(told + _shared_memory(shm_bytes))
     if problem is not None:
         raise RecordError(problem)
 
@@ -76,8 +75,4 @@ def _signal(code: int) -> Optional[signal.Signals]:
 def _shared_memory(shm_bytes: Optional[int]) -> str:
     if shm_bytes is None or shm_bytes >= FULL_BYTES:
         return ""
-    return "; /dev/shm was full: {} of it were free at the least".format(amount(shm_bytes))
-
-
-def _read_only(folder: Path) -> str:
-    return "" if os.access(str(folder), os.W_OK) else "; its folder is read-only: write to {output}"
+    return f"; /dev/shm was full: {amount(shm_bytes)} of it were free at the least"

@@ -40,11 +40,11 @@ class Recorded(NamedTuple):
     conditions: Tuple[Conditions, Conditions]  # before and after
     shm_bytes: Optional[int]  # of /dev/shm, free at the least
 
-    def check(self, task: Task) -> None:
+    def check(self) -> None:
         """Raise FaceoffError unless it ended well, or says that it can't be done here."""
         if self.events.unsupported is not None and self.ended.code >= 0 and self.ended.stopped_by is None:
             return
-        reasons.check(self.ended, self.events.error, self.problem, task.job.directory, self.shm_bytes)
+        reasons.check(self.ended, self.events.error, self.problem, self.shm_bytes)
 
 
 class Recorder:
@@ -88,7 +88,7 @@ class Recorder:
         self._follower.look()
         if self._follower.problem is not None and not self._told_problem:
             self._told_problem = True
-            print("faceoff: {}: the cell will fail".format(self._follower.problem), file=sys.stderr)
+            print(f"faceoff: {self._follower.problem}: the cell will fail", file=sys.stderr)
         touched = _touched(self._path)
         if touched == self._touched:
             return

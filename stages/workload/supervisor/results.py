@@ -89,9 +89,9 @@ def _read_predictions(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
-        raise RecordError("{}: bytes that are no UTF-8".format(path)) from None
+        raise RecordError(f"{path}: bytes that are no UTF-8") from None
     except OSError as error:
-        raise RecordError("{}: not readable: {}".format(path, error.strerror)) from None
+        raise RecordError(f"{path}: not readable: {error.strerror}") from None
     header = (text.splitlines() or [""])[0].split(",")
     if tuple(each.strip() for each in header[: len(PREDICTION_COLUMNS)]) != PREDICTION_COLUMNS:
         raise RecordError(
@@ -111,7 +111,7 @@ def _without_times(
     started_at: str,
     wall_seconds: float,
 ) -> Result:
-    why = reason or "job {} has no `evaluate` command".format(task.job.name)
+    why = reason or f"job {task.job.name} has no `evaluate` command"
     nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes")
     absent = dict.fromkeys(nulls if predictions else (*nulls, "predictions_sha256"), why)
     return Result(
@@ -143,12 +143,12 @@ def _texts(facts: Dict[str, Value]) -> Dict[str, str]:
 def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
     """Say what casts doubt on the times: load in each attempt, conditions around them, more than one attempt."""
     what = "training" if task.stage == "train" else "the evaluation"
-    again = ["attempt {}".format(index) for index in range(2, len(attempts) + 1)]
+    again = [f"attempt {index}" for index in range(2, len(attempts) + 1)]
     found = []  # type: Any
     when = ["before " + each for each in (what, *again)] + ["after " + what]
     found += [(name, conditions.warnings(moment)) for name, moment in zip(when, moments)]
     found += [("in " + name, load.warnings(each.load)) for name, each in zip((what, *again), attempts)]
-    told = tuple("{}: {}".format(name, warning) for name, warnings in found for warning in warnings)
+    told = tuple(f"{name}: {warning}" for name, warnings in found for warning in warnings)
     if len(attempts) < 2:
         return told
     after = " and ".join(str(each.after_spans) for each in attempts[1:])
