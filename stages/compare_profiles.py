@@ -21,6 +21,7 @@ from stages.harness.comparison import profile_diff
 
 
 def main() -> int:
+    """Print what differs, and whether that is one cause."""
     parser = argparse.ArgumentParser(prog="python -m stages.compare_profiles")
     for name in ("A", "B"):
         parser.add_argument(name, help="an image, or REV:IMAGE")
@@ -39,7 +40,7 @@ def main() -> int:
 
 
 def read(place: str) -> tuple[records.Facts, records.Image]:
-    """The facts of an image and what the engine said of it, as they are now or, for REV:IMAGE, in a commit."""
+    """Read the facts of an image and what the engine said of it, as they are now or, for REV:IMAGE, in a commit."""
     revision, _, image = place.rpartition(":")
     facts = _read(records.facts_path(image), records.Facts, revision, place)
     return facts, _read(records.image_path(image), records.Image, revision, place)
@@ -56,7 +57,7 @@ def _read(path: Path, kind: type[Record], revision: str, place: str) -> Record:
 
 
 def show(found: list[profile_diff.Difference], a: str, b: str, console: Console) -> None:
-    """A table on a terminal; in a pipe a line each, which nothing breaks."""
+    """Print a table on a terminal; in a pipe a line each, which nothing breaks."""
     if not console.is_terminal:
         for each in found:
             cause = f" ({each.cause})" if each.cause not in ("", each.what) else ""

@@ -1,5 +1,6 @@
-"""Record one DVC experiment per image, for `dvc metrics diff IMAGE IMAGE`, and show the table: what `make repro` ends
-with.
+"""Record one DVC experiment per image, for `dvc metrics diff IMAGE IMAGE`, and show the table.
+
+It is what `make repro` ends with.
 
     python -m stages.publish
 """
@@ -16,22 +17,21 @@ from stages.harness.pipeline import experiments
 from stages.harness.process.signals import stop_signals
 from stages.harness.report import table
 from stages.harness.results import scorecard
-from stages.harness.results.read import Result, read_all
 
 TRACKED = ("metrics", "dvc.lock", "params.yaml")
 
 
 @stop_signals()
 def main() -> int:
+    """Show the table, then record an experiment for each image."""
     wanted = schema.load()
     compared = codec.read(records.COMPARISON_PATH, records.Comparison)
-    results = read_all(wanted)
     console = Console()
     table.show(compared, console)
     lines = ["", f"Results: metrics/, and as a page {records.PAGE_PATH}."]
     try:
         for image in wanted.images:
-            publish(image, results)
+            publish(image, compared)
         lines.append(table.how_to_diff(wanted.images))
     except FaceoffError as error:
         lines.append(f"No DVC experiments, so no `dvc metrics diff` of images: {error}.")
@@ -40,12 +40,12 @@ def main() -> int:
     return 0
 
 
-def publish(image: str, results: list[Result]) -> None:
+def publish(image: str, compared: records.Comparison) -> None:
     """Record the image's experiment, and warn of what hides it."""
     files = {
         schema.PARAMS_PATH: merged(schema.PARAMS_PATH.read_text(encoding="utf-8"), {"image": image}),
-        records.SCORECARD_PATH: scorecard.card(results, image),
-        records.CURVES_PATH: scorecard.curves(results, [image]),  # its own alone, for `dvc plots diff`
+        records.SCORECARD_PATH: scorecard.card(compared, image),
+        records.CURVES_PATH: scorecard.curves(compared, [image]),  # its own alone, for `dvc plots diff`
     }
     experiments.publish(image, files, TRACKED)
     hidden = experiments.hidden_by(image)

@@ -1,4 +1,5 @@
-"""One image's figures under names that are the same for every image: metrics/scorecard.json, for `dvc metrics diff`.
+"""One image's metrics under names that are the same for every image: metrics/scorecard.json, for `dvc metrics diff`.
+
 Which image: `image` in params.yaml. And the curves of all of them: metrics/curves.csv, for `dvc plots`.
 
     python -m stages.scorecard
@@ -9,17 +10,17 @@ from stages.errors import run_entry
 from stages.harness.params import schema
 from stages.harness.process.signals import stop_signals
 from stages.harness.results import scorecard
-from stages.harness.results.read import read_all
 
 
 @stop_signals()
 def main() -> int:
+    """Write both, of metrics/comparison.json."""
     for path in (records.SCORECARD_PATH, records.CURVES_PATH):
         path.unlink(missing_ok=True)
     wanted = schema.load()
-    results = read_all(wanted)
-    codec.write_text(records.SCORECARD_PATH, scorecard.card(results, wanted.image))
-    codec.write_text(records.CURVES_PATH, scorecard.curves(results, wanted.images))
+    compared = codec.read(records.COMPARISON_PATH, records.Comparison)
+    codec.write_text(records.SCORECARD_PATH, scorecard.card(compared, wanted.image))
+    codec.write_text(records.CURVES_PATH, scorecard.curves(compared, wanted.images))
     return 0
 
 

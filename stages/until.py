@@ -13,7 +13,7 @@ from rich.console import Console
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness.comparison.more_repeats import Extension, unsettled
+from stages.harness.comparison.more_repeats import extension, unsettled
 from stages.harness.params import schema
 from stages.harness.params.overrides import merged
 from stages.harness.params.schema import Params
@@ -23,6 +23,7 @@ from stages.harness.results.read import read_all
 
 
 def main() -> int:
+    """Hold the lock of the checkout meanwhile."""
     parser = argparse.ArgumentParser(prog="python -m stages.until", description="Add repeats until all is settled.")
     parser.add_argument("--hours", type=float, required=True, help="after which no more repeats are added")
     hours = parser.parse_args().hours
@@ -42,11 +43,11 @@ def until(end: float) -> int:
         if not unsettled(compared):
             print("faceoff: every verdict on the total time is settled, as far as repeats can settle it")
             return 0
-        extension = Extension.of(compared, read_all(wanted), end - time.monotonic())
-        print(f"faceoff: {extension.words}")
-        if not extension.repeats:
+        planned = extension(compared, read_all(wanted), end - time.monotonic())
+        print(f"faceoff: {planned.words}")
+        if not planned.repeats:
             return 0
-        extend(wanted, extension.repeats)
+        extend(wanted, planned.repeats)
 
 
 def extend(wanted: Params, more: int) -> None:

@@ -1,140 +1,137 @@
-"""Every setting of a run against the baseline: figures, verdicts, and why. Pure: no files, no clocks."""
+"""Every setting of a run against the baseline: metrics, verdicts, and why. Pure: no files, no clocks."""
 
 from collections.abc import Mapping, Sequence
 
-from stages.harness.comparison import comparable, explanation, sentences
+from stages.harness.comparison import bottlenecks, confounders, explanation, sentences
 from stages.harness.params.schema import CompareParams
-from stages.harness.results import scorecard
-from stages.harness.results.metrics import TIMED, TOTAL, moments, samples, sessions, summaries
-from stages.harness.results.read import Result
-from stages.harness.statistics import accuracy, steadiness, verdicts
+from stages.harness.results.metrics import TOTAL, blocks, curve, declared, moments, samples, summaries, timed
+from stages.harness.results.read import CellResult
+from stages.harness.statistics import predictions, stability, verdicts
 from stages.harness.statistics.estimates import Pair
-from stages.records import Cell, PairedAccuracy, Profile, Ratio, SettingFigures
+from stages.records import Cell, Job, PairedPredictions, Profile, Ratio, SettingResult
+
+Profiles = Mapping[str, Profile]  # by image, those that there are
 
 
 def compare(
-    results: Sequence[Result], rules: CompareParams, profiles: Mapping[str, Profile]
-) -> tuple[SettingFigures, ...]:
-    """Every setting of `results`, in their order, against the baseline. `profiles`: by image, those that there are."""
-    groups: dict[str, list[Result]] = {}
+    results: Sequence[CellResult], rules: CompareParams, profiles: Profiles, job: Job
+) -> tuple[SettingResult, ...]:
+    """Compare every setting of `results`, in their order, with the baseline."""
+    groups: dict[str, list[CellResult]] = {}
     for result in results:
         groups.setdefault(result.cell.setting, []).append(result)
     reference = groups[rules.baseline]
     rivals = {name: group for name, group in groups.items() if name != rules.baseline}
-    ratios = _ratios(results, rivals, reference, rules, profiles)
-    told = accuracy.compare({name: (group, reference) for name, group in rivals.items()})
-    apart = _apart(rivals, reference, sessions(results))
+    ratios = _ratios(results, rivals, reference, rules, profiles, job)
+    predicted = predictions.compare({name: (group, reference) for name, group in rivals.items()})
+    apart = _apart(rivals, reference, blocks(results))
     return tuple(
-        _setting(group, reference, ratios[name], told.get(name), profiles, rules, apart.get(name, ()))
+        _setting(group, reference, ratios[name], predicted.get(name), profiles, rules, job, apart.get(name, ()))
         for name, group in groups.items()
     )
 
 
 def _ratios(
-    results: Sequence[Result],
-    rivals: Mapping[str, Sequence[Result]],
-    reference: Sequence[Result],
+    results: Sequence[CellResult],
+    rivals: Mapping[str, Sequence[CellResult]],
+    reference: Sequence[CellResult],
     rules: CompareParams,
-    profiles: Mapping[str, Profile],
+    profiles: Profiles,
+    job: Job,
 ) -> dict[str, dict[str, Ratio]]:
-    """Setting: its ratio by figure; of the baseline, none."""
+    """Judge by every timed metric each setting but the baseline, which has none."""
     found: dict[str, dict[str, Ratio]] = {name: {} for name in (rules.baseline, *rivals)}
-    obstacles = {}
+    confounded = {}
     for name, group in rivals.items():
-        obstacle = comparable.obstacle(group, reference, _profile(group, profiles), _profile(reference, profiles))
-        if obstacle:
-            obstacles[name] = obstacle
+        reason = confounders.confounder(group, reference, _profile(group, profiles), _profile(reference, profiles))
+        if reason:
+            confounded[name] = reason
     repeats = [*dict.fromkeys(str(result.cell.repeat) for result in results)]
     earlier = [repeats[:look] for look in rules.looks if look < len(repeats)]
-    of_sessions = sessions(results)
-    for figure in TIMED:
-        when = moments(results, figure)
-        paired = {name: pairs(group, reference, figure, when, of_sessions) for name, group in rivals.items()}
-        for name, ratio in verdicts.ratios(paired, figure, rules.margin, earlier, obstacles).items():
-            found[name][figure] = ratio
+    of_blocks = blocks(results)
+    for metric, its in timed(declared(job, results)).items():
+        when = moments(results, metric)
+        paired = {name: pairs(group, reference, metric, job, when, of_blocks) for name, group in rivals.items()}
+        for name, ratio in verdicts.ratios(paired, its.better, rules.margin, earlier, confounded).items():
+            found[name][metric] = ratio
     return found
 
 
 def pairs(
-    group: Sequence[Result],
-    reference: Sequence[Result],
-    figure: str,
+    group: Sequence[CellResult],
+    reference: Sequence[CellResult],
+    metric: str,
+    job: Job,
     when: Mapping[Cell, float],
-    of_sessions: Mapping[Cell, int],
+    of_blocks: Mapping[Cell, int],
 ) -> dict[str, Pair]:
-    """By repeat: the figure of a setting and of the baseline, where both have one above 0."""
-    here = samples(group, figure)
-    there = {cell.repeat: (cell, value) for cell, value in samples(reference, figure).items()}
+    """By repeat: the metric of a setting and of the baseline, where both have one above 0."""
+    here = samples(group, metric, job)
+    there = {cell.repeat: (cell, value) for cell, value in samples(reference, metric, job).items()}
     found = {}
     for cell, value in here.items():
         other, reference_value = there.get(cell.repeat, (cell, 0.0))
         if value > 0 and reference_value > 0:
-            session = of_sessions[cell] if of_sessions[cell] == of_sessions[other] else None
-            found[str(cell.repeat)] = Pair(value, reference_value, when[cell], when[other], session)
+            block = of_blocks[cell] if of_blocks[cell] == of_blocks[other] else None
+            found[str(cell.repeat)] = Pair(value, reference_value, when[cell], when[other], block)
     return found
 
 
 def _apart(
-    rivals: Mapping[str, Sequence[Result]], reference: Sequence[Result], of_sessions: Mapping[Cell, int]
+    rivals: Mapping[str, Sequence[CellResult]], reference: Sequence[CellResult], of_blocks: Mapping[Cell, int]
 ) -> dict[str, tuple[str, ...]]:
-    """Setting: the repeats that make no pair, in words."""
-    there = {each.cell.repeat: of_sessions[each.cell] for each in reference if each.cell in of_sessions}
+    """Name the repeats of each setting that make no pair."""
+    there = {each.cell.repeat: of_blocks[each.cell] for each in reference if each.cell in of_blocks}
     found: dict[str, tuple[str, ...]] = {}
     for name, group in rivals.items():
-        cells = [each.cell for each in group if each.cell in of_sessions and each.cell.repeat in there]
-        apart = [str(cell.repeat) for cell in cells if of_sessions[cell] != there[cell.repeat]]
+        cells = [each.cell for each in group if each.cell in of_blocks and each.cell.repeat in there]
+        apart = [str(cell.repeat) for cell in cells if of_blocks[cell] != there[cell.repeat]]
         if apart:
             which = f"{'repeat' if len(apart) == 1 else 'repeats'} {', '.join(apart)}"
-            found[name] = (f"{which}: of another session than the baseline's, so not compared with it",)
+            found[name] = (f"{which}: not of the same block of repeats as the baseline's, so not compared with it",)
     return found
 
 
 def _setting(
-    group: Sequence[Result],
-    reference: Sequence[Result],
+    group: Sequence[CellResult],
+    reference: Sequence[CellResult],
     ratios: Mapping[str, Ratio],
-    told: PairedAccuracy | None,
-    profiles: Mapping[str, Profile],
+    predicted: PairedPredictions | None,
+    profiles: Profiles,
     rules: CompareParams,
+    job: Job,
     apart: tuple[str, ...],
-) -> SettingFigures:
+) -> SettingResult:
     setting, total = group[0].cell.setting, ratios.get(TOTAL)
     status = setting_status([result.status for result in group])
     is_baseline = setting == rules.baseline
-    trained = [result.train for result in group if result.train is not None]
-    return SettingFigures(
+    differences = explanation.environment_differences(group, reference, profiles)
+    return SettingResult(
         setting=setting,
         status=status,
         reasons={str(result.cell.repeat): f"{result.status}: {result.reason}" for result in group if result.reason},
-        devices=comparable.devices(group),
-        algorithms=tuple(dict.fromkeys(train.algorithm for train in trained if train.algorithm)),
-        figures=summaries(group),
+        devices=confounders.devices(group, _profile(group, profiles)),
+        facts=explanation.facts(group),
+        metrics=summaries(group, job, declared(job, group)),
         ratios=dict(ratios),
         verdict="baseline" if is_baseline else total.verdict if total else "cannot say",
-        words="the baseline" if is_baseline else sentences.words(total, status, told, rules.margin),
-        accuracy=told,
-        bottleneck=explanation.bottleneck(group),
-        curve=scorecard.curve(group),
-        differences=differences(group, reference, profiles),
-        explanation=explanation.explain(group, reference, total, profiles),
-        warnings=(*steadiness.of_setting(group), *apart),
+        words="the baseline" if is_baseline else sentences.words(total, status, predicted, rules.margin),
+        predictions=predicted,
+        bottleneck=bottlenecks.bottleneck(group),
+        curve=curve(group),
+        differences=tuple(f"{each.what} {each.a}, not {each.b}" for each in differences),
+        explanation=explanation.explain(group, reference, total, profiles, job.total),
+        warnings=(*stability.of_setting(group, job), *apart),
+        not_given=sentences.not_given(group, job),
     )
 
 
-def _profile(group: Sequence[Result], profiles: Mapping[str, Profile]) -> Profile | None:
+def _profile(group: Sequence[CellResult], profiles: Profiles) -> Profile | None:
     return profiles.get(group[0].cell.image)
 
 
-def differences(
-    group: Sequence[Result], reference: Sequence[Result], profiles: Mapping[str, Profile]
-) -> tuple[str, ...]:
-    """What of the environments is not the same: 'torch 1.2.0, not 2.14.1'."""
-    found = explanation.environment_differences(group, reference, profiles)
-    return tuple(f"{each.what} {each.a}, not {each.b}" for each in found)
-
-
 def setting_status(statuses: Sequence[str]) -> str:
-    """One status for the repeats of a setting: 'partial' where some ran whole, else the gravest."""
+    """Return one status for the repeats of a setting: 'partial' where some ran whole, else the gravest."""
     if "ok" in statuses:
         return "ok" if set(statuses) == {"ok"} else "partial"
-    return next(status for status in ("failed", "refused", "unsupported", "missing") if status in statuses)
+    return next(each for each in ("failed", "refused", "unsupported", "trained", "missing") if each in statuses)

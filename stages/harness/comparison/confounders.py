@@ -15,26 +15,27 @@ from collections.abc import Sequence
 
 from stages.harness import formatting
 from stages.harness.comparison import profile_diff
-from stages.harness.results.read import Result
+from stages.harness.results.read import CellResult
 from stages.records import Profile
 
 CHOICE_OF_SOFTWARE = ("torch's threads",)
+DEVICE = "device"  # the fact by which a job says what it ran on
 
 
-def obstacle(
-    setting: Sequence[Result],
-    baseline: Sequence[Result],
+def confounder(
+    setting: Sequence[CellResult],
+    baseline: Sequence[CellResult],
     profile: Profile | None,
     reference: Profile | None,
     name: str = "the baseline",
 ) -> str | None:
-    """Why the two cannot be ranked; None where they can. What is unknown for want of a profile is no obstacle."""
+    """Say why the two cannot be ranked; None where they can. What is unknown for want of a profile is no reason."""
     for whose, results in (("its", setting), (f"{name}'s", baseline)):
         failed = sum(result.status == "failed" for result in results)
         if failed:
             return f"{failed} of {whose} {formatting.count(len(results), 'repeat')} failed"
-    here, there = devices(setting), devices(baseline)
-    if here != there or len(here) > 1:
+    here, there = devices(setting, profile), devices(baseline, reference)
+    if here and there and (here != there or len(here) > 1):
         return f"confounded: it ran on {_named(here)}, {name} on {_named(there)}"
     causes = _other_hardware(profile, reference)
     if causes:
@@ -42,10 +43,13 @@ def obstacle(
     return None
 
 
-def devices(results: Sequence[Result]) -> tuple[str, ...]:
-    """That the repeats ran on, each once."""
-    environments = [result.train.environment for result in results if result.train]
-    return tuple(dict.fromkeys(each.device for each in environments if each))
+def devices(results: Sequence[CellResult], profile: Profile | None) -> tuple[str, ...]:
+    """List what the repeats ran on, each once: as the job says, else as torch in the image does; empty: not known."""
+    trained = [result.train for result in results if result.train]
+    said = tuple(dict.fromkeys(each.facts[DEVICE] for each in trained if DEVICE in each.facts))
+    if said or not trained or profile is None or profile.facts.device is None:
+        return said
+    return (profile.facts.device,)
 
 
 def _named(names: Sequence[str]) -> str:

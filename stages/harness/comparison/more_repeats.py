@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 from stages.harness import formatting
 from stages.harness.results.metrics import TOTAL, repeat_seconds
-from stages.harness.results.read import Result
-from stages.records import Comparison, SettingFigures
+from stages.harness.results.read import CellResult
+from stages.records import Comparison, SettingResult
 
 
-def unsettled(compared: Comparison) -> list[SettingFigures]:
-    """Those whose verdict more repeats may settle: inconclusive, or with too few pairs."""
+def unsettled(compared: Comparison) -> list[SettingResult]:
+    """List those whose verdict more repeats may settle: inconclusive, or with too few pairs."""
     return [each for each in compared.settings if each.verdict == "inconclusive" or _asked(each)]
 
 
-def _asked(setting: SettingFigures) -> int:
+def _asked(setting: SettingResult) -> int:
     return setting.ratios[TOTAL].more_repeats or 0 if TOTAL in setting.ratios else 0
 
 
@@ -25,22 +25,24 @@ class Extension:
     repeats: int
     words: str
 
-    @staticmethod
-    def of(compared: Comparison, results: Sequence[Result], seconds_left: float) -> "Extension":
-        """No more than there are, however many are asked for: what is known of the noise by then asks for fewer, or for
-        more. As many where no number of repeats would do by what is known so far.
-        """
-        open_ones = unsettled(compared)
-        there = len({each.cell.repeat for each in results})
-        asked = max(_asked(each) or there for each in open_ones)
-        each_takes = repeat_seconds(results)
-        affordable = max(0, int(seconds_left / each_takes))
-        wanted = min(asked, there)
-        more = min(wanted, affordable)
-        which = ", ".join(each.setting for each in open_ones)
-        wish = f"not settled: {which}, {formatting.count(asked, 'more repeat')} asked for"
-        cost = f"at about {formatting.seconds(each_takes)} each"
-        if not more:
-            return Extension(0, f"{wish}, {cost}, and no time left: give it more with `make until HOURS=...`")
-        short = "" if more == asked else ", and then a new look" if more == wanted else ", for which there is time"
-        return Extension(more, f"{wish}; adding {more}{short}, {cost}")
+
+def extension(compared: Comparison, results: Sequence[CellResult], seconds_left: float) -> Extension:
+    """Plan no more repeats than there are, however many are asked for.
+
+    What is known of the noise by then asks for fewer, or for more. As many again where no number of repeats would do by
+    what is known so far.
+    """
+    open_ones = unsettled(compared)
+    there = len({each.cell.repeat for each in results})
+    asked = max(_asked(each) or there for each in open_ones)
+    each_takes = repeat_seconds(results)
+    affordable = max(0, int(seconds_left / each_takes))
+    wanted = min(asked, there)
+    more = min(wanted, affordable)
+    which = ", ".join(each.setting for each in open_ones)
+    wish = f"not settled: {which}, {formatting.count(asked, 'more repeat')} asked for"
+    cost = f"at about {formatting.seconds(each_takes)} each"
+    if not more:
+        return Extension(0, f"{wish}, {cost}, and no time left: give it more with `make until HOURS=...`")
+    short = "" if more == asked else ", and then a new look" if more == wanted else ", for which there is time"
+    return Extension(more, f"{wish}; adding {more}{short}, {cost}")

@@ -5,9 +5,9 @@ Only fixed facts are compared. Each difference names its cause, by these rules:
 - A cause is what can be changed with all else left as it is: the GPU, its settings, the driver, the CPU, a limit, the
   container's runtime, the base image, CUDA, cuDNN, torch, Python, a package.
 - What comes along with something that differs too is put down to that. torch's build tag (+cu92), the CUDA packages
-  from PyPI (nvidia-*, cuda-*), NCCL and the GPUs that torch was compiled for come with CUDA; torchvision and triton
-  with torch; fastcore and the like with fastai; the operating system and glibc with the base image; a GPU's memory,
-  clocks and limits with the GPU; the CPUs that may be used and torch's threads with a CPU limit, or with the CPU.
+  from PyPI (nvidia-*, cuda-*), NCCL and the GPUs that torch was compiled for come with CUDA; torchvision and the like,
+  and triton, with torch; the operating system and glibc with the base image; a GPU's memory, clocks and limits with the
+  GPU; the CPUs that may be used and torch's threads with a CPU limit, or with the CPU.
 - cuDNN is a cause of its own where its version differs: it can be exchanged without CUDA.
 - No cause of a timing: the size of /dev/shm (it suffices, or training crashes), the cgroup version, the version of
   Docker, an image's id and size (what is in it is compared itself), the installers pip, setuptools and wheel. What is
@@ -27,7 +27,7 @@ UNKNOWN = "unknown"
 SHOWN = 8  # of many causes or packages; the rest is counted
 OTHER_PACKAGES = "packages on one side alone"
 INSTALLERS = ("pip", "setuptools", "wheel")
-SHOWN_BY_FIELDS = ("torch", "torchvision", "fastai", "pillow", "pillow-simd")
+SHOWN_BY_FIELDS = ("torch",)
 # Packages that come along, by how their names begin, and the causes that they come with, the nearest first.
 COMPANIONS = {
     "nvidia-ml-py": (),  # reads the driver; no part of CUDA
@@ -35,11 +35,7 @@ COMPANIONS = {
     "nvidia-": ("CUDA", "torch"),
     "cuda-": ("CUDA", "torch"),
     "triton": ("torch", "CUDA"),
-    "fastcore": ("fastai",),
-    "fastprogress": ("fastai",),
-    "fastdownload": ("fastai",),
-    "fasttransform": ("fastai",),
-    "plum-dispatch": ("fastai",),
+    "torch": ("torch", "torch's build", "CUDA"),  # torchvision, torchaudio
 }
 
 
@@ -55,7 +51,7 @@ class Difference:
 
 
 def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -> tuple[Difference, ...]:
-    """All that differs, hardware first, with what the engine says of the images. Their names are no difference."""
+    """List all that differs, hardware first, with what the engine says of the images. Their names are no difference."""
     found: list[Difference] = []
     if images is not None:
         _compare(_image_facts(*images), *images, found)
@@ -74,12 +70,12 @@ def _compare(facts: Iterable["_Fact"], a: Any, b: Any, found: list[Difference]) 
 
 
 def causes(found: tuple[Difference, ...]) -> tuple[str, ...]:
-    """What may be behind a difference in time, each once; one alone is isolated."""
+    """List what may be behind a difference in time, each once; one alone is isolated."""
     return tuple(dict.fromkeys(each.cause for each in found if each.cause))
 
 
 def isolation(found: tuple[Difference, ...]) -> str:
-    """Whether a timing of the one against the other isolates one cause, in a sentence."""
+    """Say whether a timing of the one against the other isolates one cause."""
     names = causes(found)
     unknown = sum(UNKNOWN in (each.a, each.b) for each in found)
     proviso = f", as far as is known; {unknown} unknown on one side" if unknown else ""
@@ -168,11 +164,11 @@ def _architectures(facts: Facts) -> tuple[str, ...] | None:
     return facts.contents.cuda_architectures or (None if facts.contents.cuda else ())
 
 
-def _part(field: str, index: int) -> Callable[[Facts], Any]:
+def _torch(index: int) -> Callable[[Facts], Any]:
     """Of a version such as '1.2.0+cu92' the release (0) or the build's tag (1)."""
 
     def value(facts: Facts) -> str | None:
-        version: str | None = getattr(facts.contents, field)
+        version = facts.contents.torch
         return version and version.split("+", 1)[index] if "+" in (version or "") or index == 0 else None
 
     return value
@@ -244,21 +240,10 @@ _FACTS = (
     _soft("CUDA", "contents.cuda", "CUDA", none="none"),
     _soft("cuDNN", "contents.cudnn", "cuDNN", show=cudnn, none="none"),
     _soft("Python", "contents.python", "Python"),
-    _soft("torch", _part("torch", 0), "torch", none="not installed"),
-    _soft("torch's build", _part("torch", 1), "torch's build", comes_with=("CUDA",), none="without a tag"),
+    _soft("torch", _torch(0), "torch", none="not installed"),
+    _soft("torch's build", _torch(1), "torch's build", comes_with=("CUDA",), none="without a tag"),
     _soft("compiled for", _architectures, "torch's build", comes_with=("CUDA", "torch"), show=_list),
     _soft("NCCL", "contents.nccl", "NCCL", comes_with=("CUDA", "torch"), none="none"),
-    _soft("torchvision", _part("torchvision", 0), "torchvision", comes_with=("torch",), none="not installed"),
-    _soft(
-        "torchvision's build",
-        _part("torchvision", 1),
-        "torchvision's build",
-        comes_with=("CUDA",),
-        none="without a tag",
-    ),
-    _soft("fastai", "contents.fastai", "fastai", none="not installed"),
-    _soft("Pillow", "contents.pillow", "Pillow", none="not installed"),
-    _soft("Pillow with SIMD", "contents.pillow_simd", "Pillow"),
     _hard("trains on", "device", "device", comes_with=("GPU", "CUDA")),
 )
 # Of one card.

@@ -1,17 +1,14 @@
 """The same settings now and then: what became slower since a commit.
 
-Two sessions, apart in time. Repeat 1 of today and repeat 1 of then have nothing in common, so nothing is paired:
-Welch's test on the logarithms of every timed figure, by SciPy, with Holm's correction over the settings of a figure.
-What one session differs in from the next as a whole (the heat of the day, what else the machine held in memory) is in
-the spread of neither; the margin is there for it. A regression is what is slower by more than the margin for sure: that
-it is not is tested in itself, with Holm's correction over all figures of all settings. Only the same machine, recipe
-and data are compared at all.
+Two blocks, apart in time, so nothing is paired: Welch's test on the logarithms of every timed metric, with Holm's
+correction; docs/statistics.md tells the method. Only the same machine, job and data are compared at all.
 """
 
 import dataclasses
+import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy
 from scipy import stats
@@ -20,14 +17,15 @@ from statsmodels.stats.power import TTestIndPower
 
 from stages.errors import FaceoffError
 from stages.harness import formatting
-from stages.harness.comparison import comparable, sentences
-from stages.harness.results.metrics import TIMED, TOTAL, samples
-from stages.harness.results.read import Result
-from stages.harness.statistics import accuracy, verdicts
+from stages.harness.comparison import confounders, sentences
+from stages.harness.results.metrics import TOTAL, declared, samples, timed
+from stages.harness.results.read import CellResult
+from stages.harness.statistics import predictions, verdicts
 from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS, RESOLUTION
 from stages.harness.statistics.planning import MAX_REPEATS, PLANNED_POWER, rounded_up
-from stages.harness.statistics.verdicts import HIGHER_IS_FASTER
-from stages.records import Machine, Profile, Recipe
+from stages.records import Job, Machine, Metric, Profile
+
+COMMON = ("name", "train", "evaluate", "total", "metrics", "seed")  # of Job, what both have to be results of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +34,14 @@ class Run:
 
     name: str  # in sentences: the revision
     machine: Machine
-    dataset_sha256: str
-    recipe: Recipe
+    data_sha256: str
+    job: Job
     profiles: Mapping[str, Profile]  # by image, those that there are
-    results: Sequence[Result]
+    results: Sequence[CellResult]
 
-    def settings(self) -> dict[str, list[Result]]:
-        found: dict[str, list[Result]] = {}
+    def settings(self) -> dict[str, list[CellResult]]:
+        """Group the results by setting."""
+        found: dict[str, list[CellResult]] = {}
         for result in self.results:
             found.setdefault(result.cell.setting, []).append(result)
         return found
@@ -50,10 +49,10 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A figure of a setting now, as a ratio to what it was then."""
+    """A metric of a setting now, as a ratio to what it was then."""
 
     setting: str
-    figure: str
+    metric: str
     verdict: str  # of records.VERDICTS
     words: str
     is_regression: bool
@@ -65,12 +64,29 @@ def check_same(now: Run, then: Run) -> None:
         here, there = (each.hardware.cpu.model or "a CPU of unknown model" for each in (now.machine, then.machine))
         which = f"{there}; here {here}" if here != there else f"{there}, as here, but not this one, or changed since"
         raise _refused(then, f"were measured on another machine ({which}); measure that commit here")
-    for field in dataclasses.fields(Recipe):
-        is_now, was = getattr(now.recipe, field.name), getattr(then.recipe, field.name)
+    for field in COMMON:
+        is_now, was = getattr(now.job, field), getattr(then.job, field)
         if is_now != was:
-            raise _refused(then, f"are of recipe.{field.name} {was}, not {is_now}; measure both with one recipe")
-    if now.dataset_sha256 != then.dataset_sha256:
-        raise _refused(then, "are of another data set; measure both on one")
+            raise _refused(then, f"are of another job: {field} was {was}, and is {is_now}; measure both with one job")
+    for file in sorted({*now.job.files, *then.job.files}):
+        if now.job.files.get(file) != then.job.files.get(file):
+            raise _refused(then, f"are of another {now.job.directory / file}; measure both with one job")
+    sections = [dict(_flat(now.job.name, json.loads(each.job.section_json))) for each in (now, then)]
+    for key in dict.fromkeys((*sections[0], *sections[1])):
+        is_now, was = (each.get(key, "left out") for each in sections)
+        if is_now != was:
+            raise _refused(then, f"are of {key} {was}, not {is_now}; measure both with one")
+    if now.data_sha256 != then.data_sha256:
+        raise _refused(then, "are of other data; measure both on the same")
+
+
+def _flat(name: str, section: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the values of a section with the path of their keys: 'toy.model.size', 96."""
+    if isinstance(section, dict) and section:
+        for key, value in section.items():
+            yield from _flat(f"{name}.{key}", value)
+    else:
+        yield name, section
 
 
 def _refused(then: Run, problem: str) -> FaceoffError:
@@ -78,44 +94,46 @@ def _refused(then: Run, problem: str) -> FaceoffError:
 
 
 def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
-    """Of every timed figure of every setting of `now` that `then` has too, a setting after the other."""
+    """Judge every timed metric of every setting of `now` that `then` has too, a setting after the other."""
     both = _both(now, then)
-    obstacles = {name: _obstacle(now, then, *groups) for name, groups in both.items()}
+    metrics = timed(declared(now.job, now.results))
+    confounded = {name: _confounder(now, then, *groups) for name, groups in both.items()}
     tests = {}
     for name, (group, before) in both.items():
-        for figure in TIMED if obstacles[name] is None else ():
-            test = _Welch.of(group, before, figure, margin)
+        for metric, its in metrics.items() if confounded[name] is None else ():
+            here, there = ([*samples(each, metric, now.job).values()] for each in (group, before))
+            test = _welch(here, there, its, margin)
             if test:
-                tests[name, figure] = test
+                tests[name, metric] = test
     differs: dict[tuple[str, str], float] = {}
-    for figure in TIMED:
-        differs |= _holm({key: test.p_differs for key, test in tests.items() if key[1] == figure})
+    for metric in metrics:
+        differs |= _holm({key: test.p_differs for key, test in tests.items() if key[1] == metric})
     beyond = _holm({key: test.p_beyond for key, test in tests.items()})
-    told = {
+    judged = {
         key: _judged(key, test, differs[key], beyond[key] < LEVEL, then.name, margin, len(both))
         for key, test in tests.items()
     }
-    untold = {
-        (name, TOTAL): Change(name, TOTAL, "cannot say", f"cannot say: {obstacle}", False)
-        for name, obstacle in obstacles.items()
-        if obstacle
+    unknown = {
+        (name, TOTAL): Change(name, TOTAL, "cannot say", f"cannot say: {reason}", False)
+        for name, reason in confounded.items()
+        if reason
     }
-    found = told | untold
-    return tuple(found[name, figure] for name in both for figure in TIMED if (name, figure) in found)
+    said = judged | unknown
+    return tuple(said[name, metric] for name in both for metric in metrics if (name, metric) in said)
 
 
-def accuracies(now: Run, then: Run) -> dict[str, str]:
-    """Setting: what became of its accuracy, by its predictions of the same photos."""
-    found = accuracy.compare(_both(now, then))
-    return {name: sentences.told(each, f"in {then.name}").removeprefix("; ") for name, each in found.items()}
+def predicted(now: Run, then: Run) -> dict[str, str]:
+    """Say for each setting what became of its predictions of the same items."""
+    found = predictions.compare(_both(now, then))
+    return {name: sentences.of_predictions(each, f"in {then.name}").removeprefix("; ") for name, each in found.items()}
 
 
 def gone(now: Run, then: Run) -> tuple[str, ...]:
-    """Settings of then that there are no more."""
+    """List settings of then that there are no more."""
     return tuple(name for name in then.settings() if name not in now.settings())
 
 
-def _both(now: Run, then: Run) -> dict[str, tuple[list[Result], list[Result]]]:
+def _both(now: Run, then: Run) -> dict[str, tuple[list[CellResult], list[CellResult]]]:
     before = then.settings()
     both = {name: (group, before[name]) for name, group in now.settings().items() if name in before}
     if not both:
@@ -129,10 +147,10 @@ def _holm(p_values: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], fl
     return dict(zip(p_values, map(float, corrected), strict=True))
 
 
-def _obstacle(now: Run, then: Run, group: Sequence[Result], before: Sequence[Result]) -> str | None:
+def _confounder(now: Run, then: Run, group: Sequence[CellResult], before: Sequence[CellResult]) -> str | None:
     image = group[0].cell.image
-    found = comparable.obstacle(group, before, now.profiles.get(image), then.profiles.get(image), then.name)
-    counts = [len(samples(each, TOTAL)) for each in (group, before)]
+    found = confounders.confounder(group, before, now.profiles.get(image), then.profiles.get(image), then.name)
+    counts = [len(samples(each, TOTAL, now.job)) for each in (group, before)]
     if found is None and min(counts) < MIN_PAIRS:
         return f"{counts[0]} against {formatting.count(counts[1], 'repeat')}, {MIN_PAIRS} of each are the least"
     return found
@@ -149,56 +167,57 @@ class _Welch:
     p_within: float  # of not being within the margin: the larger of two one-sided tests
     p_beyond: float  # of not being slower by more than the margin
     repeats: tuple[int, int]
+    better: str  # of records.BETTER
 
-    @staticmethod
-    def of(group: Sequence[Result], before: Sequence[Result], figure: str, margin: float) -> "_Welch | None":
-        """None where a figure is missing, or 0."""
-        found = [[*samples(each, figure).values()] for each in (group, before)]
-        if min(map(len, found)) < MIN_PAIRS or min(map(min, found)) <= 0:
-            return None
-        now, then = (_spread_out(numpy.log(each)) for each in found)
-        bound, slower = math.log1p(margin), -1 if figure in HIGHER_IS_FASTER else 1
 
-        def p_value(shift: float, alternative: Literal["two-sided", "less", "greater"]) -> float:
-            return float(stats.ttest_ind(now - shift, then, equal_var=False, alternative=alternative).pvalue)
+def _welch(now: Sequence[float], before: Sequence[float], metric: Metric, margin: float) -> _Welch | None:
+    """Test the samples; None where they are too few, or one is 0."""
+    if min(map(len, (now, before))) < MIN_PAIRS or min((*now, *before)) <= 0:
+        return None
+    logs, then = (_spread_out(numpy.log(each)) for each in (now, before))
+    bound, slower = math.log1p(margin), -1 if metric.better == "higher" else 1
 
-        interval = stats.ttest_ind(now, then, equal_var=False).confidence_interval(CONFIDENCE)
-        return _Welch(
-            log_ratio=float(now.mean() - then.mean()),
-            interval=(float(interval.low), float(interval.high)),
-            spread=math.hypot(now.std(ddof=1), then.std(ddof=1)) / math.sqrt(2),
-            p_differs=p_value(0.0, "two-sided"),
-            p_within=max(p_value(bound, "less"), p_value(-bound, "greater")),
-            p_beyond=p_value(slower * bound, "greater" if slower > 0 else "less"),
-            repeats=(len(now), len(then)),
-        )
+    def p_value(shift: float, alternative: Literal["two-sided", "less", "greater"]) -> float:
+        return float(stats.ttest_ind(logs - shift, then, equal_var=False, alternative=alternative).pvalue)
+
+    interval = stats.ttest_ind(logs, then, equal_var=False).confidence_interval(CONFIDENCE)
+    return _Welch(
+        log_ratio=float(logs.mean() - then.mean()),
+        interval=(float(interval.low), float(interval.high)),
+        spread=math.hypot(logs.std(ddof=1), then.std(ddof=1)) / math.sqrt(2),
+        p_differs=p_value(0.0, "two-sided"),
+        p_within=max(p_value(bound, "less"), p_value(-bound, "greater")),
+        p_beyond=p_value(slower * bound, "greater" if slower > 0 else "less"),
+        repeats=(len(now), len(before)),
+        better=metric.better,
+    )
 
 
 def _spread_out(logs: numpy.ndarray) -> numpy.ndarray:
-    """For times that agree to the last digit SciPy has no interval."""
+    """Tell apart times that agree to the last digit: SciPy has no interval for them."""
     return logs if logs.std() > RESOLUTION else logs + numpy.linspace(-RESOLUTION, RESOLUTION, len(logs))
 
 
 def _judged(
     key: tuple[str, str], test: _Welch, p_differs: float, is_regression: bool, then: str, margin: float, settings: int
 ) -> Change:
-    setting, figure = key
-    said = verdicts.verdict(test.log_ratio, p_differs, 2 * test.p_within, figure)
+    setting, metric = key
+    said = verdicts.verdict(test.log_ratio, p_differs, 2 * test.p_within, test.better)
     ratio, low, high = (formatting.factor(math.exp(each)) for each in (test.log_ratio, *test.interval))
     sureness = (
         f"{formatting.confidence(CONFIDENCE)} interval {low} to {high}, "
         f"{test.repeats[0]} against {formatting.count(test.repeats[1], 'repeat')}"
     )
-    what = "rate" if figure in HIGHER_IS_FASTER else "time"
+    what = "rate" if test.better == "higher" else "time"
     end = {"inconclusive": f"; {_what_would_settle(test, margin, settings)}"}.get(said, "")
     if is_regression:
         end = f"; by more than the margin of {100 * margin:g}%"
     words = f"{said}: {ratio} times the {what} in {then} ({sureness}){end}"
-    return Change(setting, figure, said, words, is_regression)
+    return Change(setting, metric, said, words, is_regression)
 
 
 def _what_would_settle(test: _Welch, margin: float, settings: int) -> str:
-    """By statsmodels' power of the t-test, where the ratio and the spread are what was found."""
+    """Plan by statsmodels' power of the t-test, where the ratio and the spread are what was found."""
     repeats = numpy.arange(MIN_PAIRS, MAX_REPEATS + 1)
     size, room = (each / test.spread for each in (abs(test.log_ratio), math.log1p(margin) - abs(test.log_ratio)))
     differs = TTestIndPower().power(size, repeats, LEVEL / settings)

@@ -1,35 +1,39 @@
 """The verdict on a setting in a sentence: how much, how sure, and where it can't be said, why."""
 
-from stages.harness import formatting
-from stages.harness.statistics.estimates import CONFIDENCE
-from stages.records import PairedAccuracy, Ratio
+from collections.abc import Sequence
 
-# Of the statuses of repeats that have no figures, what they mean in a sentence.
-WITHOUT_FIGURES = {
+from stages.harness import formatting
+from stages.harness.results.read import CellResult
+from stages.harness.statistics.estimates import CONFIDENCE
+from stages.records import Job, PairedPredictions, Ratio
+
+# Of the statuses of repeats that have no metrics, what they mean in a sentence.
+WITHOUT_METRICS = {
     "failed": "its repeats failed",
     "refused": "its results are of other params",
     "unsupported": "it is not supported here",
+    "trained": "it is not evaluated yet",
     "missing": "it has no results",
     "partial": "it has no repeat in common with the baseline",
     "ok": "the baseline has no repeat in common with it",
 }
 
 
-def words(total: Ratio | None, status: str, accuracy: PairedAccuracy | None, margin: float) -> str:
-    """Of a setting that is compared with the baseline; `total` is its ratio of total times."""
+def words(total: Ratio | None, status: str, predicted: PairedPredictions | None, margin: float) -> str:
+    """Say it of a setting that is compared with the baseline; `total` is its ratio of total times."""
     if total is None:
-        return f"cannot say: {WITHOUT_FIGURES[status]}"
+        return f"cannot say: {WITHOUT_METRICS[status]}"
     amount = f"{formatting.factor(total.mean)} times the baseline's time ({_sureness(total)})"
     if total.verdict == "cannot say":
         how = "as measured" if total.low is None else "without the drift"
-        return f"cannot say: {total.reason}; {how}, {amount}{told(accuracy)}"
+        return f"cannot say: {total.reason}; {how}, {amount}{of_predictions(predicted)}"
     end = {
         "equivalent": f", within the margin of {100 * margin:g}%",
         "inconclusive": f"; {total.reason}",
     }.get(total.verdict, "")
-    if total.verdict == "faster" and accuracy is not None and accuracy.verdict == "worse":
-        return f"faster, but worse, which is no win: {amount}{told(accuracy)}"
-    return f"{total.verdict}: {amount}{end}{told(accuracy)}"
+    if total.verdict == "faster" and predicted is not None and predicted.verdict == "worse":
+        return f"faster, but worse, which is no win: {amount}{of_predictions(predicted)}"
+    return f"{total.verdict}: {amount}{end}{of_predictions(predicted)}"
 
 
 def _sureness(total: Ratio) -> str:
@@ -40,18 +44,18 @@ def _sureness(total: Ratio) -> str:
     return f"{formatting.confidence(CONFIDENCE)} interval {interval}, {pairs}"
 
 
-def told(found: PairedAccuracy | None, there: str = "with the baseline") -> str:
-    """What is said of accuracy, to be appended."""
+def of_predictions(found: PairedPredictions | None, there: str = "with the baseline") -> str:
+    """Say what became of the predictions, to be appended; nothing without such of both."""
     if found is None or found.p_value is None:
-        return "; accuracy is not compared, for want of predictions of both"
+        return ""
     changed = found.only_here_right + found.only_baseline_right
     if found.verdict == "no difference shown":
         return (
-            f"; {changed} of {formatting.count(found.photos, 'photo')} changed side, "
+            f"; {changed} of {formatting.count(found.items, 'prediction')} changed side, "
             "which shows no difference in accuracy"
         )
     return (
-        f"; {found.verdict} at telling the photos: {found.only_here_right} are right only here, "
+        f"; {found.verdict} at predicting: {found.only_here_right} items are right only here, "
         f"{found.only_baseline_right} only {there} (p {_p(found.p_value)})"
     )
 
@@ -59,3 +63,24 @@ def told(found: PairedAccuracy | None, there: str = "with the baseline") -> str:
 def _p(value: float) -> str:
     shown = formatting.probability(value)
     return shown if shown.startswith("<") else f"= {shown}"
+
+
+def not_given(group: Sequence[CellResult], job: Job) -> tuple[str, ...]:
+    """Say what the job does not give, of a setting that ran, and what is not shown for want of it."""
+    trained = [result.train for result in group if result.train]
+    if not trained:
+        return ()
+    spans = [span for train in trained for span in train.spans]
+    lacks = {
+        f"job {job.name} has no `evaluate` command: what it trained is not evaluated": job.evaluate is None,
+        "it reports no spans: no curves, no samples/s, and not where its time went": not spans,
+        "its spans say no `values`: no curves": spans and not any(span.values for span in spans),
+        "its spans say no `samples`: no samples/s": spans and all(span.samples is None for span in spans),
+        "its spans have no `split`: whether it waits for its loader or computes is not told":
+            spans and not any(span.split for span in spans),
+        "it says no `ceilings`: what its loader and its compute reach alone is not told":
+            any(span.split for span in spans) and not any(train.ceilings for train in trained),
+        "it writes no predictions.csv: what it predicts is not compared":
+            any(each.status == "ok" for each in group) and not any(each.right for each in group),
+    }  # fmt: skip
+    return tuple(words for words, is_lacking in lacks.items() if is_lacking)

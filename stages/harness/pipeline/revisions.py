@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages.errors import FaceoffError
 
-PARTS = ("metrics", "params.yaml", "docker")  # the images too: params are checked against them
+PARTS = ("metrics", "params.yaml", "docker", "jobs")  # the last two too: params are checked against them
 
 
 @contextmanager

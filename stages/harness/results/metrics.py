@@ -15,7 +15,7 @@ TOTAL = "total_seconds"
 RATE = "samples_per_second"
 MEMORY = "peak_process_memory_bytes"
 SPAN_SUFFIX = "_seconds"
-SESSION_PAUSE = 600.0  # seconds
+BLOCK_PAUSE = 600.0  # seconds
 
 
 def declared(job: Job, results: Iterable[CellResult]) -> dict[str, Metric]:
@@ -97,11 +97,11 @@ def _has_span(stage: Result, metric: str) -> bool:
     return any(span.name + SPAN_SUFFIX == metric for span in stage.spans)
 
 
-def sessions(results: Sequence[CellResult]) -> dict[Cell, int]:
-    """Which session each cell that was trained is of.
+def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
+    """Return in which block each cell that was trained is, by number.
 
-    One ends where nothing runs for longer than a whole repeat takes, and for SESSION_PAUSE at least. What a machine did
-    before it may do otherwise after it.
+    A block is a stretch of repeats without a pause: it ends where nothing runs for longer than a whole repeat takes,
+    and for BLOCK_PAUSE at least. What a machine did before it may do otherwise after it.
     """
     runs = [
         (_seconds(run.started_at), run.wall_seconds, result.cell, run is result.train)
@@ -109,7 +109,7 @@ def sessions(results: Sequence[CellResult]) -> dict[Cell, int]:
         for run in result.stages
     ]
     runs.sort(key=lambda run: run[0])
-    pause, number, found = max(SESSION_PAUSE, repeat_seconds(results)), 0, {}
+    pause, number, found = max(BLOCK_PAUSE, repeat_seconds(results)), 0, {}
     ended = runs[0][0] if runs else 0.0
     for began, seconds, cell, is_training in runs:
         number += began - ended > pause

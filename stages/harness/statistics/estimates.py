@@ -16,20 +16,20 @@ RESOLUTION = 1e-9  # of a logarithm: what agrees more closely than clocks tell i
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One metric of the same repeat of a setting and of the baseline, when each was measured, and in which session."""
+    """One metric of the same repeat of a setting and of the baseline, when each was measured, and in which block."""
 
     value: float
     reference: float
     moment: float  # in any unit, from any begin
     reference_moment: float
-    session: int | None = 0  # None: not in the same one, so that the two make no pair
+    block: int | None = 0  # None: not in the same one, so that the two make no pair
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
     """A log ratio with the drift taken out, and what its uncertainty is made of."""
 
-    sessions: tuple[int, ...]  # how many pairs each has
+    blocks: tuple[int, ...]  # how many pairs each has
     log_ratio: float
     pair_error: float  # standard deviation of one pair's log ratio
     unpaired_error: float  # what it would be of two settings whose noise had nothing in common
@@ -38,7 +38,7 @@ class Estimate:
 
     @property
     def pairs(self) -> int:
-        return sum(self.sessions)
+        return sum(self.blocks)
 
     @property
     def error(self) -> float:
@@ -48,7 +48,7 @@ class Estimate:
     @property
     def freedom(self) -> float:
         """Degrees of freedom, by Welch and Satterthwaite."""
-        parts = (self.pair_error**2 / self.pairs, self.pairs - 1), (self.drift_error**2, drift_freedom(self.sessions))
+        parts = (self.pair_error**2 / self.pairs, self.pairs - 1), (self.drift_error**2, drift_freedom(self.blocks))
         weights = sum(variance**2 / freedom for variance, freedom in parts)
         return sum(variance for variance, _ in parts) ** 2 / weights if weights else float(self.pairs - 1)
 
@@ -65,25 +65,25 @@ class Estimate:
         return float(stats.t.sf((bound - abs(self.log_ratio)) / self.error, self.freedom))
 
 
-def drift_freedom(sessions: Sequence[int]) -> int:
-    """Degrees of freedom of the slope of a drift, beside a level for each session of so many pairs."""
-    return sum(sessions) - len(sessions) - 1
+def drift_freedom(blocks: Sequence[int]) -> int:
+    """Degrees of freedom of the slope of a drift, beside a level for each block of so many pairs."""
+    return sum(blocks) - len(blocks) - 1
 
 
 def missing_pairs(pairs: Collection[Pair]) -> int:
-    """How many more are needed, in one more session, before anything can be estimated; 0 where they are enough."""
-    sessions = [pair.session for pair in pairs]
-    freedom = drift_freedom([sessions.count(each) for each in {*sessions}])
+    """How many more are needed, in one more block, before anything can be estimated; 0 where they are enough."""
+    blocks = [pair.block for pair in pairs]
+    freedom = drift_freedom([blocks.count(each) for each in {*blocks}])
     if freedom >= 1 and len(pairs) >= MIN_PAIRS:
         return 0
-    return max(MIN_PAIRS - len(pairs), 2 - freedom if len({*sessions}) > 1 else 0)
+    return max(MIN_PAIRS - len(pairs), 2 - freedom if len({*blocks}) > 1 else 0)
 
 
 def estimate(pairs: Sequence[Pair]) -> Estimate:
     """Of pairs of which none is missing."""
     logs = numpy.log([[pair.value, pair.reference] for pair in pairs])
     moments = numpy.array([[pair.moment, pair.reference_moment] for pair in pairs])
-    names, places = numpy.unique([pair.session for pair in pairs], return_inverse=True)
+    names, places = numpy.unique([pair.block for pair in pairs], return_inverse=True)
     levels = places[:, None] == numpy.arange(len(names))
     drift = OLS(logs.mean(axis=1), numpy.column_stack([levels, moments.mean(axis=1)])).fit()
     slope, slope_error = drift.params[-1], drift.bse[-1]
@@ -91,7 +91,7 @@ def estimate(pairs: Sequence[Pair]) -> Estimate:
     differences = logs[:, 0] - logs[:, 1] - slope * apart
     pair_error = float(differences.std(ddof=1))
     return Estimate(
-        sessions=tuple(map(int, levels.sum(axis=0))),
+        blocks=tuple(map(int, levels.sum(axis=0))),
         log_ratio=float(differences.mean()),
         pair_error=pair_error,
         unpaired_error=math.sqrt(pair_error**2 / 2 + 2 * drift.mse_resid),

@@ -16,7 +16,7 @@ MAX_REPEATS = 1000  # beyond it, no number of repeats is named
 
 
 def more_repeats(found: Estimate, bound: float, p_differs: float, p_within: float) -> int | None:
-    """Find the fewest that settle it at the next look, with PLANNED_POWER over all that may be true where this was found.
+    """Find the fewest that settle it at the next look, with PLANNED_POWER over all that may be true.
 
     The p-values are those that are needed for it then. None where MAX_REPEATS would not do.
     """
@@ -38,7 +38,8 @@ def rounded_up(repeats: int) -> int:
 def _truths(found: Estimate) -> list[Estimate]:
     """List what may be true where this was found, each as likely.
 
-    That is the spreads that a few pairs may come from, and with each the ratios. What is found of a few pairs is most often too small a spread or too large a ratio to plan by.
+    That is the spreads that a few pairs may come from, and with each the ratios. What is found of a few pairs is most
+    often too small a spread or too large a ratio to plan by.
     """
     return [
         dataclasses.replace(scaled, log_ratio=found.log_ratio + scaled.error * stats.norm.ppf(of_ratio))
@@ -54,23 +55,23 @@ def _of_spread(found: Estimate, quantile: float) -> Estimate:
     """
     pairs, drift = (
         math.sqrt(freedom / stats.chi2.isf(quantile, freedom))
-        for freedom in (found.pairs - 1, drift_freedom(found.sessions))
+        for freedom in (found.pairs - 1, drift_freedom(found.blocks))
     )
     error = max(found.pair_error, found.unpaired_error)
     return dataclasses.replace(found, pair_error=error * pairs, drift_error=found.drift_error * drift)
 
 
 def _after(truth: Estimate, repeats: int) -> Estimate:
-    """Say what is to be expected of so many repeats in all, where this is the truth and the session goes on."""
-    *before, last = truth.sessions
-    sessions = (*before, last + repeats - truth.pairs)
-    gain = math.sqrt(_spread_of_moments(truth.sessions) / _spread_of_moments(sessions))
-    return dataclasses.replace(truth, sessions=sessions, drift_error=truth.drift_error * gain)
+    """Say what is to be expected of so many repeats in all, where this is the truth and the block goes on."""
+    *before, last = truth.blocks
+    blocks = (*before, last + repeats - truth.pairs)
+    gain = math.sqrt(_spread_of_moments(truth.blocks) / _spread_of_moments(blocks))
+    return dataclasses.replace(truth, blocks=blocks, drift_error=truth.drift_error * gain)
 
 
-def _spread_of_moments(sessions: Sequence[int]) -> float:
-    """Sum of squared distances of evenly spaced repeats from their session's middle."""
-    return sum(repeats * (repeats**2 - 1) / 12 for repeats in sessions)
+def _spread_of_moments(blocks: Sequence[int]) -> float:
+    """Sum of squared distances of evenly spaced repeats from their block's middle."""
+    return sum(repeats * (repeats**2 - 1) / 12 for repeats in blocks)
 
 
 def _settled(planned: Sequence[Estimate], bound: float, p_differs: float, p_within: float) -> float:

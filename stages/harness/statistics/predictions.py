@@ -17,7 +17,7 @@ LEVEL = 0.05  # of p-values, corrected
 
 
 def compare(pairs: Mapping[str, tuple[Sequence[CellResult], Sequence[CellResult]]]) -> dict[str, PairedPredictions]:
-    """Tell for each setting how its predictions fare against those of its baseline, where both have some of the same repeat."""
+    """Tell for each setting how its predictions fare against the baseline's of the same repeats."""
     leads = {name: _leads(group, baseline) for name, (group, baseline) in pairs.items()}
     sides = {name: _sides(each) for name, each in leads.items() if each}
     if not sides:

@@ -14,7 +14,7 @@ import numpy
 from scipy import stats
 from statsmodels.regression.linear_model import OLS
 
-from stages.harness.results.metrics import TOTAL, moments, samples, sessions
+from stages.harness.results.metrics import TOTAL, blocks, moments, samples
 from stages.harness.results.read import CellResult
 from stages.records import Cell, Job
 
@@ -32,7 +32,7 @@ class Run:
 
     cell: Cell
     moment: float
-    session: int
+    block: int
     log: float
 
 
@@ -42,8 +42,8 @@ def of_run(results: Sequence[CellResult], job: Job) -> tuple[str, ...]:
     It is seen in all of them together, each of which has a level of its own: three repeats of one setting tell next to
     nothing.
     """
-    when, of_sessions, totals = moments(results, TOTAL), sessions(results), samples(results, TOTAL, job)
-    runs = [Run(cell, when[cell], of_sessions[cell], math.log(value)) for cell, value in totals.items()]
+    when, of_blocks, totals = moments(results, TOTAL), blocks(results), samples(results, TOTAL, job)
+    runs = [Run(cell, when[cell], of_blocks[cell], math.log(value)) for cell, value in totals.items()]
     runs.sort(key=lambda run: run.moment)
     if not runs:
         return ()
@@ -56,12 +56,12 @@ def of_setting(results: Sequence[CellResult], job: Job) -> tuple[str, ...]:
 
 
 def _drift(runs: Sequence[Run]) -> str | None:
-    """Find a trend over time within the sessions."""
+    """Find a trend over time within the blocks."""
     trend = _effect(runs, [run.moment for run in runs])
     if trend is None:
         return None
-    sessions_of_runs = [[run.moment for run in runs if run.session == each] for each in {run.session for run in runs}]
-    change = math.expm1(trend.size * sum(max(moments) - min(moments) for moments in sessions_of_runs))
+    blocks_of_runs = [[run.moment for run in runs if run.block == each] for each in {run.block for run in runs}]
+    change = math.expm1(trend.size * sum(max(moments) - min(moments) for moments in blocks_of_runs))
     if abs(change) < LEAST or not trend.p_value < DRIFT_LEVEL:
         return None
     way = "longer" if change > 0 else "shorter"
@@ -69,9 +69,9 @@ def _drift(runs: Sequence[Run]) -> str | None:
 
 
 def _first_repeat(runs: Sequence[Run]) -> str | None:
-    """Find out whether it is unlike the others of its session."""
-    session = [run for run in runs if run.session == runs[0].session]
-    first = _effect(session, [float(run.cell.repeat == runs[0].cell.repeat) for run in session])
+    """Find out whether it is unlike the others of its block."""
+    block = [run for run in runs if run.block == runs[0].block]
+    first = _effect(block, [float(run.cell.repeat == runs[0].cell.repeat) for run in block])
     if first is None:
         return None
     change = math.expm1(first.size)
@@ -90,13 +90,13 @@ class Effect:
 
 
 def _effect(runs: Sequence[Run], values: Sequence[float]) -> Effect | None:
-    """Estimate what `values` make of the times, beside each setting's level in each session.
+    """Estimate what `values` make of the times, beside each setting's level in each block.
 
     None of less than three repeats, and where all values are one.
     """
     if len({run.cell.repeat for run in runs}) < 3 or len({*values}) < 2:
         return None
-    groups = [(run.cell.setting, run.session) for run in runs]
+    groups = [(run.cell.setting, run.block) for run in runs]
     levels = [[float(group == each) for group in groups] for each in sorted({*groups})]
     fit = OLS([run.log for run in runs], numpy.column_stack([*levels, values])).fit()
     return Effect(float(fit.params[-1]), float(fit.pvalues[-1])) if fit.df_resid else None

@@ -40,7 +40,7 @@ def ratios(
     can be said of a setting; it is not tested, and costs the others nothing.
     """
     bound, confounders = math.log1p(margin), confounders or {}
-    whole = {setting: _of_one_session(each) for setting, each in pairs.items() if each}
+    whole = {setting: _of_one_block(each) for setting, each in pairs.items() if each}
     tested = {setting: each for setting, each in whole.items() if each and setting not in confounders}
     looks = _looks(tested, earlier, bound)
     found = {}
@@ -148,8 +148,8 @@ def _too_few(pairs: Pairs) -> Ratio:
     few = f"{count(len(pairs), 'pair')} of repeats {'is' if len(pairs) == 1 else 'are'} too few"
     more = missing_pairs(pairs.values())
     if len(pairs) >= MIN_PAIRS:
-        sessions = len({pair.session for pair in pairs.values()})
-        why = f"from {sessions} sessions {few} to tell a drift; {count(more, 'more repeat')} in one session would do"
+        blocks = len({pair.block for pair in pairs.values()})
+        why = f"from {blocks} blocks, with pauses between, {few} to tell a drift; {count(more, 'more repeat')} would do"
     else:
         why = f"{few}, {MIN_PAIRS} the least"
     return _as_measured(pairs, why, more)
@@ -158,7 +158,7 @@ def _too_few(pairs: Pairs) -> Ratio:
 def _apart(pairs: Pairs, confounder: str | None) -> Ratio:
     if confounder:
         return _as_measured(pairs, confounder, None)
-    why = "it ran in another session than the baseline, and a machine may change its pace between two"
+    why = "it ran in another block than the baseline, after a pause, in which a machine may change its pace"
     return _as_measured(pairs, f"{why}; {count(MIN_PAIRS, 'more repeat')} would do", MIN_PAIRS)
 
 
@@ -176,8 +176,8 @@ def _as_measured(pairs: Pairs, reason: str, more: int | None) -> Ratio:
     )
 
 
-def _of_one_session(pairs: Pairs) -> Pairs:
-    return {repeat: pair for repeat, pair in pairs.items() if pair.session is not None}
+def _of_one_block(pairs: Pairs) -> Pairs:
+    return {repeat: pair for repeat, pair in pairs.items() if pair.block is not None}
 
 
 def _quotients(pairs: Pairs) -> dict[str, float]:

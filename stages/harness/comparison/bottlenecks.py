@@ -1,0 +1,116 @@
+"""What holds a setting's training back: waiting for its loader, or compute. Of its steps' split and its ceilings."""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+from stages.contract import Span, Split
+from stages.harness.results.read import CellResult
+from stages.records import Bottleneck, SpanSteps
+
+# Of what is gained without the loader's part and without compute: closer together than this, neither holds it back
+# more than the other.
+BALANCED_WITHIN = 1.1
+
+
+def bottleneck(results: Sequence[CellResult]) -> Bottleneck | None:
+    """Find what holds a setting's training steps back, by span; None where no repeat has spans that tell it."""
+    trained = [result.train for result in results if result.train is not None]
+    spans = [span for train in trained for span in train.spans if _is_split(span)]
+    if not spans:
+        return None
+    ceilings = [train.ceilings for train in trained if train.ceilings is not None]
+    loader = _median(each.loader_samples_per_second for each in ceilings)
+    return Bottleneck(
+        spans={
+            name: _steps([span for span in spans if span.name == name], loader)
+            for name in dict.fromkeys(span.name for span in spans)
+        },
+        loader_samples_per_second=loader,
+        compute_samples_per_second=_median(each.compute_samples_per_second for each in ceilings),
+    )
+
+
+def _is_split(span: Span) -> bool:
+    """Whether it tells where the time of its steps went, and how many they were."""
+    return bool(span.split and span.split.seconds > 0 and span.samples and span.steps)
+
+
+def _median(rates: Iterable[float]) -> float | None:
+    found = [*rates]
+    return statistics.median(found) if found else None
+
+
+def _steps(spans: Sequence[Span], loader: float | None) -> SpanSteps:
+    """Judge by what would be gained without waiting for the loader, and what without compute.
+
+    The larger gain says which it is, and where the two are within BALANCED_WITHIN of each other, it is neither. Without
+    compute, steps still cannot come faster than the loader alone delivers, `loader` samples/s, where that is known.
+    """
+    split = _sum(span.split for span in spans if span.split)
+    reached = sum(span.samples or 0 for span in spans) / split.seconds
+    without_waiting = _gain(split.wait_seconds, split)
+    without_compute = _gain_of_faster_compute(split, _headroom(loader, reached))
+    if max(without_waiting, without_compute) <= BALANCED_WITHIN * min(without_waiting, without_compute):
+        kind = "balanced"
+    else:
+        kind = "input-bound" if without_waiting > without_compute else "compute-bound"
+    steps = sum(span.steps or 0 for span in spans)
+    return SpanSteps(kind, split, steps, reached, max(without_waiting, without_compute))
+
+
+def arithmetic_limit(found: Bottleneck, compute_speedup: float = math.inf) -> float:
+    """How many times faster the last span's steps could at most become by faster arithmetic.
+
+    Amdahl's law: it speeds up compute and nothing else, so not even instant compute gains more than this.
+    """
+    last = found.last
+    headroom = _headroom(found.loader_samples_per_second, last.samples_per_second)
+    return _gain_of_faster_compute(last.split, headroom, compute_speedup)
+
+
+def _headroom(loader: float | None, reached: float) -> float:
+    """Divide the rate of the loader alone by the rate that is reached; where it is not known, it limits nothing."""
+    return math.inf if loader is None else loader / reached
+
+
+def _gain(saved_seconds: float, split: Split) -> float:
+    """Return the speedup of the steps if that time of theirs were saved."""
+    return split.seconds / max(split.seconds - saved_seconds, 1e-9)
+
+
+def _gain_of_faster_compute(split: Split, headroom: float, times: float = math.inf) -> float:
+    return min(_gain(split.compute_seconds * (1 - 1 / times), split), max(1.0, headroom))
+
+
+def _sum(splits: Iterable[Split]) -> Split:
+    rows = [dataclasses.astuple(split) for split in splits]
+    return Split(*(sum(column) for column in zip(*rows, strict=True)))
+
+
+def sentence(found: Bottleneck) -> str:
+    """Say it of the last span, whose model the ceilings were measured with."""
+    (*earlier, name), last = found.spans, found.last
+    split = last.split
+    gone = {
+        "input-bound": "If the loader kept up",
+        "compute-bound": "If compute took no time",
+        "balanced": "If the larger of the two took no time",
+    }[last.kind]
+    unlike = "".join(
+        f" (in {each!r} {found.spans[each].kind})" for each in earlier if found.spans[each].kind != last.kind
+    )
+    alone = ""
+    if found.loader_samples_per_second is not None and found.compute_samples_per_second is not None:
+        alone = (
+            f"; the loader alone {found.loader_samples_per_second:.1f}, "
+            f"compute alone {found.compute_samples_per_second:.1f}"
+        )
+    return (
+        f"Its steps in {name!r} are {last.kind}{unlike}: {split.wait_seconds / split.seconds:.0%} of a step waits for "
+        f"the loader, {split.copy_seconds / split.seconds:.0%} copies to the device, "
+        f"{split.compute_seconds / split.seconds:.0%} computes and {split.other_seconds / split.seconds:.0%} is the "
+        f"rest. They reach {last.samples_per_second:.1f} samples/s{alone}. {gone}, they would be "
+        f"{last.possible_speedup:.2f} times as fast."
+    )
