@@ -35,7 +35,7 @@ def run(task: ImageTask, seconds: float) -> Tuple[Tuple[JobMeasurement, ...], Op
             )
             follower.finish(ended.code)
             if ended.overdue:
-                raise FaceoffError(f"not done within {seconds:.0f} s: raise profile.measure_seconds")
+                raise FaceoffError(f"not done within {seconds:.0f} s: raise profile.measure_seconds in params.yaml")
             reasons.check(ended, follower.events.error, follower.problem, None)
         except FaceoffError as error:
             return follower.events.measurements, str(error)

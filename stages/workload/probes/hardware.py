@@ -67,7 +67,8 @@ def _disk(root: Path, folder: Path) -> Disk:
 def asked_driver(question: Callable[[], Answer]) -> Answer:
     """Return the answer of gpus.facts or gpus.states: the cards, and why there is none.
 
-    A driver that hangs has no cards to tell of. Who asks again gets that answer again: to wait for a driver once is enough for one process.
+    A driver that hangs has no cards to tell of. Who asks again gets that answer again: to wait for a driver once is
+    enough for one process.
     """
     if not _silence:
         found, reason = guarded("the NVIDIA driver", question, DRIVER_SECONDS)

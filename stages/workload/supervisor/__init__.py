@@ -102,10 +102,9 @@ def evaluate(task: Task, began: float) -> Result:
 
 def _leave_if_over(task: Task) -> None:
     if task.session_ends_at is not None and time.time() >= task.session_ends_at:
+        where = f"before {task.stage} of {task.cell.setting}, repeat {task.cell.repeat}"
         raise FaceoffError(
-            f"session.max_hours: the session is over: stopped before {task.stage} of {task.cell.setting}, repeat {task.cell.repeat}; run `make repro` again to go "
-            "on",
-            TRY_LATER,
+            f"session.max_hours: the session is over: stopped {where}; run `make repro` again to go on", TRY_LATER
         )
 
 

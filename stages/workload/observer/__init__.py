@@ -1,0 +1,9 @@
+"""Sees into a PyTorch training from outside, without a change to it: when it waited, stepped, validated.
+
+    hook/    first on the command's PYTHONPATH: notes what torch does, in files of JSON lines
+    lines    those files, read
+    runs     which pass of a loader was training, and its steps
+    read     all of it as the contract's spans, and in words what could not be seen
+
+The hook runs inside the job (Python 3.6, standard library, any torch from 1.2 on) and imports nothing of faceoff.
+"""

@@ -1,0 +1,238 @@
+"""Writes what the hooks note as JSON lines: $FACEOFF_OBSERVE.<rank>.<pid>.jsonl, one file a process that trains.
+
+Whole lines, about once a second, so that the file's time of change is a heartbeat. Nothing here starts a thread,
+handles a signal, draws a random number, waits for a device or keeps a tensor. Python 3.6, standard library.
+"""
+
+import atexit
+import collections
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+
+from faceoff_observer.facts import cuda_is_running, facts_of, graphs_compiled, rank_and_world, samples_in
+
+FORMAT = 1
+FLUSH_SECONDS = 1.0
+MOST_ROWS = 4096  # kept until they are written, whatever the clock says
+MOST_BYTES = 256 * 2**20  # of a file, some 1.5 million batches; from then on only its time of change tells
+
+clock = time.perf_counter
+get_ident = threading.get_ident
+
+
+class Row:
+    """From one question for a batch to the next one, or, without a loader, from one optimiser step to the next."""
+
+    __slots__ = (
+        "asked",
+        "backward_at",
+        "backwards",
+        "graphs",
+        "optimiser",
+        "run",
+        "samples",
+        "step_at",
+        "steps",
+        "thread",
+        "wait",
+    )
+
+    def __init__(self, run, asked, wait, samples):
+        self.run, self.asked, self.wait, self.samples = run, asked, wait, samples
+        self.backwards = self.steps = 0
+        self.backward_at = self.step_at = self.optimiser = None  # optimiser: the first that stepped
+        self.thread = get_ident()  # None once another one than the loader's worked on it
+        self.graphs = graphs_compiled()
+
+    def line(self):
+        """Return it as an event."""
+        return {
+            "event": "batch",
+            "run": self.run,
+            "asked": rounded(self.asked),
+            "wait": rounded(self.wait),
+            "samples": self.samples,
+            "backwards": self.backwards,
+            "backward_at": rounded(self.backward_at),
+            "steps": self.steps,
+            "step_at": rounded(self.step_at),
+            "thread": self.thread is not None,
+            "graphs": self.graphs,
+        }
+
+
+class Recorder:
+    """One process's rows and loaders, until they are written."""
+
+    def __init__(self, prefix):
+        self.prefix = prefix
+        self.inside = set()  # threads that are within a loader's next()
+        self.failed = False
+        self.begin()
+        atexit.register(self.close)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.begin)
+
+    def begin(self):
+        """Begin a process. What a forked one inherits is its parent's to write."""
+        self.rows, self.row = collections.deque(), None
+        self.file, self.written = None, 0
+        self.runs = 0
+        self.loaders = {}
+        self.started = self.on_cuda = False
+        self.trainer = None  # the thread that works on the batches, once known
+        self.flushed = clock()
+        self.inside.clear()
+
+    def start(self):
+        """Take a process's first event."""
+        self.started = True
+        rank, world = rank_and_world()
+        self.path = "{}.{}.{}.jsonl".format(self.prefix, rank, os.getpid())
+        self.note(
+            event="process",
+            format=FORMAT,
+            pid=os.getpid(),
+            rank=rank,
+            world=world,
+            clock=clock(),
+            unix=time.time(),
+            python=sys.version.split()[0],
+            torch=str(getattr(sys.modules.get("torch"), "__version__", "")),
+        )
+        process = sys.modules.get("multiprocessing.process")
+        if process is not None and process.current_process().name != "MainProcess":
+            from multiprocessing import util  # Python 3.7's children end without atexit
+
+            util.Finalize(None, self.close, exitpriority=100)
+
+    # What the hooks call, some microseconds each.
+
+    def asks(self, now):
+        """Note that a batch is asked for."""
+        if self.row is not None and self.trainer in (None, get_ident()):
+            row, self.row = self.row, None
+            self.finish(row, now)
+
+    def got(self, iterator, asked, now, batch):
+        """Note that the batch is there."""
+        run, known, tensors = getattr(iterator, "_faceoff", None) or self.run_begins(iterator, None, asked, asked)
+        samples = known or samples_in(batch, tensors)
+        if self.trainer in (None, get_ident()):
+            self.row = Row(run, asked, now - asked, samples)
+        else:  # a thread of the program's fetches ahead: no wait of the training
+            self.note(event="fetched", run=run, asked=asked, samples=samples)
+
+    def backward(self):
+        """Note that a backward pass has ended."""
+        row = self.working()
+        row.backwards += 1
+        row.backward_at = clock()
+
+    def step(self, optimiser):
+        """Note that an optimiser has stepped."""
+        row = self.working()
+        if row.optimiser == id(optimiser):  # again, and no batch in between
+            self.finish(row, row.step_at)
+            self.row = None
+            row = self.working()
+        if row.optimiser is None:
+            row.optimiser = id(optimiser)
+        row.steps += 1
+        row.step_at = clock()
+
+    def working(self):
+        """Return the row that this thread works on."""
+        self.trainer = get_ident()
+        if self.row is None:
+            if not self.started:
+                self.start()
+            self.row = Row(None, None, 0.0, None)
+        elif self.row.thread != self.trainer:
+            self.row.thread = None
+        return self.row
+
+    def run_begins(self, iterator, loader, began, ended):
+        """Note that a loader begins to be read: what follows the last batch of another is not work on that."""
+        if not self.started:
+            self.start()
+        self.asks(began)
+        self.runs += 1
+        facts = facts_of(loader)
+        known = facts["batch_size"] if facts["length"] is not None else None
+        iterator._faceoff = self.runs, known, 1 if facts["batches"] else 2
+        self.note(event="loader", run=self.runs, began=began, seconds=ended - began, **facts)
+        return iterator._faceoff
+
+    def run_ends(self, iterator, asked, now):
+        """Note that a loader has no more batches."""
+        run = getattr(iterator, "_faceoff", (None,))[0]
+        self.note(event="exhausted", run=run, asked=asked, seconds=now - asked)
+
+    def note(self, **line):
+        """Keep a line for the file."""
+        self.rows.append(line)
+
+    def finish(self, row, now):
+        """Keep a row, and write if it is time."""
+        row.graphs = graphs_compiled() - row.graphs
+        self.rows.append(row)
+        if now - self.flushed > FLUSH_SECONDS or len(self.rows) >= MOST_ROWS:
+            self.flush(now)
+
+    # The file
+
+    def flush(self, now):
+        """Write all that is kept."""
+        self.flushed = now
+        if not self.on_cuda and cuda_is_running():
+            self.on_cuda = True
+            self.note(event="cuda")
+        lines = []
+        while self.rows:
+            row = self.rows.popleft()
+            lines.append(json.dumps(row.line() if isinstance(row, Row) else row) + "\n")
+        if lines:
+            self.write("".join(lines).encode("ascii"))
+
+    def write(self, data):
+        """Append to the file, which is made now if it is not there."""
+        if self.file is None:
+            self.file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        if self.written > MOST_BYTES:
+            os.utime(self.file)
+            return
+        self.written += len(data)
+        if self.written > MOST_BYTES:
+            data += b'{"event": "full"}\n'
+        while data:  # a disk that fills takes a part, and says so the next time
+            data = data[os.write(self.file, data) :]
+
+    def close(self):
+        """Write the rest, at the process's end."""
+        if not self.failed and (self.row is not None or self.rows):
+            try:
+                if self.row is not None:
+                    self.finish(self.row, clock())
+                    self.row = None
+                self.note(event="exit", at=clock())
+                self.flush(clock())
+            except Exception as error:
+                self.give_up(error)
+
+    def give_up(self, error):
+        """Say once that no more is recorded. The program goes on."""
+        if not self.failed:
+            self.failed = True
+            self.rows.clear()
+            with contextlib.suppress(Exception):  # no stderr: nobody to tell
+                sys.stderr.write("faceoff: steps are not recorded any more: {}\n".format(error))
+
+
+def rounded(seconds):
+    """Return microseconds' precision: what more digits say is noise."""
+    return None if seconds is None else round(seconds, 6)
