@@ -12,13 +12,20 @@ _PLAIN_UP_TO = 1e6  # larger numbers are written with an exponent
 
 def value(number: float, unit: str) -> str:
     """Write a value in its metric's unit: '11:17', '92.7%', '1.5 GiB', '118 samples/s', '34.2 perplexity'."""
-    form = _FORMS.get(unit)
-    return form(number) if form else f"{significant(number)} {unit}"
+    write, after = in_unit(unit)
+    return write(number) + after
 
 
 def summary(found: Summary, unit: str) -> str:
     """Write mean and sample standard deviation; one sample has no spread."""
-    return value(found.mean, unit) + ("" if found.spread is None else f" ± {value(found.spread, unit)}")
+    write, after = in_unit(unit)
+    return write(found.mean) + ("" if found.spread is None else f" ± {write(found.spread)}") + after
+
+
+def in_unit(unit: str) -> tuple[Callable[[float], str], str]:
+    """Choose what writes numbers of that unit, and what comes behind them."""
+    form = _FORMS.get(unit)
+    return (form, "") if form else (significant, f" {unit}")
 
 
 def seconds(number: float) -> str:

@@ -50,6 +50,7 @@ def html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["is_compared"] = lambda name, compared: shown.has_ratio(compared, name)
     environment.filters |= {
         "device": formatting.device,
         "title_of": formatting.title,
@@ -65,7 +66,6 @@ def html(
         shown=shown,
         curves=curves,
         split=drawings.SPLIT,
-        in_unit=lambda unit: partial(formatting.value, unit=unit),
         icons=ICONS,
         total=TOTAL,
         lead=table.leading(compared),

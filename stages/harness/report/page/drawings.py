@@ -31,7 +31,7 @@ OPEN_MARKERS = ("inconclusive", "cannot say")  # not settled: not filled
 ROWS_UP_TO = 4  # settings, and spans of each: with more, a drawing of spans too would be a wall
 EDGE = 8  # around a drawing, px
 LINE = 14  # of text, px
-LETTER, BOLD_LETTER = 6.2, 6.9  # mean width of one in a label, px
+LETTER, BOLD_LETTER, SMALL_LETTER = 6.2, 6.9, 5.4  # mean width of one in a label, px
 
 
 class _Rows:
@@ -52,10 +52,10 @@ class _Rows:
         """Write a line of text; x in shares of the width."""
         self.axes.text(x, y, text, transform=self.axes.get_yaxis_transform(), va="center", **options)
 
-    def heading(self, name: str, words: str, y: float) -> float:
+    def heading(self, name: str, words: str, y: float, weight: str = "bold") -> float:
         """Write a name and what is said of it, on one line where there is room; return the middle of the line below."""
         for line in lines(name, self.width):
-            self.label(line, y, weight="bold")
+            self.label(line, y, weight=weight)
             y += LINE
         if _on_one_line(name, words, self.width):
             self.label(words, y - LINE, x=1, ha="right")
@@ -70,7 +70,7 @@ def _on_one_line(name: str, words: str, width: int) -> bool:
 
 def shortened(text: str, width: int) -> str:
     """Cut the text where it needs more than that width."""
-    letters = max(int(width / LETTER), 4)
+    letters = max(int(width / SMALL_LETTER), 4)
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
 
@@ -121,7 +121,7 @@ def place_of(compared: Comparison, metric: str) -> int:
 
 
 def _forest_height(label: str, ratio: Ratio, _index: int, metric: str, width: int) -> float:
-    return heading_height(label, _words(ratio), width) + (34 if metric == TOTAL else 24)
+    return heading_height(label, _words(ratio), width) + (36 if metric == TOTAL else 24)
 
 
 def _words(ratio: Ratio) -> str:
@@ -131,7 +131,8 @@ def _words(ratio: Ratio) -> str:
 def _forest_row(drawing: _Rows, y: float, margin: float, label: str, ratio: Ratio, name: str, is_total: bool) -> None:
     """Draw one ratio on a strip, below its label; a total's is larger."""
     size, thick = (8, 9) if is_total else (5.5, 6)
-    y = drawing.heading(label, _words(ratio), y + LINE) + thick / 2 - 3
+    weight, above = ("bold", 7) if is_total else ("normal", 0)
+    y = drawing.heading(label, _words(ratio), y + LINE + above, weight) + thick / 2 - 3
     axes, colour, edges = drawing.axes, COLOURS.get(ratio.verdict, COLOURS["ink"]), [y - thick, y + thick]
     axes.fill_betweenx(edges, *axes.get_xlim(), color=COLOURS["paper"], linewidth=0, zorder=1)
     axes.fill_betweenx(edges, 1 / (1 + margin), 1 + margin, color=COLOURS["band"], linewidth=0, zorder=1)
@@ -249,7 +250,7 @@ def _bars(names: Sequence[tuple[str, str]], width: int, parts: Sequence[str]) ->
                 Patch(facecolor=colour, hatch=hatch, edgecolor=COLOURS["on-fill"], linewidth=0.8)
                 for colour, hatch in FILLS[: len(parts)]
             ],
-            [shortened(part, width // columns - 40) for part in parts],
+            [shortened(part, width // columns - 36) for part in parts],
             loc="upper left",
             ncols=columns,
             bbox_to_anchor=(0, 1),
