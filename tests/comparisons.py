@@ -1,4 +1,4 @@
-"""Comparisons with known figures, made through the records: for tests of what people read."""
+"""Comparisons with known metrics, made through the records: for tests of what people read."""
 
 import dataclasses
 import math
@@ -6,23 +6,31 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from stages.contract import Split
+from stages.harness.results.metrics import declared
 from stages.records import (
     Bottleneck,
     Comparison,
     CurvePoint,
     Hardware,
-    PairedAccuracy,
-    PhaseSteps,
+    Metric,
+    PairedPredictions,
     Ratio,
-    SettingFigures,
-    Split,
+    SettingResult,
+    SpanSteps,
     Summary,
 )
 from tests import faceoffs, results
-from tests.page import pages
 
 BASELINE = "host/fp32-bs16"
-PHASES = {"frozen_seconds": 0.3, "unfrozen_seconds": 0.6, "predict_tta_seconds": 0.1}  # shares of the total
+SHARES = {"head_seconds": 0.3, "body_seconds": 0.6, "predict_seconds": 0.1}  # of the total
+SECONDS = Metric("seconds", "lower", timed=True)
+METRICS = {
+    "total_seconds": SECONDS,
+    **dict.fromkeys(SHARES, SECONDS),
+    "samples_per_second": Metric("samples/s", "higher", timed=True),
+    **results.JOB.metrics,
+}
 
 
 def summary(samples: Mapping[str, float]) -> Summary:
@@ -30,15 +38,15 @@ def summary(samples: Mapping[str, float]) -> Summary:
     return Summary(dict(samples), statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
-def figures(*seconds: float | None) -> dict[str, Summary]:
-    """Of a setting whose repeats took these seconds in all; None: the repeat gave no figures."""
+def metrics(*seconds: float | None) -> dict[str, Summary]:
+    """Of a setting whose repeats took these seconds in all; None: the repeat gave none."""
     totals = {str(repeat): each for repeat, each in enumerate(seconds, start=1) if each is not None}
     if not totals:
         return {}
     found = {"total_seconds": totals}
-    found |= {name: {key: part * each for key, each in totals.items()} for name, part in PHASES.items()}
-    found["train_images_per_second"] = {key: 1280 / each for key, each in totals.items()}
-    found["accuracy_tta"] = dict.fromkeys(totals, 0.927)
+    found |= {name: {key: part * each for key, each in totals.items()} for name, part in SHARES.items()}
+    found["samples_per_second"] = {key: 1280 / each for key, each in totals.items()}
+    found["accuracy"] = dict.fromkeys(totals, 0.927)
     return {name: summary(samples) for name, samples in found.items()}
 
 
@@ -64,32 +72,33 @@ def ratio(here: Summary, baseline: Summary, verdict: str, **changes: Any) -> Rat
 
 
 def setting(
-    name: str, *seconds: float | None, baseline: SettingFigures | None = None, verdict: str = "baseline", **changes: Any
-) -> SettingFigures:
+    name: str, *seconds: float | None, baseline: SettingResult | None = None, verdict: str = "baseline", **changes: Any
+) -> SettingResult:
     """A setting whose repeats took these seconds, and its ratios to the baseline."""
-    own = figures(*seconds)
+    own = metrics(*seconds)
     ratios = {}
     if baseline is not None:
-        for figure in ("total_seconds", *PHASES, "train_images_per_second"):
-            if figure in own and figure in baseline.figures:
-                ratios[figure] = ratio(own[figure], baseline.figures[figure], verdict)
+        for name, metric in METRICS.items():
+            if metric.timed and name in own and name in baseline.metrics:
+                ratios[name] = ratio(own[name], baseline.metrics[name], verdict)
     whole = bool(own)
-    plain = SettingFigures(
+    plain = SettingResult(
         setting=name,
         status="ok" if None not in seconds else "partial" if whole else "failed",
         reasons={str(repeat): "failed: out of memory" for repeat, each in enumerate(seconds, 1) if each is None},
         devices=("cpu",) if whole else (),
-        algorithms=(("autocast to bfloat16",) if "mixed" in name else ("fp32",)) if whole else (),
-        figures=own,
+        facts={"number_format": ("bf16" if "mixed" in name else "fp32",)} if whole else {},
+        metrics=own,
         ratios=ratios,
         verdict=verdict,
         words="the baseline" if verdict == "baseline" else f"{verdict} than the baseline",
-        accuracy=PairedAccuracy(288, 3, 5, 0.73, "no difference shown") if ratios else None,
+        predictions=PairedPredictions(288, 3, 5, 0.73, "no difference shown") if ratios else None,
         bottleneck=BOTTLENECK if whole else None,
         curve=_curve(own["total_seconds"].mean) if whole else (),
         differences=(),
         explanation=("The training is input-bound: 58% of a step waits for the loader.",) if whole else (),
         warnings=(),
+        not_given=(),
     )
     return dataclasses.replace(plain, **changes)
 
@@ -98,26 +107,32 @@ def _curve(seconds: float) -> tuple[CurvePoint, ...]:
     """Of a setting that learns a bit, differently for each time that it takes."""
     losses = [0.7 - seconds / 5000, 0.41, 0.3 + seconds / 2000]
     return tuple(
-        CurvePoint(number, "frozen" if number == 1 else "unfrozen", loss, 0.9 * loss, 1 - loss / 4)
+        CurvePoint(
+            number,
+            "head" if number == 1 else "body",
+            {"train_loss": loss, "valid_loss": 0.9 * loss, "accuracy": 1 - loss / 4},
+        )
         for number, loss in enumerate(losses, start=1)
     )
 
 
 BOTTLENECK = Bottleneck(
     {
-        "frozen": PhaseSteps("input-bound", Split(40, 7.4, 0.3, 2.1, 0.3), 130.9, 3.74),
-        "unfrozen": PhaseSteps("compute-bound", Split(80, 3.0, 0.6, 21.0, 0.5), 102.3, 6.12),
+        "head": SpanSteps("input-bound", Split(7.4, 0.3, 2.1, 0.3), 40, 130.9, 3.74),
+        "body": SpanSteps("compute-bound", Split(3.0, 0.6, 21.0, 0.5), 80, 102.3, 6.12),
     },
     618.2,
     121.5,
 )
 
 
-def comparison(*settings: SettingFigures, hardware: Hardware = results.HARDWARE, **changes: Any) -> Comparison:
+def comparison(*settings: SettingResult, hardware: Hardware = results.HARDWARE, **changes: Any) -> Comparison:
     plain = Comparison(
         baseline=BASELINE,
-        recipe=results.RECIPE,
-        dataset_sha256=results.DATASET_SHA256,
+        job=results.JOB.name,
+        total=results.JOB.total,
+        metrics=METRICS,
+        data_sha256=results.DATA_SHA256,
         margin=0.02,
         confidence=0.95,
         machine=results.machine(hardware=hardware),
@@ -184,13 +199,22 @@ def measured() -> Comparison:
         slow=faceoffs.noisy(11.5, 4, seed=1),
         lost=[*faceoffs.noisy(10, 3, seed=2), "failed"],
     )
-    profiles = {image: pages.profile_of(image) for image in ("host", "slow", "lost")}
+    profiles = {"host": results.profile("host"), "slow": results.older("slow"), "lost": results.older("lost")}
     settings = faceoffs.compared(found, profiles=profiles).values()
-    return comparison(*settings)
+    return comparison(*settings, metrics=declared(results.JOB, found))
+
+
+def silent() -> Comparison:
+    """Of a job that says nothing: its clock is all there is."""
+    found = faceoffs.face_off(job=results.SILENT_JOB, host=faceoffs.noisy(10, 4), slow=faceoffs.noisy(11.5, 4, seed=1))
+    settings = faceoffs.compared(found, job=results.SILENT_JOB).values()
+    told = {"job": "silent", "total": results.SILENT_JOB.total, "metrics": declared(results.SILENT_JOB, found)}
+    return comparison(*settings, **told)
 
 
 SAMPLES = {
     "measured": measured,
+    "a silent job": silent,
     "two settings": pair,
     "a single repeat": lambda: pair("cannot say", 0.93, 1),
     "failures": with_failures,

@@ -3,17 +3,19 @@
 import dataclasses
 import datetime
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from stages import codec
 from stages.harness.comparison import compare
 from stages.harness.params.schema import CompareParams
-from stages.harness.results.read import Result
-from stages.records import Cell, Profile, SettingFigures
+from stages.harness.results.read import CellResult
+from stages.records import Cell, Job, Profile, Result, SettingResult
 from tests import results
 
 BASELINE = "host/fp32-bs16"
 BEGIN = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-PHOTOS = tuple(f"valid/cats/cat.{number}.jpg" for number in range(400))
+ITEMS = tuple(f"item-{number}" for number in range(400))
 
 
 def noisy(seconds: float, repeats: int, spread: float = 0.003, seed: int = 0) -> list[float]:
@@ -22,54 +24,65 @@ def noisy(seconds: float, repeats: int, spread: float = 0.003, seed: int = 0) ->
     return [seconds * (1 + noise.gauss(0, spread)) for _ in range(repeats)]
 
 
-def face_off(drift: float = 0.0, **images: Sequence[float | str]) -> list[Result]:
-    """Images and the seconds of an epoch in each repeat; a text is a status without figures. `drift`: share per run."""
+def face_off(drift: float = 0.0, job: Job = results.JOB, **images: Sequence[float | str]) -> list[CellResult]:
+    """Images and the seconds of an epoch in each repeat; a text is a status without times. `drift`: share per run."""
     found, place = [], 0
     for repeat in range(1, max(map(len, images.values())) + 1):
         for image, seconds in images.items():
             if repeat <= len(seconds):
-                found.append(cell(image, repeat, seconds[repeat - 1], place, drift))
+                found.append(cell(image, repeat, seconds[repeat - 1], place, drift, job))
                 place += 1
     return found
 
 
-def cell(image: str, repeat: int, seconds: float | str, place: int, drift: float = 0.0) -> Result:
-    one = Cell(image, "fp32", 16, repeat)
+def cell(
+    image: str, repeat: int, seconds: float | str, place: int, drift: float = 0.0, job: Job = results.JOB
+) -> CellResult:
+    """A cell of results.JOB, whose prediction takes 0.3 of an epoch, or of results.SILENT_JOB."""
+    one = Cell(image, "fp32-bs16", repeat)
     if isinstance(seconds, str):
-        return Result(one, seconds, "the reason")
+        return CellResult(one, seconds, "the reason")
     now = BEGIN + datetime.timedelta(minutes=2 * place)
-    slower = (1 + drift) ** place
-    train = results.trained(one, seconds * slower, started_at=now.isoformat())
+    took = seconds * (1 + drift) ** place
+    if job == results.SILENT_JOB:
+        train, evaluate = results.silent(one, took, started_at=now.isoformat())
+    else:
+        of = {"belongs": results.belongs(one, job_sha256=codec.fingerprint(job))}
+        train = results.trained(one, took, started_at=now.isoformat(), **of)
+        evaluate = results.evaluated(one, 0.3 * took, **of)
     later = (now + datetime.timedelta(minutes=1)).isoformat()
-    return Result(one, "ok", None, train, results.evaluated(one, 0.3 * seconds * slower, started_at=later))
+    return CellResult(one, "ok", None, train, dataclasses.replace(evaluate, started_at=later))
 
 
-def on_device(found: Sequence[Result], image: str, device: str) -> list[Result]:
-    """The same, with the repeats of one image on another device."""
+def changed(found: Sequence[CellResult], image: str, change: Callable[[Result], Result]) -> list[CellResult]:
+    """The same, with the trainings of one image changed."""
     return [
-        dataclasses.replace(each, train=_on(each.train, device)) if each.train and each.cell.image == image else each
+        dataclasses.replace(each, train=change(each.train)) if each.train and each.cell.image == image else each
         for each in found
     ]
 
 
-def _on(train: results.TrainResult, device: str) -> results.TrainResult:
-    return dataclasses.replace(train, environment=dataclasses.replace(train.environment, device=device))
+def with_facts(found: Sequence[CellResult], image: str, **facts: str) -> list[CellResult]:
+    """The same, with the repeats of one image on another device, or the like."""
+    return changed(found, image, lambda train: dataclasses.replace(train, facts={**train.facts, **facts}))
 
 
-def telling(found: Sequence[Result], **wrong: Sequence[int]) -> list[Result]:
-    """The same with predictions of PHOTOS: by image, the numbers of those that it tells wrong in every repeat."""
+def predicting(found: Sequence[CellResult], **wrong: Sequence[int]) -> list[CellResult]:
+    """The same with predictions of ITEMS: by image, the numbers of those that it gets wrong in every repeat."""
     return [
-        dataclasses.replace(
-            each,
-            right={photo: number not in wrong[each.cell.image] for number, photo in enumerate(PHOTOS)},
-        )
+        dataclasses.replace(each, right={item: n not in wrong[each.cell.image] for n, item in enumerate(ITEMS)})
         for each in found
     ]
 
 
 def compared(
-    found: Sequence[Result], looks: Sequence[int] = (), profiles: Mapping[str, Profile] | None = None
-) -> dict[str, SettingFigures]:
+    found: Sequence[CellResult],
+    looks: Sequence[int] = (),
+    profiles: Mapping[str, Profile] | None = None,
+    job: Job = results.JOB,
+    **rules: Any,
+) -> dict[str, SettingResult]:
     """By image."""
-    settings = compare.compare(found, CompareParams(BASELINE, 0.02, tuple(looks)), profiles or {})
+    wanted = dataclasses.replace(CompareParams(BASELINE, 0.02, tuple(looks)), **rules)
+    settings = compare.compare(found, wanted, profiles or {}, job)
     return {each.setting.split("/")[0]: each for each in settings}

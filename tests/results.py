@@ -193,6 +193,13 @@ def profile(image: str) -> records.Profile:
     return records.Profile(facts(image), CONDITIONS, (), 1.5)
 
 
+def older(image: str, **contents: Any) -> records.Profile:
+    """Of an image with the software of 2019, or with these contents."""
+    plain: dict[str, Any] = {"python": "3.7.16", "torch": "1.2.0", "cuda": "10.0.130", "cudnn": 7602}
+    found = dataclasses.replace(CONTENTS, **(contents or plain))
+    return dataclasses.replace(profile(image), facts=dataclasses.replace(facts(image), contents=found))
+
+
 def image(name: str) -> records.Image:
     """What the image stage says of `host`."""
     fields = ("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime")
