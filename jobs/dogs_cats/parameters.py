@@ -101,7 +101,7 @@ def choice(document: Any, parameters: Dict[str, Any], where: str) -> Choice:
     """Return what the variant's parameters make of the section; `where` names the variant in messages."""
     recipe = dict((document or {}).get("recipe") or {})
     kinds = {**OWN, **typing.get_type_hints(Recipe)}
-    own = {}
+    own = {}  # type: Dict[str, Any]
     for name, value in parameters.items():
         if name not in kinds:
             close = difflib.get_close_matches(name, kinds, n=1)

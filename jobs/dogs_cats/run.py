@@ -27,7 +27,8 @@ def main() -> int:
     try:
         if name not in COMMANDS:
             raise FaceoffError("run.py: no command {!r}; there are {}".format(name, ", ".join(COMMANDS)))
-        return importlib.import_module("jobs.dogs_cats." + COMMANDS[name]).main(arguments)
+        command = importlib.import_module("jobs.dogs_cats." + COMMANDS[name])
+        return int(command.main(arguments))
     except FaceoffError as error:
         if error.exit_code == 1:
             seam.say(error=str(error))

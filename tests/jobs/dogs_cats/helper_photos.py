@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from stages.harness.sources.layout import FOLDERS, files
+from jobs.dogs_cats.sources.layout import FOLDERS, files
 
 
 def jpeg(shade: int = 0, size: tuple[int, int] = (32, 24)) -> bytes:

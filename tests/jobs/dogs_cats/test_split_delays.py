@@ -1,0 +1,135 @@
+"""The split of a step gives back delays that are put in, on fastai 2 on this machine and fastai 1 in cuda-10.0 alike.
+
+Delays are real sleeps, of the loader where it opens a photo and of compute in the network's forward pass. Both learners
+do all else that they do, with a network so small that what it takes, which varies, is little.
+"""
+
+import json
+
+import pytest
+
+from stages import records
+from tests import real_engine
+from tests.project import make_project, stage
+
+PROGRAM = """
+import dataclasses, json, sys, time
+import torch
+from PIL import Image
+from stages.records import Cell, Recipe
+from torch import nn
+from jobs.dogs_cats import ceilings, inputs, learners, networks, photos
+
+open_photo = Image.open
+delay_seconds = {"photo": 0.0}
+
+def slow_open(*args, **kwargs):
+    time.sleep(delay_seconds["photo"])
+    return open_photo(*args, **kwargs)
+
+def small_body(arch, weights):
+    layers = nn.Sequential(nn.Conv2d(3, 8, 3, 8), nn.Conv2d(8, 8, 1))
+    return networks.Body(layers, 1, networks.IMAGENET_STATS)
+
+torch.set_num_threads(1)  # several wait for each other where other processes take the CPUs
+Image.open = slow_open
+networks.body = small_body
+learner = learners.find()
+learner.import_fastai()
+results = {}
+for name, workers, photo_seconds, step_seconds in json.loads(sys.argv[1]):
+    recipe = dataclasses.replace(inputs.read_recipe(), workers=workers)
+    job, _ = photos.job_of(Cell("any", "fp32", 4, 1), recipe)
+    delay_seconds["photo"] = 0.0
+    learner.prepare(job)
+    delay_seconds["photo"] = photo_seconds
+    model = learner._learner.model
+    hook = model.register_forward_hook(lambda module, *_: time.sleep(step_seconds * module.training))
+    epoch = min(learner.run_phase("frozen"), key=lambda epoch: epoch.train_seconds)  # other processes only add
+    found = {"split": dataclasses.asdict(epoch.split), "train_seconds": epoch.train_seconds}
+    if name.endswith("ceilings"):
+        found["ceilings"] = dataclasses.asdict(ceilings.measure(learner, job))
+    results[name] = found
+open("models/delays.json", "w").write(json.dumps(results))
+"""
+TRAIN_PHOTOS, BATCH_SIZE = 40, 4
+STEPS = TRAIN_PHOTOS // BATCH_SIZE
+PHOTO_SECONDS, STEP_SECONDS = 0.1, 0.4
+SCENARIOS = {  # workers, seconds that a photo takes longer to open, seconds that a step takes longer to compute
+    "plain": (0, 0.0, 0.0),
+    "slow loader": (0, PHOTO_SECONDS, 0.0),
+    "slow compute": (0, 0.0, STEP_SECONDS),
+    "plain, workers": (2, 0.0, 0.0),
+    "slow loader, workers": (2, PHOTO_SECONDS, 0.0),
+    "slow compute, workers": (2, 0.0, STEP_SECONDS),
+    "hidden loader, workers, ceilings": (2, PHOTO_SECONDS / 2, STEP_SECONDS),
+}
+EPOCHS = 3  # of each scenario, of which the fastest counts
+TOLERANCE = 0.05  # of the training time
+
+
+@pytest.fixture(scope="module", params=["host", pytest.param("cuda-10.0", marks=pytest.mark.engine)])
+def found(request, tmp_path_factory):
+    """What the split was in each scenario."""
+    image = request.param
+    if image != "host":
+        real_engine.connect()
+    folder = make_project(
+        tmp_path_factory.mktemp(image),
+        [image],
+        dataset={"train_photos": TRAIN_PHOTOS, "valid_photos": 4},
+        recipe={"arch": "resnet18", "pretrained": False, "size": 32, "frozen_epochs": EPOCHS, "unfrozen_epochs": 0},
+    )
+    for command in (["download"], ["machine"], ["image", image]):
+        stage(folder, *command)
+    (folder / "stages/delays.py").write_text(PROGRAM)
+    wanted = json.dumps([(name, *values) for name, values in SCENARIOS.items()])
+    stage(folder, "inside", image, "--", "python", "-m", "stages.delays", wanted)
+    return json.loads((folder / "models/delays.json").read_text())
+
+
+def share(found, name, part, seconds=0.0):
+    """`part` of the scenario's split, less `seconds`, as a share of its training time."""
+    return (found[name]["split"][part] - seconds) / found[name]["train_seconds"]
+
+
+@pytest.mark.slow
+class TestSplit:
+    @pytest.mark.parametrize("name", SCENARIOS)
+    def test_its_parts_make_up_the_training_time(self, found, name):
+        split = records.Split(**found[name]["split"])
+        assert split.steps == STEPS
+        assert split.seconds == pytest.approx(found[name]["train_seconds"], rel=0.01)
+        assert min(split.wait_seconds, split.copy_seconds, split.compute_seconds, split.other_seconds) >= 0
+
+    def test_a_delay_in_the_loader_is_waited_for(self, found):
+        delay = TRAIN_PHOTOS * PHOTO_SECONDS
+        given_back = share(found, "slow loader", "wait_seconds", found["plain"]["split"]["wait_seconds"])
+        assert given_back == pytest.approx(delay / found["slow loader"]["train_seconds"], abs=TOLERANCE)
+
+    @pytest.mark.parametrize("workers", ["", ", workers"])
+    def test_a_delay_in_compute_is_compute(self, found, workers):
+        name = "slow compute" + workers
+        plain = found["plain" + workers]["split"]["compute_seconds"]
+        given_back = share(found, name, "compute_seconds", plain)
+        assert given_back == pytest.approx(STEPS * STEP_SECONDS / found[name]["train_seconds"], abs=TOLERANCE)
+
+    def test_two_workers_share_a_delay_in_the_loader(self, found):
+        # What compute hides of it is not waited for: both together are what the loader takes at least.
+        name = "slow loader, workers"
+        delay = TRAIN_PHOTOS * PHOTO_SECONDS / 2
+        busy = share(found, name, "wait_seconds") + share(found, name, "compute_seconds")
+        assert busy >= delay / found[name]["train_seconds"] - TOLERANCE
+        assert share(found, name, "wait_seconds") > 0.5
+
+    def test_a_delay_that_compute_hides_is_not_waited_for(self, found):
+        name = "hidden loader, workers, ceilings"
+        first_batch = BATCH_SIZE * PHOTO_SECONDS / 2
+        plain = found["slow compute, workers"]["split"]["wait_seconds"]
+        assert share(found, name, "wait_seconds", plain + first_batch) < TOLERANCE
+
+    def test_the_ceilings_are_what_each_side_alone_takes(self, found):
+        ceilings = found["hidden loader, workers, ceilings"]["ceilings"]
+        # Two workers open a photo each in PHOTO_SECONDS / 2, and one decodes it besides, on whatever CPU is free.
+        assert 0.5 * 2 / (PHOTO_SECONDS / 2) < ceilings["loader_images_per_second"] < 1.1 * 2 / (PHOTO_SECONDS / 2)
+        assert 0.5 * BATCH_SIZE / STEP_SECONDS < ceilings["compute_images_per_second"] < BATCH_SIZE / STEP_SECONDS
