@@ -10,11 +10,11 @@ import pytest
 from stages import codec, records
 from stages.errors import FaceoffError
 from stages.records import Cell
-from tests.downloads import from_server, kaggle_environment
+from tests.jobs.dogs_cats.downloads import from_server, kaggle_environment
 from tests.mounts import mounting
 from tests.project import make_project
-from tests.unit.helper_http import FileServer, Kaggle, serving
-from tests.unit.helper_photos import photo_set, tgz_of, tree, zip_of
+from tests.jobs.dogs_cats.helper_http import FileServer, Kaggle, serving
+from tests.jobs.dogs_cats.helper_photos import photo_set, tgz_of, tree, zip_of
 
 CELL = Cell("host", "fp32", 16, 1)
 TINY = {"arch": "resnet18", "pretrained": False, "size": 32, "workers": 0}

@@ -14,10 +14,10 @@ import yaml
 
 from stages import records
 from tests import real_engine
-from tests.downloads import from_server, kaggle_environment
+from tests.jobs.dogs_cats.downloads import from_server, kaggle_environment
 from tests.project import make_project, run_stage
-from tests.unit.helper_http import Kaggle, serving
-from tests.unit.helper_photos import photo_set, zip_of
+from tests.jobs.dogs_cats.helper_http import Kaggle, serving
+from tests.jobs.dogs_cats.helper_photos import photo_set, zip_of
 
 CANARY = "KGAT_0123456789canary0123456789abcdef"
 TOKENS = {

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.unit.helper_http import refused_url
+from tests.jobs.dogs_cats.helper_http import refused_url
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = re.findall(r"^[\w.-]+==", (ROOT / "docker/host/requirements.lock").read_text(), re.MULTILINE)
