@@ -18,17 +18,20 @@ def card(compared: Comparison, image: str) -> str:
 
 
 def _values(setting: SettingResult, compared: Comparison) -> dict[str, float | str]:
-    """Metric: its mean; beside it, where there are such, its spread and how it compares with the baseline."""
+    """Metric: its mean; beside it its spread, and of a timed one how it compares with the baseline."""
     found: dict[str, float | str] = {}
-    for name in compared.metrics:
+    for name, metric in compared.metrics.items():
         summary, ratio = setting.metrics.get(name), setting.ratios.get(name)
         if summary is None:
             continue
         found[name] = summary.mean
-        if summary.spread is not None and compared.metrics[name].timed:
-            found[f"{name}_spread"] = summary.spread
-        if ratio is not None:
-            found[f"{name}_vs_baseline"] = f"{ratio.verdict}, {formatting.ratio(ratio)}"
+        spread = [] if summary.spread is None else [f"± {summary.spread:.3g}"]
+        if metric.timed:
+            said = "the baseline" if setting.setting == compared.baseline else "cannot say"
+            said = f"{ratio.verdict}, {formatting.ratio(ratio)}" if ratio else said
+            found[f"{name}_verdict"] = "; ".join([*spread, said])
+        elif spread:
+            found[f"{name}_spread"] = spread[0]
     return found
 
 
