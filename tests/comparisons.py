@@ -78,9 +78,9 @@ def setting(
     own = metrics(*seconds)
     ratios = {}
     if baseline is not None:
-        for name, metric in METRICS.items():
-            if metric.timed and name in own and name in baseline.metrics:
-                ratios[name] = ratio(own[name], baseline.metrics[name], verdict)
+        for metric in (key for key, each in METRICS.items() if each.timed):
+            if metric in own and metric in baseline.metrics:
+                ratios[metric] = ratio(own[metric], baseline.metrics[metric], verdict)
     whole = bool(own)
     plain = SettingResult(
         setting=name,

@@ -1,15 +1,15 @@
 """Pages of comparisons that tests make up, with cells, params and profiles that belong to them."""
 
 import dataclasses
-from pathlib import Path
 
 from stages.harness.params import schema
 from stages.harness.params.schema import Params
 from stages.harness.report import page
-from stages.harness.results.read import Result
-from stages.records import Cell, Comparison, Measurement, Profile
-from tests import results
-from tests.project import ROOT
+from stages.harness.results.read import CellResult
+from stages.records import Cell, Comparison, Measurement, Metric, Profile, Ratio, SettingResult, Variant
+from tests import comparisons, results
+
+HOSTILE = """<img src=x onerror="document.title='owned'">'"&{{ 7 * 7 }}</script></title></style>$x$"""
 
 
 def html(compared: Comparison) -> str:
@@ -18,52 +18,100 @@ def html(compared: Comparison) -> str:
     return page.html(compared, cells_of(compared), wanted, profiles, {"host": results.image("host")})
 
 
-def cells_of(compared: Comparison) -> list[Result]:
+def cells_of(compared: Comparison) -> list[CellResult]:
     found = []
-    for place, setting in enumerate(compared.settings):
-        image, precision, size = _parts(setting.setting)
+    for setting in compared.settings:
         for repeat in _repeats(compared):
-            cell = Cell(image, precision, size, repeat)
+            cell = Cell(*setting.setting.split("/"), repeat)
             if str(repeat) in setting.reasons:
-                status, reason = setting.reasons[str(repeat)].split(": ", 1)
-                found.append(Result(cell, status, reason))
+                found.append(CellResult(cell, *setting.reasons[str(repeat)].split(": ", 1)))
             else:
-                found.append(Result(cell, "ok", None, results.trained(cell, 4.0 + place), results.evaluated(cell)))
+                train = results.trained(Cell(cell.image, "fp32-bs16", repeat))
+                found.append(CellResult(cell, "ok", None, train))
     return found
 
 
 def params_of(compared: Comparison) -> Params:
-    parts = [_parts(setting.setting) for setting in compared.settings]
-    images, precisions, sizes = (tuple(dict.fromkeys(each)) for each in zip(*parts, strict=True))
-    plain = schema.load(Path(ROOT))
-    provider = dataclasses.replace(
-        plain.provider, name="Example Cloud", source="https://cloud.example/machines", cpus=4.0, memory="8 GB"
+    parts = [setting.setting.split("/") for setting in compared.settings]
+    images, variants = (tuple(dict.fromkeys(each)) for each in zip(*parts, strict=True))
+    claims = dict.fromkeys(("gpu", "gpus", "gpu_memory", "disk"))
+    return Params(
+        image=images[0],
+        images=images,
+        job=compared.job,
+        variants={name: Variant({}, {}) for name in variants},
+        repeats=_repeats(compared),
+        seed=42,
+        container=schema.ContainerParams("auto", "1g", None, None, {}),
+        limits=schema.LimitParams(None, None),
+        on_failure="stop",
+        profile=schema.ProfileParams(20),
+        provider=schema.ProviderParams(
+            "Example Cloud", "https://cloud.example/machines", cpus=4.0, memory="8 GB", **claims
+        ),
+        session=schema.SessionParams(None),
+        compare=schema.CompareParams(compared.baseline, compared.margin, ()),
+        section=None,
     )
-    repeats = _repeats(compared)
-    matrix = {"images": images, "precisions": precisions, "batch_sizes": sizes, "repeats": repeats}
-    return dataclasses.replace(plain, image=images[0], provider=provider, **matrix)
 
 
 def profile_of(image: str) -> Profile:
     """The first image has what the tests' machine has, another an older stack."""
-    samples = (1.1e11, 1.2e11)
-    measured = Measurement("matrix product", "2048 wide", "flop/s", samples, 1.15e11, 3e9, None, {"peak": "not stated"})
-    plain = dataclasses.replace(results.profile(image), measurements=(measured,))
-    if image == "host":
-        return plain
-    older = dataclasses.replace(
-        results.CONTENTS, python="3.7.16", torch="1.2.0", fastai="1.0.48", cuda="10.0.130", cudnn=7602
+    measured = (
+        measurement("matrix product", "flop/s", 1.15e11, 3e9, detail="2048 wide"),
+        measurement("open of shards", "files/s", 1234.0, 12.0),
     )
-    return dataclasses.replace(plain, facts=dataclasses.replace(plain.facts, contents=older))
+    plain = results.profile("host") if image == "host" else results.older(image)
+    return dataclasses.replace(plain, measurements=measured)
 
 
-def _parts(setting: str) -> tuple[str, str, int]:
-    image, _, rest = setting.partition("/")
-    precision, size = rest.split("-bs")
-    return image, precision, int(size)
+def measurement(name: str, unit: str, median: float, spread: float, detail: str = "") -> Measurement:
+    absent = {"peak": "not stated"}
+    return Measurement(name, detail, unit, (median - spread, median + spread), median, spread, None, None, {}, absent)
+
+
+def hostile() -> Comparison:
+    """Every name and sentence that a job or a machine may say holds what a page might take for its own."""
+    plain = comparisons.with_failures()
+    metrics = {
+        **plain.metrics,
+        HOSTILE: Metric(HOSTILE, "higher", timed=True),
+        f"_{HOSTILE}_seconds": Metric("seconds", "lower", timed=True),
+    }
+    settings = tuple(_hostile(each) for each in plain.settings)
+    total = ("head", "body", f"_{HOSTILE}")
+    return dataclasses.replace(plain, metrics=metrics, total=total, settings=settings, warnings=(HOSTILE,))
+
+
+def _hostile(setting: SettingResult) -> SettingResult:
+    said = {name: (HOSTILE,) for name in ("differences", "explanation", "warnings", "not_given")}
+    reasons = {repeat: f"failed: {HOSTILE}" for repeat in setting.reasons}
+    if not setting.metrics:
+        return dataclasses.replace(setting, reasons=reasons, words=HOSTILE, **said)
+    total = setting.metrics["total_seconds"]
+    names = (HOSTILE, f"_{HOSTILE}_seconds")
+    ratio: dict[str, Ratio] = {}
+    if setting.ratios:
+        ratio = dict.fromkeys(names, dataclasses.replace(setting.ratios["total_seconds"], reason=HOSTILE))
+    assert setting.bottleneck
+    spans = {HOSTILE: setting.bottleneck.last, "body": setting.bottleneck.last}
+    return dataclasses.replace(
+        setting,
+        reasons=reasons,
+        words=HOSTILE,
+        devices=(HOSTILE,),
+        facts={HOSTILE: (HOSTILE + setting.setting,)},
+        metrics={**setting.metrics, **dict.fromkeys(names, total)},
+        ratios={**setting.ratios, **ratio},
+        bottleneck=dataclasses.replace(setting.bottleneck, spans=spans),
+        curve=tuple(
+            dataclasses.replace(each, span=HOSTILE, values={HOSTILE: 1 / each.epoch}) for each in setting.curve
+        ),
+        **said,
+    )
 
 
 def _repeats(compared: Comparison) -> tuple[int, ...]:
     keys = {*(key for each in compared.settings for key in each.reasons)}
-    keys |= {key for each in compared.settings for figure in each.figures.values() for key in figure.samples}
+    keys |= {key for each in compared.settings for metric in each.metrics.values() for key in metric.samples}
     return tuple(sorted(map(int, keys)))

@@ -1,5 +1,6 @@
 """The page in a real, headless Chromium: quiet, off the network, true to comparison.json, and readable by everybody."""
 
+import dataclasses
 import io
 import itertools
 import json
@@ -13,6 +14,7 @@ from PIL import Image
 
 from stages import codec, records
 from stages.harness import formatting
+from stages.harness.report.page import drawings
 from tests import comparisons, results
 from tests.browser import open_browser
 from tests.page import pages
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.browser
 
 OPEN_ALL = "document.querySelectorAll('details').forEach(each => { each.open = true })"
 VISIBLE = "all => all.map(each => each.checkVisibility({contentVisibilityAuto: true}))"
-WITHOUT_FIGURES = """cells => cells.map(cell => {
+WITHOUT_VALUES = """cells => cells.map(cell => {
     const copy = cell.cloneNode(true)
     copy.querySelectorAll('data').forEach(each => each.remove())
     return [cell.dataset.label, copy.textContent]
@@ -81,10 +83,10 @@ def test_nothing_on_the_console_and_no_request_but_for_the_page_itself(browser, 
     assert (said, asked) == ([], [address])
 
 
-def test_every_figure_is_that_of_the_record(visit, files):
+def test_every_value_is_that_of_the_record(visit, files):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
     shown = visit().eval_on_selector_all(
-        "data[data-figure]", "all => all.map(each => [each.dataset.figure, each.value, each.textContent])"
+        "data[data-place]", "all => all.map(each => [each.dataset.place, each.value, each.textContent])"
     )
     for place, value, text in shown:
         expected = document
@@ -102,23 +104,13 @@ def says(text, value):
     minutes = re.fullmatch(r"(\d+):(\d\d)", text)
     if minutes:
         return abs(60 * int(minutes[1]) + int(minutes[2]) - value) <= 0.5
-    number = re.fullmatch(r"(-?\d+(?:\.(\d+))?)( s|%)?", text)
-    scale = 100 if number[3] == "%" else 1
+    number = re.fullmatch(r"(-?\d+(?:\.(\d+))?)( s|%| [KMG]iB| B)?", text)
+    scale = {"%": 100, " KiB": 2**-10, " MiB": 2**-20, " GiB": 2**-30}.get(number[3], 1)
     return abs(float(number[1]) - scale * value) <= 0.5001 * 10 ** -len(number[2] or "")
 
 
-SHOWN = (
-    "frozen_seconds",
-    "unfrozen_seconds",
-    "predict_tta_seconds",
-    "total_seconds",
-    "train_images_per_second",
-    "accuracy_tta",
-)
-
-
 def needed(document):
-    """What the page must show: every ratio whole, times with their spreads, every sample, every part of the split."""
+    """What the page must show: every ratio whole, metrics with their spreads, every total, every part of the split."""
     places = {"margin", "confidence"}
     for index, setting in enumerate(document["settings"]):
         here = f"settings/{index}"
@@ -126,32 +118,28 @@ def needed(document):
             places |= {
                 f"{here}/ratios/{name}/{key}" for key in ("mean", "low", "high", "p_value") if ratio[key] is not None
             }
-        for name, figure in setting["figures"].items():
-            if name not in SHOWN:
-                continue
-            places.add(f"{here}/figures/{name}/mean")
-            if name.endswith("seconds") and figure["spread"] is not None:
-                places.add(f"{here}/figures/{name}/spread")
-        repeats = setting["figures"].get("total_seconds", {"samples": ()})["samples"]
-        places |= {f"{here}/figures/total_seconds/samples/{repeat}" for repeat in repeats}
+        for name, metric in setting["metrics"].items():
+            places |= {f"{here}/metrics/{name}/{key}" for key in ("mean", "spread") if metric[key] is not None}
+        repeats = setting["metrics"].get("total_seconds", {"samples": ()})["samples"]
+        places |= {f"{here}/metrics/total_seconds/samples/{repeat}" for repeat in repeats}
         if setting["bottleneck"]:
-            places |= {f"{here}/bottleneck/{name}" for name in set(setting["bottleneck"]) - {"phases"}}
-            for phase, steps in setting["bottleneck"]["phases"].items():
-                at = f"{here}/bottleneck/phases/{phase}"
-                places |= {f"{at}/images_per_second", f"{at}/possible_speedup"}
-                places |= {f"{at}/split/{name}" for name in set(steps["split"]) - {"steps"}}
-        for number in range(len(setting["curve"])):
-            names = ("epoch", "train_loss", "valid_loss", "accuracy")
+            places |= {f"{here}/bottleneck/{name}" for name in set(setting["bottleneck"]) - {"spans"}}
+            for span, steps in setting["bottleneck"]["spans"].items():
+                at = f"{here}/bottleneck/spans/{span}"
+                places |= {f"{at}/samples_per_second", f"{at}/possible_speedup"}
+                places |= {f"{at}/split/{name}" for name in steps["split"]}
+        for number, point in enumerate(setting["curve"]):
+            names = ("epoch", *(f"values/{name}" for name in point["values"]))
             places |= {f"{here}/curve/{number}/{name}" for name in names}
-        if setting["accuracy"]:
-            places |= {f"{here}/accuracy/{name}" for name in ("photos", "only_here_right", "only_baseline_right")}
+        if setting["predictions"]:
+            places |= {f"{here}/predictions/{name}" for name in ("items", "only_here_right", "only_baseline_right")}
     return places
 
 
 def test_no_number_of_the_tables_of_results_comes_from_elsewhere(visit):
-    cells = "#verdicts td, #pictures td, #cells td"
-    left = visit().eval_on_selector_all(cells, WITHOUT_FIGURES)
-    named = ("what would settle it",)  # a sentence of the record
+    cells = "#verdicts td, #pictures td, #metrics td, #cells td"
+    left = visit().eval_on_selector_all(cells, WITHOUT_VALUES)
+    named = ("what would settle it", "on")  # words of the record
     assert [text for label, text in left if label not in named and re.search(r"\d", text)] == []
 
 
@@ -159,9 +147,9 @@ def test_sentences_are_those_of_the_record(visit, files):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
     read = " ".join(visit().inner_text("body").split())
     for setting in document["settings"]:
-        told = [*setting["explanation"], *setting["warnings"], *setting["differences"]]
-        told += setting["reasons"].values()
-        assert [each for each in told if each not in read] == []
+        said = [*setting["explanation"], *setting["warnings"], *setting["differences"], *setting["not_given"]]
+        said += setting["reasons"].values()
+        assert [each for each in said if each not in read] == []
         assert setting["words"][1:] in read or setting["verdict"] == "baseline"
     assert all(each in read for each in document["warnings"])
 
@@ -182,35 +170,35 @@ def test_the_texts_of_drawings_say_the_figures_of_the_record(visit, files, width
         )
         return Counter(text for text in found if re.search(r"\d", text))
 
-    rows = [(place, name) for place, each in enumerate(settings) for name in each["ratios"] if drawn(page, place, name)]
-    said = [settings[place]["ratios"][name] for place, name in rows]
+    names = list(document["metrics"])
+    rows = [(place, name) for place, each in enumerate(settings) for name in each["ratios"]]
+    said = [settings[place]["ratios"][name] for place, name in rows if drawn(page, place, names.index(name))]
     assert names_left_out(texts("forest"), settings) == Counter(
         f"{each['mean']:.3f}" + ("" if each["low"] is None else f" [{each['low']:.3f}, {each['high']:.3f}]")
         + f" {each['verdict']}" for each in said
     )  # fmt: skip
-    times = [figure for each in settings for name, figure in each["figures"].items() if name.endswith("_seconds")]
-    for text in names_left_out(texts("phases"), settings):
+    times = [metric for each in settings for name, metric in each["metrics"].items() if name.endswith("_seconds")]
+    for text in names_left_out(texts("times"), settings):
         mean, _, spread = text.partition(" ± ")
         assert any(
             says(mean, each["mean"]) and (not spread or says(spread, each["spread"])) for each in times
         ), text  # fmt: skip
-    shares = [
-        value / sum(split[name] for name in split if name != "steps")
-        for each in settings if each["bottleneck"] for steps in each["bottleneck"]["phases"].values()
-        for split in [steps["split"]] for name, value in split.items() if name != "steps"
-    ]  # fmt: skip
+    splits = [
+        steps["split"] for each in settings if each["bottleneck"] for steps in each["bottleneck"]["spans"].values()
+    ]
+    shares = [value / sum(split.values()) for split in splits for value in split.values()]
     for text in names_left_out(texts("split"), settings):
         assert any(says(text, each) for each in shares), text
     assert not names_left_out(texts("curves"), settings)
 
 
-def drawn(page, place, name):
-    return page.locator(f"#forest-wide-ratio-{place}-{name}").count() > 0
+def drawn(page, setting, metric):
+    return page.locator(f"#forest-wide-ratio-{setting}-{metric}").count() > 0
 
 
 def names_left_out(texts, settings):
-    """The texts without those that are a setting's name with its phase, or a line of that."""
-    names = ["".join(each["setting"].split()) + phase for each in settings for phase in (",frozen", ",unfrozen")]
+    """The texts without those that are a setting's name with its span, or a line of that."""
+    names = ["".join(each["setting"].split()) + span for each in settings for span in (",head", ",body")]
     return Counter({text: count for text, count in texts.items() if not any(fits(text, name) for name in names)})
 
 
@@ -219,20 +207,21 @@ def fits(text, name):
 
 
 @pytest.mark.parametrize("width", DRAWN)
-def test_curves_lie_where_their_figures_are(visit, files, width):
-    """Of each panel, one straight line leads from epochs and figures to places."""
-    document = json.loads((files / records.COMPARISON_PATH.name).read_text())
+def test_curves_lie_where_their_values_are(visit, files, width):
+    """Of each panel, one straight line leads from epochs and values to places."""
+    settings = json.loads((files / records.COMPARISON_PATH.name).read_text())["settings"]
     page = visit(width)
-    for name in ("valid_loss", "accuracy"):
+    names = dict.fromkeys(name for each in settings for point in each["curve"] for name in point["values"])
+    for panel, name in enumerate(names):
         points = []
-        for index, setting in enumerate(document["settings"]):
+        for index, setting in enumerate(settings):
             if not setting["curve"]:
                 continue
-            path = page.get_attribute(f"#curves-{DRAWN[width]}-curve-{index}-{name} > path", "d")
+            path = page.get_attribute(f"#curves-{DRAWN[width]}-curve-{index}-{panel} > path", "d")
             places = [tuple(map(float, pair)) for pair in re.findall(r"[ML] (\S+) (\S+)", path)]
             points += zip(setting["curve"], places, strict=True)
-        for of, axis in (("epoch", 0), (name, 1)):
-            on_line([(point[of], place[axis]) for point, place in points], tolerance=0.1)
+        on_line([(point["epoch"], place[0]) for point, place in points], tolerance=0.1)
+        on_line([(point["values"][name], place[1]) for point, place in points], tolerance=0.1)
 
 
 def on_line(points, tolerance):
@@ -243,20 +232,18 @@ def on_line(points, tolerance):
 
 
 @pytest.mark.parametrize("width", DRAWN)
-def test_marks_and_intervals_lie_where_their_figures_are(visit, files, width):
+def test_marks_and_intervals_lie_where_their_values_are(visit, files, width):
     """On the logarithmic axis: where all ratios are drawn, one straight line leads from their logarithms to places."""
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
-    ratios = [
-        (setting, name) for setting, each in enumerate(document["settings"]) for name in each["ratios"]
-        if name == "total_seconds"
-    ]  # fmt: skip
     page, points, kind = visit(width), [], DRAWN[width]
-    for setting, name in ratios:
-        ratio = document["settings"][setting]["ratios"][name]
-        left, right = ends(page, f"#forest-{kind}-ratio-{setting}-{name}")
+    for setting, each in enumerate(document["settings"]):
+        ratio = each["ratios"].get("total_seconds")
+        if ratio is None:
+            continue
+        left, right = ends(page, f"#forest-{kind}-ratio-{setting}-0")
         points.append((math.log(ratio["mean"]), (left + right) / 2))
         if ratio["low"] is not None:
-            left, right = ends(page, f"#forest-{kind}-interval-{setting}-{name}")
+            left, right = ends(page, f"#forest-{kind}-interval-{setting}-0")
             points += [(math.log(ratio["low"]), left), (math.log(ratio["high"]), right)]
     on_line(points, tolerance=2.5)  # a line's width
 
@@ -269,22 +256,23 @@ def ends(page, selector):
 
 
 @pytest.mark.parametrize("width", DRAWN)
-@pytest.mark.parametrize("drawing", ["phases", "split"])
-def test_bars_are_as_long_as_their_figures(visit, files, drawing, width):
+@pytest.mark.parametrize("drawing", ["times", "split"])
+def test_bars_are_as_long_as_their_values(visit, files, drawing, width):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
+    spans = [f"{name}_seconds" for name in document["total"]] if document["total"] != ["wall"] else ["total_seconds"]
     page, lengths = visit(width), []
     for index, setting in enumerate(document["settings"]):
-        parts = {}
-        if drawing == "phases":
-            parts = {name: each["mean"] for name, each in setting["figures"].items() if name.endswith("_seconds")}
-            parts.pop("total_seconds", None)
-        elif setting["bottleneck"]:
-            for phase, steps in setting["bottleneck"]["phases"].items():
-                split = {name: value for name, value in steps["split"].items() if name != "steps"}
-                parts |= {f"{phase}-{name}": value / sum(split.values()) for name, value in split.items()}
-        for name, value in parts.items():
-            left, right = ends(page, f"#{drawing}-{DRAWN[width]}-bar-{index}-{name}")
-            lengths.append((value, right - left))
+        bars = {}
+        if drawing == "times" and setting["metrics"]:
+            bars = {str(index): [setting["metrics"][name]["mean"] for name in spans]}
+        elif drawing == "split" and setting["bottleneck"]:
+            for place, steps in enumerate(setting["bottleneck"]["spans"].values()):
+                whole = sum(steps["split"].values())
+                bars[f"{index}-{place}"] = [value / whole for value in steps["split"].values()]
+        for bar, values in bars.items():
+            for part, value in enumerate(values):
+                left, right = ends(page, f"#{drawing}-{DRAWN[width]}-bar-{bar}-{part}")
+                lengths.append((value, right - left))
     scale = max((length / value for value, length in lengths if value), default=0)
     for value, length in lengths:
         assert length == pytest.approx(scale * value, abs=3)  # the outline's width
@@ -403,7 +391,7 @@ def test_nothing_is_cut_off_and_nothing_scrolls_sideways(visit, width):
 @pytest.mark.parametrize(("width", "kind"), [(320, "narrow"), (1280, "wide")])
 def test_no_text_of_a_drawing_lies_on_another(visit, width, kind):
     page = visit(width)
-    for drawing in ("forest", "phases", "split", "curves"):
+    for drawing in ("forest", "times", "split", "curves"):
         boxes = page.eval_on_selector_all(f"svg[aria-labelledby={drawing}-{kind}-title] text", BOXES)
         overlapping = [
             (drawing, one[0], other[0])
@@ -426,7 +414,8 @@ def test_the_machine_is_shown_with_its_limits_what_the_provider_states_and_wheth
     assert found["caches"] == ("L1 data 1 x 32 KiB; L3 unified 1 x 16 MiB",)
     assert found["base clock"] == ("unknown: no cpufreq",)
     (product,) = (rest for name, rest in found.items() if name.startswith("matrix product"))
-    assert product[0] == "115 Gflop/s ± 3 Gflop/s" and product[-1] == "unknown: not stated"
+    assert product[0] == "115 Gflop/s ± 3 Gflop/s"
+    assert found["open of shards"][0] == "1234 files/s ± 12 files/s"
 
 
 def test_a_drawing_is_called_by_a_name_and_every_id_is_one_of_a_kind(visit):
@@ -450,6 +439,49 @@ def test_it_prints_light_with_all_tables_and_without_what_only_a_screen_needs(vi
     assert not page.is_visible("nav")
 
 
-def test_what_a_figure_says_is_a_matter_of_its_digits():
+def test_names_and_sentences_of_a_record_are_text_and_nothing_else(browser, tmp_path):
+    (tmp_path / "page.html").write_text(pages.html(pages.hostile()))
+    context = browser.new_context(bypass_csp=True)  # which would stop a script that got in
+    page, asked = context.new_page(), []
+    context.on("request", lambda request: asked.append(request.url))
+    address = (tmp_path / "page.html").as_uri()
+    page.goto(address, wait_until="networkidle")
+    page.evaluate(OPEN_ALL)
+    read, titles = page.inner_text("body"), page.eval_on_selector_all("svg title", "all => all.length")
+    counts = page.evaluate("[document.images.length, document.scripts.length, document.title]")
+    context.close()
+    assert (asked, counts[:2]) == ([address], [0, 0]) and counts[2].startswith("Face-off of toy: ")
+    assert read.count(pages.HOSTILE) > 30 and titles == 8
+    settings = pages.hostile().settings
+    assert all(pages.HOSTILE + each.setting in read for each in settings if each.facts)
+
+
+def test_a_page_of_a_job_that_says_nothing_has_what_there_is_and_no_empty_section(browser, tmp_path):
+    (tmp_path / "page.html").write_text(pages.html(comparisons.silent()))
+    page = browser.new_page()
+    page.goto((tmp_path / "page.html").as_uri())
+    headings = page.eval_on_selector_all("h2, #pictures h3", "all => all.map(each => each.textContent)")
+    columns = page.eval_on_selector_all("#verdicts thead th", "all => all.map(each => each.textContent)")
+    read = page.inner_text("body")
+    page.close()
+    assert headings == [
+        "Verdicts", "Pictures", "How much, how sure", "Total time", "Metrics", "Why", "All runs", "Environments",
+        "Machine", "Repeat it",
+    ]  # fmt: skip
+    assert columns == ["setting", "verdict", "ratio [95%]", "total time"]
+    assert read.count("reports no spans") == 1, "what all settings lack is said once"
+
+
+def test_many_spans_are_stacked_as_the_longest_and_the_rest():
+    plain = comparisons.pair()
+    extra = {f"part{number}_seconds": comparisons.summary({"1": number / 10}) for number in range(1, 4)}
+    settings = tuple(dataclasses.replace(each, metrics={**each.metrics, **extra}) for each in plain.settings)
+    total = ("head", "part1", "body", "part2", "predict", "part3")
+    parts = drawings.stacked(dataclasses.replace(plain, total=total, settings=settings))
+    assert list(parts) == ["head", "body", "predict", "3 more spans"]
+    assert parts["3 more spans"] == ["part1_seconds", "part2_seconds", "part3_seconds"]
+
+
+def test_what_a_text_says_is_a_matter_of_its_digits():
     assert says(formatting.seconds(12.34), 12.34) and says(formatting.seconds(677), 677.2) and says("92.7%", 0.9271)
     assert not says("12.4 s", 12.34) and not says("11:17", 678) and not says("92.8%", 0.9271)
