@@ -83,6 +83,11 @@ class Cell:
         return Path("models") / self.setting / "{}.events.jsonl".format(self.repeat)
 
     @property
+    def earlier_events_path(self) -> Path:
+        """The events of the attempt before: if it was killed, they may tell of spans that nobody has noted yet."""
+        return Path("models") / self.setting / "{}.earlier.jsonl".format(self.repeat)
+
+    @property
     def running_path(self) -> Path:
         """There while the cell is trained or evaluated: its lock; why it failed goes in."""
         return Path("models") / self.setting / "{}.running".format(self.repeat)

@@ -75,6 +75,8 @@ class CellStage:
         """Tell the supervisor what to do, run it, and say where nothing showed whether the job goes on."""
         path, events = self.cell.task_path(self.stage), self.cell.events_path
         codec.write(path, task)
+        if self.stage == "train" and events.exists() and events.stat().st_size:
+            events.replace(self.cell.earlier_events_path)
         codec.write_text(events, "")
         before = touched_at(events)
         command = ("python", "-m", f"stages.{self.stage}", "--task", str(path))

@@ -24,6 +24,7 @@ def discard_noted(cells: Iterable[Cell]) -> None:
         for cell in left:
             if _is_noted(cell, stages.get(f"train@{cell.matrix_name}", {})):
                 cell.progress_path.unlink(missing_ok=True)
+                cell.earlier_events_path.unlink(missing_ok=True)
                 shutil.rmtree(cell.state_dir, ignore_errors=True)
 
 

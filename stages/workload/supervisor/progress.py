@@ -5,11 +5,12 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import dataclasses
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional, Tuple
 
-from stages.codec import RecordError, read
-from stages.contract import Span
+from stages.codec import RecordError, read, write
+from stages.contract import Reader, Span
 from stages.records import Attempt, Belongs, Conditions, Load, Task
 from stages.workload.surroundings import differences
 
@@ -20,6 +21,10 @@ WORDS = {
     "image_sha256": "the image",
     "facts_sha256": "the environment",
 }  # of fields of Belongs whose values tell nobody anything
+
+
+_UNSEEN = ("others_share", "steal_share", "throttled_seconds")
+NOT_SEEN = Load(0.0, None, None, None, dict.fromkeys(_UNSEEN, "the attempt was killed at once"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Part:
 
     after_spans: int  # of earlier attempts, that it says it goes on after
     resumed: bool  # it says so
+    ended: bool  # and so it has reported no more than this
     arrivals: Tuple[Arrival, ...]
     heartbeat: Optional[Load]  # until the file of events was last touched; None: it never was
     conditions: Conditions
@@ -75,8 +81,12 @@ def begin(task: Task) -> Progress:
             kept = kept if anew else found
         except RecordError as error:
             anew = str(error)
+        if kept.parts and not kept.parts[-1].ended:
+            kept = Progress(kept.belongs, (*kept.parts[:-1], _completed(kept.parts[-1], cell.earlier_events_path)))
+            write(cell.progress_path, kept)
         if anew:
             print(f"{cell.setting}, repeat {cell.repeat}: begins anew: {anew}")
+    _discard(cell.earlier_events_path)
     if not kept.parts:
         _discard(cell.progress_path)
         shutil.rmtree(str(cell.state_dir), ignore_errors=True)
@@ -122,6 +132,26 @@ def _counted_parts(earlier: Progress, spans: int) -> Iterator[Tuple[Part, Load]]
             found.append((part, load))
         ends = min(ends, part.after_spans)
     return reversed(found)
+
+
+def _completed(part: Part, path: Path) -> Part:
+    """Add what an attempt reported in the moment before it was killed; by when is told by the spans themselves."""
+    reader, arrivals = Reader(path), list(part.arrivals)
+    with suppress(RecordError, OSError):  # up to a last line that was cut off
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+            reader.take(number, line)
+    events = reader.events()
+    for span in events.spans[len(arrivals) :]:
+        last = arrivals[-1].load if arrivals else part.heartbeat or NOT_SEEN
+        arrivals.append(Arrival(span, dataclasses.replace(last, seconds=last.seconds + span.seconds)))
+    after_spans = events.resumed_after_spans
+    return dataclasses.replace(
+        part,
+        after_spans=after_spans or part.after_spans,
+        resumed=part.resumed or after_spans is not None,
+        arrivals=tuple(arrivals),
+        ended=True,
+    )
 
 
 def _why_anew(task: Task, found: Progress) -> Optional[str]:

@@ -76,7 +76,7 @@ class Recorder:
         taken = self._meter.read()
         self._follower.finish(ended.code)
         self._take_spans(taken)
-        self._keep()
+        self._keep(ended=True)
         after = conditions.look(DATA_DIR, sample_seconds=0)
         events = self._follower.events
         return Recorded(ended, events, self._follower.problem, taken, (self._before, after), self._shm_bytes)
@@ -107,7 +107,7 @@ class Recorder:
             self._arrivals += [Arrival(span, until_now) for span in new]
         return bool(new)
 
-    def _keep(self) -> None:
+    def _keep(self, ended: bool = False) -> None:
         if self._earlier is None:
             return
         self._kept_at = time.perf_counter()
@@ -115,6 +115,7 @@ class Recorder:
         part = Part(
             after_spans=after_spans or 0,
             resumed=after_spans is not None,
+            ended=ended,
             arrivals=tuple(self._arrivals),
             heartbeat=self._heartbeat,
             conditions=self._before,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.dogs_cats import ceilings
-from jobs.dogs_cats.learners import Job, Learner
-from tests.results import RECIPE
+from jobs.dogs_cats import ceilings, parameters
+from jobs.dogs_cats.learners import Learner
+from jobs.dogs_cats.photos import Input
+from tests.project import DOGS_CATS
 
 
 class Clock:
@@ -48,38 +49,38 @@ def clock(monkeypatch):
     return clock
 
 
-def job(batches, workers=2):
-    recipe = dataclasses.replace(RECIPE, workers=workers)
+def taken(batches, workers=2):
+    recipe = dataclasses.replace(parameters.section(DOGS_CATS).recipe, workers=workers)
     photos = [Path(f"{index}.jpg") for index in range(16 * batches + 1)]
-    return Job(recipe, "fp32", 16, 1, photos, [16 * batches], ["cats", "dogs"], None)
+    return Input(recipe, "fp32", 16, 1, photos, [16 * batches], ["cats", "dogs"], None)
 
 
 class TestLoader:
     def test_neither_the_start_of_its_workers_nor_their_end_counts(self, clock):
         learner = Timed(clock, [9.0, 0.1, *[0.1] * 8], end_seconds=7.0)
-        assert ceilings.loader_images_per_second(learner, job(10)) == pytest.approx(160.0)
+        assert ceilings.loader_samples_per_second(learner, taken(10)) == pytest.approx(160.0)
 
     def test_it_takes_no_longer_than_it_may(self, clock):
         learner = Timed(clock, [0.5] * 1000)
-        assert ceilings.loader_images_per_second(learner, job(1000)) == pytest.approx(32.0)
+        assert ceilings.loader_samples_per_second(learner, taken(1000)) == pytest.approx(32.0)
         assert learner.batches * 0.5 <= ceilings.SECONDS + 3 * 0.5
 
     def test_slow_batches_are_counted_a_few_times_all_the_same(self, clock):
         learner = Timed(clock, [60.0] * 1000)
-        assert ceilings.loader_images_per_second(learner, job(1000)) == pytest.approx(16 / 60)
+        assert ceilings.loader_samples_per_second(learner, taken(1000)) == pytest.approx(16 / 60)
         assert learner.batches == ceilings.LEAST_STEPS + 2
 
     def test_of_a_single_batch(self, clock):
-        assert ceilings.loader_images_per_second(Timed(clock, [0.1]), job(1)) == pytest.approx(160.0)
+        assert ceilings.loader_samples_per_second(Timed(clock, [0.1]), taken(1)) == pytest.approx(160.0)
 
 
 class TestCompute:
     def test_the_warm_up_does_not_count(self, clock):
         learner = Timed(clock, first_step_seconds=30.0, step_seconds=0.2)
-        assert ceilings.compute_images_per_second(learner, job(10)) == pytest.approx(80.0)
+        assert ceilings.compute_samples_per_second(learner, taken(10)) == pytest.approx(80.0)
         assert learner.steps - ceilings.WARM_UP_STEPS == pytest.approx(ceilings.SECONDS / 0.2, abs=1)
 
     def test_slow_steps_are_done_a_few_times_all_the_same(self, clock):
         learner = Timed(clock, first_step_seconds=60.0, step_seconds=60.0)
-        assert ceilings.compute_images_per_second(learner, job(10)) == pytest.approx(16 / 60)
+        assert ceilings.compute_samples_per_second(learner, taken(10)) == pytest.approx(16 / 60)
         assert learner.steps == ceilings.LEAST_STEPS + ceilings.WARM_UP_STEPS
