@@ -2,32 +2,37 @@
 
 import dataclasses
 
-from stages.harness.statistics import steadiness
+from stages.harness.statistics import stability
+from tests import results
 from tests.faceoffs import compared, face_off, noisy
 
 EVEN = {"host": noisy(10.0, 6, 0.002, 1), "other": noisy(12.0, 6, 0.002, 2)}
 
 
-def test_even_times_leave_no_doubt():
+def of_run(found):
+    return stability.of_run(found, results.JOB)
+
+
+def test_even_times_leave_no_warning():
     found = face_off(**EVEN)
-    assert steadiness.of_run(found) == ()
+    assert of_run(found) == ()
     assert [said.warnings for said in compared(found).values()] == [(), ()]
 
 
 def test_a_drift_is_named_with_its_size_and_way():
-    (doubt,) = steadiness.of_run(face_off(drift=0.01, **EVEN))
-    assert doubt.startswith("drift: from the first run to the last, they took 11.") and "longer" in doubt
-    (doubt,) = steadiness.of_run(face_off(drift=-0.01, **EVEN))
-    assert "shorter" in doubt
+    (warning,) = of_run(face_off(drift=0.01, **EVEN))
+    assert warning.startswith("drift: from the first run to the last, they took 11.") and "longer" in warning
+    (warning,) = of_run(face_off(drift=-0.01, **EVEN))
+    assert "shorter" in warning
 
 
 def test_a_drift_too_small_to_matter_is_not_named():
-    assert steadiness.of_run(face_off(drift=0.0005, host=[10.0] * 6, other=[10.0] * 6)) == ()
+    assert of_run(face_off(drift=0.0005, host=[10.0] * 6, other=[10.0] * 6)) == ()
 
 
 def test_a_first_repeat_unlike_the_others_is_named():
-    doubts = steadiness.of_run(face_off(**{image: [1.1 * times[0], *times[1:]] for image, times in EVEN.items()}))
-    assert [doubt for doubt in doubts if doubt.startswith("warm-up: the first repeat took ")]
+    warnings = of_run(face_off(**{image: [1.1 * times[0], *times[1:]] for image, times in EVEN.items()}))
+    assert [warning for warning in warnings if warning.startswith("warm-up: the first repeat took ")]
 
 
 def test_a_first_repeat_is_named_among_three_too():
@@ -36,7 +41,7 @@ def test_a_first_repeat_is_named_among_three_too():
     for seed in range(20):
         times = {image: noisy(10.0, 3, 0.005, 2 * seed + side) for side, image in enumerate(("host", "other"))}
         times = {image: [1.15 * first, *others] for image, (first, *others) in times.items()}
-        named += any(doubt.startswith("warm-up") for doubt in steadiness.of_run(face_off(**times)))
+        named += any(warning.startswith("warm-up") for warning in of_run(face_off(**times)))
     assert named == 20
 
 
@@ -52,15 +57,15 @@ def test_another_pace_on_another_day_is_no_drift():
         else each
         for each in found
     ]
-    assert [doubt for doubt in steadiness.of_run(found) if doubt.startswith("drift")]
-    assert not [doubt for doubt in steadiness.of_run(days) if doubt.startswith("drift")]
+    assert [warning for warning in of_run(found) if warning.startswith("drift")]
+    assert not [warning for warning in of_run(days) if warning.startswith("drift")]
 
 
 def test_the_first_repeat_is_the_one_that_ran_first():
     """Repeat 1 measured again at the end, slow: the first that ran is repeat 2 by then."""
     host, *others = face_off(host=[11.0, *noisy(10.0, 5, 0.002)])
     again = dataclasses.replace(host, train=dataclasses.replace(host.train, started_at="2026-01-03T00:00:00+00:00"))
-    assert not [doubt for doubt in steadiness.of_run([again, *others]) if doubt.startswith("warm-up")]
+    assert not [warning for warning in of_run([again, *others]) if warning.startswith("warm-up")]
 
 
 def test_an_outlier_is_named_and_counts():
