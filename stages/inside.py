@@ -29,6 +29,7 @@ USAGE = (
     "usage: python -m stages.inside IMAGE -- COMMAND ... | IMAGE --result FILE | IMAGE --profile "
     "(IMAGE: a folder of docker/)"
 )
+COUNTS = {"--": range(1, sys.maxsize), "--result": (1,), "--profile": (0,)}  # of words that follow
 IMAGE_STAGES = ("profile", "preflight_inside")
 Runner = Callable[[tuple[str, ...], Watch | None, CellStage | None], Outcome]
 
@@ -37,21 +38,19 @@ Runner = Callable[[tuple[str, ...], Watch | None, CellStage | None], Outcome]
 def main() -> int:
     """Read the command line and run what it says."""
     arguments = sys.argv[1:]
-    if len(arguments) < 2:
+    if len(arguments) < 2 or len(arguments) - 2 not in COUNTS.get(arguments[1], ()):
         raise FaceoffError(USAGE, exit_code=2)
-    name, how, rest = arguments[0], arguments[1], tuple(arguments[2:])
+    name, how, *rest = arguments
     wanted = schema.load()
     on_host = images.load(name, Path()).on_host
-    if how == "--result" and len(rest) == 1:
+    if how == "--result":
         of_cell = CellStage.at(Path(rest[0]), wanted)
         if of_cell.cell.image != name:
             raise FaceoffError(f"--result {rest[0]}: not of image {name}", exit_code=2)
         return of_cell.attempt(runner(name, on_host, wanted))
-    if how == "--profile" and not rest:
+    if how == "--profile":
         return profile(name, on_host, wanted)
-    if how == "--" and rest:
-        return command(name, rest, runner(name, on_host, wanted), wanted)
-    raise FaceoffError(USAGE, exit_code=2)
+    return command(name, tuple(rest), runner(name, on_host, wanted), wanted)
 
 
 def profile(name: str, on_host: bool, wanted: Params) -> int:

@@ -136,13 +136,13 @@ def test_output_comes_while_the_command_runs(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["host"], ["host", "--"], ["host", "true"], ["--", "true"], ["host", "--result", "x", "--"]],
+    [[], ["host"], ["host", "--"], ["host", "true"], ["--", "true"], ["host", "--result"], ["host", "--profile", "x"]],
     ids=lambda each: " ".join(each),
 )
 def test_a_wrong_call_is_one_line(project: Path, arguments: list[str]) -> None:
     done = run_stage(project, "inside", *arguments)
     assert done.returncode == 2
-    usage = "python -m stages.inside IMAGE [--result FILE] -- COMMAND ... (IMAGE: a folder of docker/)"
+    usage = "python -m stages.inside IMAGE -- COMMAND ... | IMAGE --result FILE | IMAGE --profile (IMAGE: a folder of docker/)"
     assert done.stderr == f"faceoff: usage: {usage}\n"
 
 

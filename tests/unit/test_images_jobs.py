@@ -29,11 +29,21 @@ def test_code_and_data_are_read_only_results_writable_and_the_rest_is_not_there(
 
 def test_a_cell_may_write_what_is_its_settings_alone(root: Path) -> None:
     mounts = {
-        str(mount.target.relative_to(root)): mount.read_only for mount in launch.checkout_mounts(root, "host/fp32-bs16")
+        str(mount.target.relative_to(root)): mount.read_only
+        for mount in launch.checkout_mounts(root, setting="host/fp32-bs16")
     }
     own = {"metrics/host/fp32-bs16": False, "models/host/fp32-bs16": False}
     read_only = dict.fromkeys(("stages", "params.yaml", "data", "metrics", "models"), True)
     assert mounts == read_only | own and all((root / each).is_dir() for each in own)
+
+
+def test_what_the_job_reads_is_read_only_at_its_own_path(root: Path, tmp_path: Path) -> None:
+    elsewhere, own = tmp_path / "dataset", root / "jobs" / "mine"
+    for each in (elsewhere, own, root / "jobs" / "another"):
+        each.mkdir(parents=True)
+    mounts = launch.checkout_mounts(root, [own, elsewhere], "host/plain")
+    assert {launch.Mount(each, each, True) for each in (own, elsewhere)} <= {*mounts}
+    assert not any(mount.target.name in ("jobs", "another") for mount in mounts)
 
 
 def test_data_that_is_a_link_is_mounted_where_the_link_is(root: Path, tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 
 from stages.errors import FaceoffError
 from stages.harness.environments import images
-from stages.harness.params import schema
-from tests.project import ROOT
+from stages.harness.params import jobs, schema
+from tests.project import PARAMS, ROOT
 
-TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
+TEXT = yaml.safe_dump(
+    {**PARAMS, "image": "host", "images": ["host"], "job": "bash_timer", "variants": {"small": {"level": 1}}}
+    | {"compare": {"baseline": "host/small", "margin": 0.02, "looks": []}},
+    sort_keys=False,
+)
 DOCUMENT = yaml.safe_load(TEXT)
 IMAGE_TEXT = (ROOT / "docker/cuda-10.0/image.yaml").read_text(encoding="utf-8")
+JOB_TEXT = (ROOT / "jobs/says_more/job.yaml").read_text(encoding="utf-8")
 SCALARS = st.none() | st.booleans() | st.integers() | st.just(10**400) | st.floats() | st.text() | st.dates()
 VALUES = st.recursive(
     SCALARS,
@@ -31,13 +36,13 @@ ODD_TEXT = st.sampled_from(
     [each.strip() for line in ODD_LINES.strip().splitlines() for each in line.split("|")]
     + ["? {a: b}\n: c", "--- a\n--- b", "%YAML 9.9\n---\na: 1", "[" * 3000, "\x00", "\ufeff", "\x1b[2J", "\u202e"]
 )
-SLOW = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SLOW = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The checkout's images and presets, for a params.yaml of any content."""
-    for part in ("docker", "presets"):
+    for part in ("docker", "presets", "jobs"):
         shutil.copytree(ROOT / part, tmp_path / part)
     (tmp_path / "params.yaml").write_text(TEXT, encoding="utf-8")
     return tmp_path
@@ -67,7 +72,7 @@ def with_value(document, place, value):
     return {**document, place[0]: with_value(document[place[0]], place[1:], value)}
 
 
-def test_the_checkouts_own_is_taken():
+def test_it_is_taken_as_it_is():
     assert refusal(schema.parse, TEXT, "params.yaml", ROOT) is None
 
 
@@ -76,7 +81,7 @@ def test_the_checkouts_own_is_taken():
 def test_any_value_anywhere(place, value):
     text = yaml.safe_dump(with_value(DOCUMENT, place, value), allow_unicode=True)
     line = refusal(schema.parse, text, "params.yaml", ROOT)
-    assert line is None or line.startswith("params.yaml: ")
+    assert line is None or line.startswith(("params.yaml: ", "jobs/"))
 
 
 @SLOW
@@ -119,6 +124,15 @@ def test_any_preset(folder, place, value):
         overrides = {key: overrides}
     (folder / "presets/mine.yaml").write_text(yaml.safe_dump(overrides, allow_unicode=True), encoding="utf-8")
     refusal(schema.with_preset, "mine", folder)
+
+
+@SLOW
+@given(place=st.sampled_from(list(places(yaml.safe_load(JOB_TEXT)))), value=VALUES)
+def test_any_job_yaml(folder, place, value):
+    text = yaml.safe_dump(with_value(yaml.safe_load(JOB_TEXT), place, value), allow_unicode=True)
+    (folder / "jobs/says_more/job.yaml").write_text(text, encoding="utf-8")
+    line = refusal(jobs.load, "says_more", folder)
+    assert line is None or line.startswith("jobs/says_more/job.yaml: ")
 
 
 @SLOW

@@ -9,14 +9,12 @@ import sys
 import pytest
 from rich.console import Console
 
-from stages import codec
 from stages.harness.pipeline import repro
-from stages.harness.pipeline.progress import Tracker, expected_evaluation_seconds
+from stages.harness.pipeline.progress import Tracker
 from stages.records import Cell
-from tests import results
 from tests.project import ROOT
 
-CELLS = [Cell(image, "fp32", 16, repeat) for repeat in (1, 2) for image in ("a", "b")]
+CELLS = [Cell(image, "fp32", repeat) for repeat in (1, 2) for image in ("a", "b")]
 
 
 class Clock:
@@ -49,43 +47,34 @@ def test_each_cell_is_told_with_what_is_left_once_one_has_ended():
     clock = Clock()
     said = told(
         Tracker(CELLS, (), clock), clock,
-        runs("machine"), "7", runs("train@1-a-fp32-16"), "10", runs("train@1-b-fp32-16"), "30",
-        runs("train@2-a-fp32-16"), "epoch 1", "12", runs("train@2-b-fp32-16"), "30", runs("evaluate@1-a-fp32-16"),
+        runs("machine"), "7", runs("train@1-a-fp32"), "10", runs("train@1-b-fp32"), "30",
+        runs("train@2-a-fp32"), "epoch 1", "12", runs("train@2-b-fp32"), "30", runs("evaluate@1-a-fp32"),
     )  # fmt: skip
     assert said == [
         "a look at the machine",
-        "training, cell 1 of 4: a/fp32-bs16, repeat 1",
-        "training, cell 2 of 4: b/fp32-bs16, repeat 1, about 30.0 s left",
-        "training, cell 3 of 4: a/fp32-bs16, repeat 2, about 40.0 s left",
-        "training, cell 4 of 4: b/fp32-bs16, repeat 2, about 30.0 s left",
-        "evaluation, cell 1 of 4: a/fp32-bs16, repeat 1",
+        "training, cell 1 of 4: a/fp32, repeat 1",
+        "training, cell 2 of 4: b/fp32, repeat 1, about 30.0 s left",
+        "training, cell 3 of 4: a/fp32, repeat 2, about 40.0 s left",
+        "training, cell 4 of 4: b/fp32, repeat 2, about 30.0 s left",
+        "evaluation, cell 1 of 4: a/fp32, repeat 1",
     ]
 
 
-def test_evaluation_is_in_the_time_left_before_one_was_seen_and_as_it_takes_after():
+def test_evaluations_are_in_the_time_left_once_one_was_seen():
     clock = Clock()
     said = told(
-        Tracker(CELLS, (), clock, evaluation_seconds=lambda cell: 7.0), clock,
-        runs("train@1-a-fp32-16"), "10", runs("train@1-b-fp32-16"), "10", runs("train@2-a-fp32-16"), "10",
-        runs("train@2-b-fp32-16"), "10", runs("evaluate@1-a-fp32-16"), "4", runs("evaluate@1-b-fp32-16"),
+        Tracker(CELLS, (), clock), clock,
+        runs("train@1-a-fp32"), "10", runs("evaluate@1-a-fp32"), "4", runs("train@1-b-fp32"), "20",
+        runs("evaluate@1-b-fp32"), "6", runs("train@2-a-fp32"),
     )  # fmt: skip
-    assert said[1].endswith("about 58.0 s left")  # 3 trainings and 4 evaluations
-    assert said[4].endswith("about 28.0 s left")
-    assert said[5].endswith("about 18.0 s left")  # 4 s for the one of a that is left, still 7 s for those of b
-
-
-def test_an_evaluation_is_expected_to_take_ten_validations_and_the_import(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert expected_evaluation_seconds(CELLS[0]) is None
-    codec.write(CELLS[0].train_path, results.trained(CELLS[0], 10.0))
-    assert expected_evaluation_seconds(CELLS[0]) == pytest.approx(6.1 + 10 * 0.8)
+    assert said[1].endswith("about 30.0 s left")  # 3 trainings; nothing is known of an evaluation
+    assert said[2].endswith("about 42.0 s left")  # with 3 evaluations
+    assert said[4].endswith("about 40.0 s left")  # a training and an evaluation of a, and of b
 
 
 def test_the_bar_goes_over_every_stage_of_the_pipeline():
-    names = ["machine", "download", "image@a", "image@b", "profile@a", "profile@b"]
-    names += [
-        f"{kind}@{repeat}-{image}-fp32-16" for kind in ("train", "evaluate") for repeat in (1, 2) for image in "ab"
-    ]
+    names = ["machine", "job", "download", "image@a", "image@b", "profile@a", "profile@b"]
+    names += [f"{kind}@{repeat}-{image}-fp32" for kind in ("train", "evaluate") for repeat in (1, 2) for image in "ab"]
     tracker, done = Tracker(CELLS, (), Clock()), []
     for index, name in enumerate([*names, "compare", "scorecard"]):
         tracker.hear(keeps(name) if index % 3 else runs(name))
@@ -100,14 +89,14 @@ def test_cells_that_are_kept_take_no_time():
     clock = Clock()
     said = told(
         Tracker(CELLS, CELLS[:1], clock), clock,
-        keeps("train@1-a-fp32-16"), runs("train@1-b-fp32-16"), "20", runs("train@2-a-fp32-16"),
+        keeps("train@1-a-fp32"), runs("train@1-b-fp32"), "20", runs("train@2-a-fp32"),
     )  # fmt: skip
-    assert said[-1] == "training, cell 3 of 4: a/fp32-bs16, repeat 2, about 40.0 s left"
+    assert said[-1] == "training, cell 3 of 4: a/fp32, repeat 2, about 40.0 s left"
 
 
 def test_of_cells_with_results_only_settings_that_were_measured_again_are_expected():
     clock = Clock()
-    lines = keeps("train@1-a-fp32-16"), runs("train@1-b-fp32-16"), "20", runs("train@2-b-fp32-16")
+    lines = keeps("train@1-a-fp32"), runs("train@1-b-fp32"), "20", runs("train@2-b-fp32")
     assert told(Tracker(CELLS, CELLS, clock), clock, *lines)[-1].endswith("about 20.0 s left")
 
 
@@ -117,10 +106,10 @@ def test_a_terminal_gets_a_bar_and_all_lines(monkeypatch, tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     assert repro.repro(Wanted(), console) == 0
     shown = console.file.getvalue()
-    assert "frozen epoch 1: [4.1 s]" in shown and "1/16" in shown and "cell 2 of 4: b/fp32-bs16" in shown
+    assert "frozen epoch 1: [4.1 s]" in shown and "1/17" in shown and "cell 2 of 4: b/fp32" in shown
 
 
-LINES = [runs("train@1-a-fp32-16"), "frozen epoch 1: [4.1 s]", runs("train@1-b-fp32-16")]
+LINES = [runs("train@1-a-fp32"), "frozen epoch 1: [4.1 s]", runs("train@1-b-fp32")]
 
 
 class Wanted:
@@ -140,7 +129,6 @@ time.sleep(60)
 """
 OUTER = """
 import sys
-from stages import codec
 from stages.harness.pipeline import repro
 repro._run(["sh", "-c", "$0 inner.py $1; true", sys.executable, sys.argv[1]], print, None)
 """

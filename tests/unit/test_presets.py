@@ -48,3 +48,8 @@ def test_laying_over_twice_is_laying_over_once():
     overrides = {"image": "cpu", "images": ["cpu"], "recipe": {"size": 1}, "limit": 3, "extra": {"a": "b"}}
     once = merged(TEXT, overrides)
     assert merged(once, overrides) == once
+
+
+def test_variants_are_replaced_whole():
+    text = "variants: # named sets\n  fp32: {size: 1}\n  mixed: {size: 2}\nseed: 1\n"
+    assert merged(text, {"variants": {"fp32": {"rate": 2}}}).splitlines()[1:] == ["  fp32:", "    rate: 2", "seed: 1"]

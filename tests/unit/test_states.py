@@ -1,20 +1,21 @@
-"""Checkpoints go when DVC has noted the result that lies there, and not before."""
+"""A training's state goes when DVC has noted the result that lies there, and not before."""
 
 import hashlib
 
 import pytest
 import yaml
 
-from stages.harness.cells import checkpoints
+from stages.harness.cells import states
 from stages.records import Cell
 
-CELL = Cell("cuda-10.0", "fp32", 16, 2)
+CELL = Cell("cuda-10.0", "fp32", 2)
+RESULT_PATH = CELL.result_path("train")
 
 
-def noted(md5, name="train@2-cuda-10.0-fp32-16"):
+def noted(md5, name="train@2-cuda-10.0-fp32"):
     """A dvc.lock as DVC 3 writes it."""
-    outs = [{"path": str(CELL.model_dir), "hash": "md5", "md5": "0.dir"}]
-    outs.append({"path": str(CELL.train_path), "hash": "md5", "md5": md5, "size": 9})
+    outs = [{"path": str(CELL.output_dir), "hash": "md5", "md5": "0.dir"}]
+    outs.append({"path": str(RESULT_PATH), "hash": "md5", "md5": md5, "size": 9})
     return {"schema": "2.0", "stages": {"machine": {"cmd": "x"}, name: {"cmd": "x", "outs": outs}}}
 
 
@@ -27,17 +28,18 @@ MD5 = hashlib.md5(b"a result", usedforsecurity=False).hexdigest()
         (noted(MD5), b"a result", False),  # a later run is a forced one, or of something else
         (noted(MD5), b"another", True),  # of a run that was killed before DVC noted it
         (noted(MD5), None, True),  # of a forced run that was killed amid the training
-        (noted(MD5, "evaluate@2-cuda-10.0-fp32-16"), b"a result", True),
+        (noted(MD5, "evaluate@2-cuda-10.0-fp32"), b"a result", True),
         (None, b"a result", True),
     ],
 )
-def test_a_checkpoint_stays_until_dvc_has_noted_the_result(tmp_path, monkeypatch, lock, result, stays):
+def test_a_state_stays_until_dvc_has_noted_the_result(tmp_path, monkeypatch, lock, result, stays):
     monkeypatch.chdir(tmp_path)
-    for path, content in ((CELL.checkpoint_path, b""), (CELL.train_path, result)):
+    state = CELL.state_dir / "checkpoint"
+    for path, content in ((state, b""), (CELL.progress_path, b""), (RESULT_PATH, result)):
         path.parent.mkdir(parents=True, exist_ok=True)
         if content is not None:
             path.write_bytes(content)
     if lock:
-        checkpoints.LOCK_PATH.write_text(yaml.safe_dump(lock))
-    checkpoints.discard_noted([Cell("host", "fp32", 16, 1), CELL])
-    assert CELL.checkpoint_path.exists() == stays
+        states.LOCK_PATH.write_text(yaml.safe_dump(lock))
+    states.discard_noted([Cell("host", "fp32", 1), CELL])
+    assert [state.exists(), CELL.state_dir.exists(), CELL.progress_path.exists()] == [stays] * 3

@@ -19,7 +19,7 @@ from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.process.signals import masked_signals
 
-TAIL_BYTES = 2000  # of stderr: its last line is told
+LINE_LETTERS = 2000  # of the last line on stderr
 
 
 def check(params: Params, root: Path) -> None:
@@ -106,18 +106,23 @@ def _run(
         raise FaceoffError(f"{where}: {found.error}")
     if code != 0:
         raise FaceoffError(f"{where}: ended with exit code {code}" + (f": {last}" if last else ""))
+    if last:
+        print(last, file=sys.stderr)
     return found
 
 
 def _execute(command: tuple[str, ...], environment: Mapping[str, str], directory: Path) -> tuple[int, str]:
-    """Give the exit code, and the last line on stderr, which is handed on as it comes."""
-    tail = bytearray()
+    """Give the exit code and the last line on stderr; those before are handed on as they come."""
+    held = bytearray()
 
     def hand_on(stderr: IO[bytes]) -> None:
         for chunk in iter(lambda: os.read(stderr.fileno(), 65536), b""):
-            sys.stderr.buffer.write(chunk)
+            held.extend(chunk)
+            text = held.rstrip()
+            begin = 1 + max(text.rfind(b"\n"), text.rfind(b"\r"))  # of the last line
+            sys.stderr.buffer.write(held[:begin])
             sys.stderr.flush()
-            tail[:] = (tail + chunk)[-TAIL_BYTES:]
+            del held[:begin]
 
     with host.started(command, environment, directory, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None  # noqa: S101 - as asked for
@@ -126,5 +131,4 @@ def _execute(command: tuple[str, ...], environment: Mapping[str, str], directory
         with masked_signals(signal.SIG_UNBLOCK):
             code = process.wait()
     listener.join(STOP_SECONDS)  # what the command left running, and would keep it open, is ended
-    lines = tail.decode(errors="replace").strip().splitlines() or [""]
-    return code if code >= 0 else 128 - code, lines[-1].strip()
+    return code if code >= 0 else 128 - code, held.decode(errors="replace").strip()[:LINE_LETTERS]

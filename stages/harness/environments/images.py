@@ -63,7 +63,7 @@ class Definition:
         codec.check("run", self.run, self.run in (None, "host"), "'host'")
         for name, version in self.expects.items():
             good = isinstance(version, str | int) and not isinstance(version, bool)
-            codec.check(f"expects.{name}", version, good, "a version in quotes, e.g. '3.12'")
+            codec.check(f"expects[{name!r:.80}]", version, good, "a version in quotes, e.g. '3.12'")
         for each in self.compute_capabilities or ():
             good = re.fullmatch(r"\d+\.\d+", each) is not None
             codec.check("compute_capabilities", each, good, "as NVIDIA writes it, e.g. '7.5'")
