@@ -3,7 +3,8 @@
 It runs in every Python of the job, also in those that train nothing: it parses in any version, imports nothing that
 is not loaded already, takes its folder off sys.path again and runs the sitecustomize that it hides.
 """
-# ruff: noqa: PTH, UP, SIM (pathlib and contextlib would have to be imported; Python 2 reads this too)
+# Not pathlib, not contextlib: they would have to be imported. Python 2 reads this too.
+# ruff: noqa: PTH100, PTH120, UP004, SIM105
 
 import os
 import sys
@@ -57,7 +58,7 @@ def observe(module):
             sys.path.remove(HERE)
         hooks.hook(module)
     except Exception as error:
-        sys.stderr.write("faceoff: %s is not observed: %r\n" % (module.__name__, error))
+        sys.stderr.write("faceoff: {} is not observed: {!r}\n".format(module.__name__, error))
 
 
 def chain():

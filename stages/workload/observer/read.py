@@ -1,0 +1,178 @@
+"""What was observed of a job, as the contract's spans: a "train" for each pass over the data, a "validation" likewise.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+import statistics
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Set, Tuple
+
+from stages.contract import Span, Split
+from stages.workload.observer.lines import Process, read_processes
+from stages.workload.observer.runs import Run, Step, runs_of
+
+TRAIN, VALIDATION = "train", "validation"
+OWN_SECONDS = 25e-6  # of the observer in a step (measured: 18 to 26 microseconds)
+OWN_SHARE = 0.01  # of a step, from which on it is said
+WARM = 1.25  # times the steady step: what five steps must be under for the warm-up to be over
+HICCUP = 3.0
+
+NOT_SEEN = (
+    "no PyTorch training was seen: the job uses another framework or none, starts Python with -I, -S or -E, "
+    "or sets PYTHONPATH anew"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """All that was seen, of the first rank where there are several."""
+
+    spans: Tuple[Span, ...] = ()
+    waits: Tuple[Optional[float], ...] = ()  # each span's seconds in the loader, by the host's clock; None: unknown
+    steps: Tuple[Step, ...] = ()  # of all "train" spans, in their order
+    warm_up: int = 0  # so many of the first steps are not steady yet
+    processes: int = 0  # that trained
+    cuda: bool = False  # CUDA was started: the host's clock tells whole spans, not what a step waits for
+    torch: Optional[str] = None
+    unseen: Tuple[str, ...] = ()  # what could not be seen, in sentences
+
+    @property
+    def steady(self) -> Tuple[Step, ...]:
+        """The steps after the warm-up in which nothing was compiled."""
+        return tuple(step for step in self.steps[self.warm_up :] if not step.compiled)
+
+
+def observed(prefix: Path) -> Observation:
+    """Return what the files say whose names begin with the prefix."""
+    processes = read_processes(prefix)
+    trained = [process for process in processes if process.trained]
+    if not trained:
+        read = processes and NOT_TRAINED.format(sum(len(each.loaders) for each in processes))
+        return Observation(torch=processes[0].torch if processes else None, unseen=(read or NOT_SEEN,))
+    first = min(process.rank for process in trained)
+    ours, unseen = _one_after_the_other([process for process in trained if process.rank == first])
+    runs = [(process, run) for process in ours for run in runs_of(process) if run.training or run.validation]
+    others = [runs_of(process) for process in trained if process.rank != first]
+    steps = tuple(step for _, run in runs for step in run.steps())
+    warm_up = _warm_up(steps)
+    found = Observation(
+        spans=_with_others([_span(process, run) for process, run in runs], others, unseen),
+        waits=tuple(run.wait_seconds for _, run in runs),
+        steps=steps,
+        warm_up=warm_up,
+        processes=len(trained),
+        cuda=any(process.cuda for process in ours),
+        torch=ours[0].torch,
+    )
+    return dataclasses.replace(
+        found,
+        unseen=tuple(unseen + _unseen(found, ours, {process.rank for process in trained}, [run for _, run in runs])),
+    )
+
+
+NOT_TRAINED = "PyTorch read its loaders {} times, and no training was seen: no backward pass and no optimiser step"
+
+
+def _one_after_the_other(processes: List[Process]) -> Tuple[List[Process], List[str]]:
+    """Return those that trained in turns; of such that trained at the same time, under one rank, the busiest."""
+    ordered = sorted(processes, key=lambda process: _when(process)[0])
+    for before, after in zip(ordered, ordered[1:]):
+        if _when(after)[0] < _when(before)[1]:
+            busiest = max(ordered, key=lambda process: sum(row.steps + row.backwards for row in process.rows))
+            text = "{} processes trained at the same time without a rank of their own: the spans are of one of them"
+            return [busiest], [text.format(len(ordered))]
+    return ordered, []
+
+
+def _when(process: Process) -> Tuple[float, float]:
+    """Return the first and the last work, by the time of day."""
+    worked = [row.worked_at + process.offset for row in process.rows if row.worked_at is not None]
+    return worked[0], worked[-1]
+
+
+def _span(process: Process, run: Run) -> Span:
+    return Span(
+        name=TRAIN if run.training else VALIDATION,
+        seconds=run.seconds,
+        samples=run.samples,
+        steps=len(run.steps()) if run.training else len(run.batches),
+        split=_split(run) if run.training and not process.cuda else None,
+    )
+
+
+def _split(run: Run) -> Optional[Split]:
+    """Return where the time went. On a CPU alone, where nothing is queued and no batch is copied to a device."""
+    wait = run.wait_seconds
+    if wait is None:
+        return None
+    rest = max(0.0, run.seconds - wait)
+    compute = min(run.work_seconds, rest) if run.by_steps else rest
+    return Split(wait_seconds=wait, copy_seconds=0.0, compute_seconds=compute, other_seconds=rest - compute)
+
+
+def _with_others(spans: List[Span], others: List[List[Run]], unseen: List[str]) -> Tuple[Span, ...]:
+    """Return the spans with the samples of all ranks."""
+    for name, kind in ((TRAIN, "training"), (VALIDATION, "validation")):
+        at = [index for index, span in enumerate(spans) if span.name == name]
+        ranks = [[run.samples for run in runs if getattr(run, kind)] for runs in others]
+        if any(len(each) != len(at) for each in ranks):
+            if name == TRAIN:
+                unseen.append("the ranks show different numbers of training passes: samples are the first one's alone")
+            continue
+        for order, index in enumerate(at):
+            counts = [spans[index].samples, *[each[order] for each in ranks]]
+            known = [count for count in counts if count is not None]
+            total = sum(known) if len(known) == len(counts) else None
+            spans[index] = dataclasses.replace(spans[index], samples=total)
+    return tuple(spans)
+
+
+def _warm_up(steps: Sequence[Step]) -> int:
+    """Return how many of the first steps are not steady yet.
+
+    Until five steps' median is near that of the later half; and past those for which torch.compile made a graph.
+    """
+    if len(steps) < 10:
+        return min(1, len(steps))
+    usual = statistics.median(step.seconds for step in steps[len(steps) // 2 :])
+    for index in range(len(steps) - 4):
+        if statistics.median(step.seconds for step in steps[index : index + 5]) > WARM * usual:
+            continue
+        while index < len(steps) and steps[index].seconds > HICCUP * usual:
+            index += 1
+        compiled = [at + 1 for at, step in enumerate(steps) if step.compiled and at < index + 5]
+        return max([index, *compiled])
+    return len(steps) // 2
+
+
+def _unseen(found: Observation, processes: List[Process], ranks: Set[int], runs: List[Run]) -> List[str]:
+    """Return what could not be seen, in sentences."""
+    training = [run for run in runs if run.training]
+    steady = found.steady
+    usual = statistics.median(step.seconds for step in steady) if steady else 0.0
+    said: Dict[str, bool] = {
+        "no optimiser's step was seen: a step is a backward pass, so accumulation does not show": not all(
+            run.by_steps for run in training
+        ),
+        "the script reads its loader in a thread of its own: waiting for it is unknown": any(
+            run.threaded for run in training
+        ),
+        "no DataLoader of torch is read in training: waiting and samples are unknown, and the first step's begin": any(
+            run.loader is None and not run.threaded for run in training
+        ),
+        "several loaders are read side by side: samples are those of one of them": any(
+            run.companions for run in training
+        ),
+        "{} of {} ranks were seen: samples are theirs alone".format(len(ranks), processes[0].world): len(ranks)
+        < processes[0].world,
+        "CUDA is used: what steps wait for is not known from the host, whose times hold for whole spans": found.cuda,
+        "the observer's file reached its limit: later steps are missing": any(each.full for each in processes),
+        "torch.compile made graphs in {} later steps".format(
+            sum(step.compiled for step in found.steps[found.warm_up :])
+        ): any(step.compiled for step in found.steps[found.warm_up :]),
+        "steps take {:.1f} ms: the observer's own {:.0f} microseconds are {:.0%} of them".format(
+            usual * 1e3, OWN_SECONDS * 1e6, OWN_SECONDS / usual if usual else 0.0
+        ): 0.0 < usual < OWN_SECONDS / OWN_SHARE,
+    }
+    return [sentence for sentence, applies in said.items() if applies]

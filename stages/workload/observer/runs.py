@@ -1,0 +1,267 @@
+"""From a process's lines to its runs: which pass of a loader was training, which validation, and the training's steps.
+
+Frameworks fetch ahead: the work on a batch may be seen after the question for the next, the last work after the
+loader's end. So work belongs to a run, never to the batch that was asked for last.
+
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import dataclasses
+from typing import Dict, List, Optional, Tuple
+
+from stages.workload.observer.lines import Loader, Process, Row
+
+AHEAD = 2  # batches that may have been fetched before any work, at the loader's end, and still are to be worked on
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """From the end of an optimiser's last step on one batch to that on the next one."""
+
+    seconds: float  # less what was spent in validations
+    wait_seconds: float  # for the loader; 0 where a thread of the script's reads it
+    samples: Optional[int]
+    compiled: bool  # torch.compile made a graph in it: no steady step
+
+
+@dataclasses.dataclass
+class Run:
+    """One pass of a loader, or the work between two of them."""
+
+    rows: List[Row] = dataclasses.field(default_factory=list)
+    fetched: List[Row] = dataclasses.field(default_factory=list)
+    loader: Optional[Loader] = None
+    end: Optional[Row] = None
+    companions: bool = False  # other loaders were read beside it
+    by_steps: bool = True  # else by backward passes: no optimiser's step was seen in the process
+    pauses: List[Tuple[float, float]] = dataclasses.field(default_factory=list)  # validations within it
+
+    @property
+    def batches(self) -> List[Row]:
+        """Its rows that brought a batch."""
+        return [row for row in self.rows if row.run is not None] + self.fetched
+
+    @property
+    def training(self) -> bool:
+        """Whether it was worked on."""
+        return any(self.marked(row) is not None for row in self.rows)
+
+    @property
+    def validation(self) -> bool:
+        """Whether it was read and not worked on. A single batch is a first look at an example."""
+        return not self.training and (self.end is not None or len(self.batches) > 1)
+
+    @property
+    def threaded(self) -> bool:
+        """Whether the script reads its loader in another thread than it trains in."""
+        return bool(self.fetched) or not all(row.thread for row in self.rows)
+
+    @property
+    def began(self) -> float:
+        """When it began, with its workers' start."""
+        if self.loader is not None:
+            return self.loader.began
+        first = self.rows[0]
+        return first.asked or first.backward_at or first.step_at or 0.0
+
+    @property
+    def ended(self) -> float:
+        """When it ended, with its workers' end."""
+        if self.end is not None and self.end.asked is not None:
+            asked = self.end.asked + self.end.wait
+        else:
+            asked = self.rows[-1].asked or 0.0 if self.rows else self.began
+        worked = [row.worked_at for row in self.rows if row.worked_at is not None] if self.training else []
+        return max([asked, *worked[-1:]])
+
+    @property
+    def seconds(self) -> float:
+        """Its time, less validations within it."""
+        return self.ended - self.began - _within(self.pauses, self.began, self.ended)
+
+    @property
+    def wait_seconds(self) -> Optional[float]:
+        """The time in the loader, with its workers' start and end; None where the training's thread does not read."""
+        if self.threaded or self.loader is None:
+            return None
+        return self.loader.seconds + sum(row.wait for row in self.rows) + (self.end.wait if self.end else 0.0)
+
+    @property
+    def work_seconds(self) -> float:
+        """The time from each batch's arrival to the last work before the next question, on the host's clock."""
+        total, last = 0.0, self.began
+        for row in self.rows:
+            began = row.asked + row.wait if row.asked is not None else last
+            ended = row.worked_at
+            if ended is not None:
+                total += ended - began - _within(self.pauses, began, ended)
+            last = ended or began
+        return total
+
+    @property
+    def samples(self) -> Optional[int]:
+        """The samples of its batches; None where one does not tell."""
+        sizes = self._sizes()
+        return sum(size for size in sizes if size is not None) if sizes and None not in sizes else None
+
+    def marked(self, row: Row) -> Optional[float]:
+        """When the row's last optimiser step ended, or its backward pass where no optimiser is seen; else None."""
+        return row.step_at if self.by_steps else row.backward_at
+
+    def _sizes(self) -> List[Optional[int]]:
+        """Return each batch's number of samples. A tensor's first dimension may be another: the loader knows."""
+        batches, loader = self.batches, self.loader
+        size = loader.batch_size if loader is not None else None
+        if loader is None or size is None:
+            return [row.samples for row in batches]
+        if loader.length is None:  # then each batch was looked at
+            return [row.samples if batches[0].samples == size else size for row in batches]
+        sizes: List[Optional[int]] = [size for _ in batches]
+        rest = loader.length % size
+        if self.end is not None and sizes and rest and not loader.drop_last:
+            sizes[-1] = rest
+        return sizes
+
+    def steps(self) -> List[Step]:
+        """Return the steps of a training."""
+        if not self.training:
+            return []
+        sizes = self._sizes()
+        rows = self.rows
+        one_each = sum(row.backwards for row in rows) == len(sizes)
+        found: List[_Open] = []
+        step = _Open(self.began, self.loader.seconds if self.loader else 0.0)
+        for row in rows:
+            step.wait += 0.0 if self.threaded else row.wait
+            step.graphs += row.graphs
+            step.batches += row.backwards if one_each else bool(row.backwards or row.steps)
+            at = self.marked(row)
+            if at is None:
+                continue
+            if found and self._same_batch(row, at):
+                found[-1].ended, step = at, _Open(at)
+                continue
+            step.ended = at
+            step.sizes, sizes = sizes[: step.batches], sizes[step.batches :]
+            found.append(step)
+            step = _Open(at)
+        return [each.closed(self.pauses) for each in found]
+
+    def _same_batch(self, row: Row, at: float) -> bool:
+        """Whether the step is a further one on the batch of the step before: a GAN's."""
+        if row.run is not None or self.loader is None or self.threaded:
+            return False
+        return self.end is None or at < (self.end.asked or 0.0)
+
+
+@dataclasses.dataclass
+class _Open:
+    """A step in the making."""
+
+    began: float
+    wait: float = 0.0
+    batches: int = 0
+    graphs: int = 0
+    ended: float = 0.0
+    sizes: List[Optional[int]] = dataclasses.field(default_factory=list)
+
+    def closed(self, pauses: List[Tuple[float, float]]) -> Step:
+        known = self.sizes and None not in self.sizes
+        return Step(
+            seconds=self.ended - self.began - _within(pauses, self.began, self.ended),
+            wait_seconds=self.wait,
+            samples=sum(size for size in self.sizes if size is not None) if known else None,
+            compiled=self.graphs > 0,
+        )
+
+
+def runs_of(process: Process) -> List[Run]:
+    """Return a process's runs, in their order."""
+    by_steps = any(row.steps for row in process.rows)
+    keys = _attributed(process, by_steps)
+    _dissolve_companions(process.rows, keys, by_steps)
+    found: Dict[int, Run] = {}
+    for row, (key, beside) in zip(process.rows, keys):
+        run = found.get(key)
+        if run is None:
+            run = found[key] = Run(loader=process.loaders.get(key), end=process.ends.get(key), by_steps=by_steps)
+        if beside:
+            run.companions = True
+            row = dataclasses.replace(row, run=None)
+        (run.fetched if row.fetched else run.rows).append(row)
+    runs = [_without_loader(run) for run in found.values()]
+    validations = [(run.began, run.ended) for run in runs if run.validation]
+    for run in runs:
+        run.pauses = validations if run.training else []
+    return runs
+
+
+def _attributed(process: Process, by_steps: bool) -> List[Tuple[int, bool]]:
+    """Return, for each row, the number of its run, negative without a loader, and that it is no companion's."""
+    keys: List[Tuple[int, bool]] = []
+    rows: Dict[int, List[Row]] = {}
+    threads = set()  # runs that a thread of the script's fetches
+    current = 0
+    for row in process.rows:
+        if row.fetched:
+            threads.add(row.run)
+            key = row.run or 0
+            if key not in rows:
+                current = key
+            keys.append((key, False))
+            continue
+        if row.run is not None:
+            current = row.run
+        elif not current or not (current in threads or _goes_on(row, rows[current], process.ends.get(current))):
+            current = min(current, 0) or -len(rows) - 1
+        rows.setdefault(current, []).append(row)
+        keys.append((current, False))
+    return keys
+
+
+def _goes_on(row: Row, rows: List[Row], end: Optional[Row]) -> bool:
+    """Whether work without a batch of its own is on one that was taken before."""
+    if rows[0].run is None or end is None or end.asked is None or (row.worked_at or 0.0) < end.asked:
+        return True
+    taken = sum(each.run is not None for each in rows)
+    worked = sum(each.backwards for each in rows)
+    return taken > worked and (worked > 0 or taken <= AHEAD)
+
+
+def _dissolve_companions(rows: List[Row], keys: List[Tuple[int, bool]], by_steps: bool) -> None:
+    """Give the rows of loaders that are read in turns with a training's to its run: they are no run of their own.
+
+    Between the batches of a validation nobody trains.
+    """
+    places: Dict[int, List[int]] = {}  # of each run's rows
+    for index, (key, _) in enumerate(keys):
+        places.setdefault(key, []).append(index)
+    trained = [index for index, row in enumerate(rows) if (row.steps if by_steps else row.backwards)]
+    working = {keys[index][0] for index in trained}
+    main, until = 0, -1
+    for key, at in sorted(places.items(), key=lambda each: each[1][0]):
+        if key in working:
+            if at[0] < until:  # a GAN that takes a batch for each of its halves
+                for index in at:
+                    keys[index] = (main, True)
+                continue
+            main, until = key, at[-1]
+        elif any(at[0] < index < at[-1] for index in trained):
+            for index in at:
+                later = next((each for each in trained if each > index), trained[-1])
+                if not rows[index].fetched:
+                    keys[index] = (keys[later][0], True)
+
+
+def _without_loader(run: Run) -> Run:
+    """Return the run; one that took one batch and went on and on with it is a loop without a loader."""
+    taken = [row for row in run.rows if row.run is not None]
+    further = [row for row in run.rows if row.run is None and run.marked(row) is not None]
+    if run.loader is None or run.end is not None or run.fetched or len(taken) != 1 or len(further) < 3:
+        return run
+    rows = run.rows if run.marked(run.rows[0]) is not None else run.rows[1:]
+    return Run(rows=[dataclasses.replace(row, run=None) for row in rows], by_steps=run.by_steps)
+
+
+def _within(pauses: List[Tuple[float, float]], began: float, ended: float) -> float:
+    return sum(max(0.0, min(ended, last) - max(began, first)) for first, last in pauses)
