@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.dogs_cats import parameters, seam, sources
-from jobs.dogs_cats.photos import FOLDER, LISTING, Photos
+from jobs.dogs_cats.photos import DOWNLOADS, FOLDER, LISTING, Photos
 from jobs.dogs_cats.sources import layout, photos, weights
+from jobs.dogs_cats.sources.photos import Receipt
 from stages import codec, contract
 from stages.errors import FaceoffError
 from stages.units import amount
-
-DOWNLOADS = "downloads"  # what may be had again without the network; no part of the data
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -34,24 +33,24 @@ def download(data: Path) -> None:
     section = parameters.section(told["section"])
     choices = [parameters.choice(told["section"], each, "params.yaml: variants") for each in told["variants"]]
     (data / LISTING).unlink(missing_ok=True)
-    weights.place(parameters.architectures(choices), data / "weights", data / DOWNLOADS)
-    listed = photos.place(sources.pick(section.dataset, data / DOWNLOADS), data / FOLDER)
-    codec.write(data / LISTING, listed)
-    report(listed, time.monotonic() - began)
+    weights.place(parameters.architectures(choices), data / DOWNLOADS / "weights", data / DOWNLOADS)
+    receipt = photos.place(sources.pick(section.dataset, data / DOWNLOADS), data / FOLDER)
+    codec.write(data / LISTING, Photos(receipt.photos))
+    report(receipt, time.monotonic() - began)
 
 
-def report(listed: Photos, seconds: float) -> None:
+def report(receipt: Receipt, seconds: float) -> None:
     """Print a few lines on what there is now, and tell its numbers."""
-    counts = photos.folder_counts(listed)
-    print(f"source: {listed.source}")
+    counts = photos.folder_counts(receipt)
+    print(f"source: {receipt.source}")
     for split in layout.SPLITS:
         print(f"  {split}: " + ", ".join(f"{counts[f'{split}/{label}']:,} {label}" for label in layout.CLASSES))
-    left_out = photos.describe_left_out(listed.left_out)
+    left_out = photos.describe_left_out(receipt.left_out)
     if left_out:
         print(left_out)
-    total = sum(photo.size_bytes for photo in listed.photos)
-    print(f"{len(listed.photos):,} photos, {amount(total)}, ready in {seconds:.1f} s")
-    seam.say(fact="source", value=listed.source)
+    total = sum(photo.size_bytes for photo in receipt.photos)
+    print(f"{len(receipt.photos):,} photos, {amount(total)}, ready in {seconds:.1f} s")
+    seam.say(fact="source", value=receipt.source)
     for folder, count in counts.items():
         seam.say(fact=folder.replace("/", "_"), value=count)
-    seam.say(fact="left_out", value=len(listed.left_out))
+    seam.say(fact="left_out", value=len(receipt.left_out))

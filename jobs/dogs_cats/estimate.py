@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jobs.dogs_cats import needs, parameters, seam, sources
-from jobs.dogs_cats.download import DOWNLOADS
 from jobs.dogs_cats.parameters import Dataset
-from jobs.dogs_cats.photos import FOLDER
+from jobs.dogs_cats.photos import DOWNLOADS, FOLDER
 from jobs.dogs_cats.sources import layout, photos
 from stages import contract
 

@@ -146,8 +146,11 @@ def _value(kind: Any, value: Any) -> Any:
 
 
 def weights_path(data: Path, recipe: Recipe) -> Optional[Path]:
-    """Return where the recipe's pretrained weights lie; None where it trains from scratch."""
-    return data / "weights" / (recipe.arch + ".pth") if recipe.pretrained else None
+    """Return where the recipe's pretrained weights lie; None where it trains from scratch.
+
+    Below downloads, which the data's digest leaves out: their own digest is known, and more of them change no cell.
+    """
+    return data / "downloads/weights" / (recipe.arch + ".pth") if recipe.pretrained else None
 
 
 def architectures(choices: Sequence[Choice]) -> List[str]:

@@ -6,7 +6,7 @@ Runs on the host and inside images: Python 3.7 syntax, standard library only.
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from jobs.dogs_cats.parameters import Choice, Recipe, weights_path
 from stages.codec import read
@@ -14,6 +14,7 @@ from stages.errors import FaceoffError
 
 LISTING = "photos.json"
 FOLDER = "photos"
+DOWNLOADS = "downloads"  # beside it: what is no part of the data, whose digest leaves this folder out
 FROZEN_PCT_START = 0.3
 AGAIN = "run `dvc repro -s -f download`"
 
@@ -31,11 +32,9 @@ class Photo:
 
 @dataclasses.dataclass(frozen=True)
 class Photos:
-    """photos.json: every photo that there is to train on, and what was left out."""
+    """photos.json: every photo that there is to train on, wherever it came from."""
 
-    source: str  # e.g. 'kaggle lingjin525/dogs-and-cats-fastai version 1'
     photos: Tuple[Photo, ...]  # sorted by path
-    left_out: Dict[str, str]  # photo that does not decode: why
 
 
 class Input(NamedTuple):

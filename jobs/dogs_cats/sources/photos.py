@@ -11,14 +11,13 @@ from typing import Protocol
 
 from PIL import Image, UnidentifiedImageError
 
-from jobs.dogs_cats.photos import Photo, Photos
+from jobs.dogs_cats.photos import DOWNLOADS, LISTING, Photo
 from jobs.dogs_cats.sources import layout
 from jobs.dogs_cats.sources.progress import in_parallel
 from stages import codec
 from stages.codec import RecordError
 from stages.errors import FaceoffError
 
-RECEIPT = ".receipt.json"
 # What the Pillow of every image reads, back to the 6.2 of the legacy ones.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 NAMES_SHOWN = 5
@@ -40,13 +39,15 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Receipt:
-    """data/photos/.receipt.json: what was written there. It arrives with the photos, in one rename."""
+    """downloads/photos.json: which photos were written, and what was left out. It is written after them."""
 
-    identity: str
-    listed: Photos
+    identity: str  # of the source
+    source: str  # e.g. 'kaggle lingjin525/dogs-and-cats-fastai version 1'
+    photos: tuple[Photo, ...]  # sorted by path
+    left_out: dict[str, str]  # photo that does not decode: why
 
 
-def place(source: Source, photos_dir: Path) -> Photos:
+def place(source: Source, photos_dir: Path) -> Receipt:
     """Have the source's photos in `photos_dir`, and nothing else; those that are there and intact are kept.
 
     Written beside it first and renamed when whole: a run that fails leaves the old photos, or none, never a part.
@@ -61,39 +62,45 @@ def place(source: Source, photos_dir: Path) -> Photos:
         return kept
     partial.mkdir(parents=True)
     try:
-        listed = inspect(partial, source.fetch(partial))
-        codec.write(partial / RECEIPT, Receipt(identity, listed))
+        receipt = inspect(partial, identity, source.fetch(partial))
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk
         raise
     if photos_dir.exists():
         shutil.rmtree(photos_dir)
     partial.rename(photos_dir)
-    return listed
+    codec.write(_receipt_path(photos_dir), receipt)
+    return receipt
 
 
 def written(source: Source, photos_dir: Path) -> bool:
     """Return whether the photos in `photos_dir` are this source's, by its receipt alone: they are not looked at."""
     try:
-        receipt = json.loads((photos_dir / RECEIPT).read_text(encoding="utf-8"))
+        receipt = json.loads(_receipt_path(photos_dir).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(receipt.get("identity") == source.identity())  # decoding 25,000 records would take a second
+    return photos_dir.exists() and bool(
+        receipt.get("identity") == source.identity()
+    )  # decoding 25,000 records would take a second
 
 
-def _kept(photos_dir: Path, identity: str) -> Photos | None:
-    """Return the listing of what lies in `photos_dir`, if of this identity and every byte is as it was written."""
+def _receipt_path(photos_dir: Path) -> Path:
+    return photos_dir.parent / DOWNLOADS / LISTING
+
+
+def _kept(photos_dir: Path, identity: str) -> Receipt | None:
+    """Return the receipt of what lies in `photos_dir`, if of this identity and every byte is as it was written."""
     try:
-        receipt = codec.read(photos_dir / RECEIPT, Receipt)
+        receipt = codec.read(_receipt_path(photos_dir), Receipt)
     except RecordError:
         return None
     if receipt.identity != identity:
         return None
-    expected = {photos_dir / photo.path: photo.sha256 for photo in receipt.listed.photos}
+    expected = {photos_dir / photo.path: photo.sha256 for photo in receipt.photos}
     found = layout.files(photos_dir)
     hashes = in_parallel(sha256_of, found, "checking photos")
     if dict(zip(found, hashes, strict=True)) == expected:
-        return receipt.listed
+        return receipt
     print(f"{photos_dir} is not as it was written: writing it anew")
     return None
 
@@ -104,7 +111,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inspect(root: Path, source: str) -> Photos:
+def inspect(root: Path, identity: str, source: str) -> Receipt:
     """Decode and hash every photo of the four folders. What doesn't decode is named, with the reason, and removed.
 
     Raises FaceoffError where a folder has no photo left.
@@ -122,11 +129,11 @@ def inspect(root: Path, source: str) -> Photos:
             left_out["".join(each if each.isprintable() else _escaped(each) for each in name)] = complaint
             path.unlink()
     photos.sort(key=lambda photo: photo.path)
-    listed = Photos(source, tuple(photos), left_out)
-    for folder, count in folder_counts(listed).items():
+    receipt = Receipt(identity, source, tuple(photos), left_out)
+    for folder, count in folder_counts(receipt).items():
         if count == 0:
             raise FaceoffError(f"{source}: {folder} holds no photo that decodes: both splits need both classes")
-    return listed
+    return receipt
 
 
 def _complaint(path: Path) -> str | None:
@@ -165,9 +172,9 @@ def describe_left_out(left_out: dict[str, str]) -> str | None:
     return f"left out {len(left_out):,} that do not decode: {shown}{more}"
 
 
-def folder_counts(listed: Photos) -> dict[str, int]:
+def folder_counts(receipt: Receipt) -> dict[str, int]:
     """Return how many photos each folder holds."""
     counts = dict.fromkeys(layout.FOLDERS, 0)
-    for photo in listed.photos:
+    for photo in receipt.photos:
         counts[photo.path.rpartition("/")[0]] += 1
     return counts

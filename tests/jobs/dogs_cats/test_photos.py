@@ -30,7 +30,7 @@ def photos(tmp_path, monkeypatch):
         path.write_bytes(b"photo")
     as_if_later()
     sha256 = hashlib.sha256(b"photo").hexdigest()
-    write(DATA / LISTING, Photos("folder", tuple(Photo(name, 5, sha256) for name in names), {}))
+    write(DATA / LISTING, Photos(tuple(Photo(name, 5, sha256) for name in names)))
     return tmp_path
 
 

@@ -58,7 +58,7 @@ def test_only_the_four_folders_count(server: FileServer, tmp_path: Path, prefix:
     }
     source = offer(server, tmp_path, tgz_of({**photo_set(prefix=prefix), **others}))
     assert place(source, tmp_path) == WHOLE
-    assert sorted(path.name for path in (tmp_path / "data/photos").iterdir()) == [".receipt.json", "train", "valid"]
+    assert sorted(path.name for path in (tmp_path / "data/photos").iterdir()) == ["train", "valid"]
 
 
 def test_interrupted(server: FileServer, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from jobs.dogs_cats.photos import Photos
 from jobs.dogs_cats.sources import photos
 from jobs.dogs_cats.sources.folder import Folder
+from jobs.dogs_cats.sources.photos import Receipt
 from jobs.dogs_cats.sources.synthetic import Synthetic
 from stages import codec
 from stages.errors import FaceoffError
@@ -36,7 +36,7 @@ def test_the_listing_is_that_of_the_files(tmp_path: Path) -> None:
     expected = sorted((name, len(content), hashlib.sha256(content).hexdigest()) for name, content in WHOLE.items())
     assert [(photo.path, photo.size_bytes, photo.sha256) for photo in listed.photos] == expected
     codec.write(tmp_path / "photos.json", listed)
-    assert codec.read(tmp_path / "photos.json", Photos) == listed
+    assert codec.read(tmp_path / "photos.json", Receipt) == listed
 
 
 def test_the_counts(tmp_path: Path) -> None:
