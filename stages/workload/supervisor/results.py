@@ -137,7 +137,13 @@ def _without_times(
 
 
 def _texts(facts: Dict[str, Value]) -> Dict[str, str]:
-    return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in facts.items()}
+    return {name: _text(value) for name, value in facts.items()}
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:

@@ -1,0 +1,75 @@
+"""The supervisor on real processes: a checkout of a test's own, in which a script runs as a cell's command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stages import codec, records
+from stages.records import Belongs, Cell, Container, Job, Result, Task, Variant
+from tests.project import ROOT
+
+# Where there is any: what runs inside images must do with it.
+LEGACY = sorted(str(path) for path in Path.home().glob(".pyenv/versions/3.7.*/bin/python"))
+PYTHONS = [sys.executable, *LEGACY[:1]]
+CELL = Cell("host", "plain", 1)
+JOB = "mine"
+
+
+class Checkout:
+    """Has stages/, and a job `mine` with one script."""
+
+    def __init__(self, folder: Path, python: str = sys.executable, **job: Any) -> None:
+        self.root, self.python = folder, python
+        plain: dict[str, Any] = {"name": JOB, "train": "as the test says", "evaluate": None, "files": {}}
+        plain |= {"total": records.WALL, "metrics": {}, "resumes": False, "dry_run": False}
+        self.job = Job(**{**plain, "section_json": '{"size": 3}', "seed": 42, **job})
+        self.variant = Variant({"rate": 0.5}, {"MINE": "of the variant"})
+        (folder / "jobs" / JOB).mkdir(parents=True)
+        (folder / "data").mkdir()
+        (folder / "stages").symlink_to(ROOT / "stages")
+
+    def task(self, stage: str, command: Sequence[str], **changes: Any) -> Task:
+        """What the host tells the supervisor; `changes` of Belongs, and session_ends_at."""
+        session_ends_at = changes.pop("session_ends_at", None)
+        plain: dict[str, Any] = dict.fromkeys(("job_sha256", "data_sha256", "machine_sha256"), "a" * 64)
+        plain |= {"image_sha256": None, "facts_sha256": None, "variant": self.variant}
+        belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None), **changes})
+        return Task(CELL, stage, tuple(command), self.job, belongs, session_ends_at)
+
+    def script(self, text: str, name: str = "job.py") -> tuple[str, ...]:
+        """The command that runs the text: Python, or bash by the name."""
+        (self.root / "jobs" / JOB / name).write_text(text)
+        return ("bash" if name.endswith(".sh") else "python", name)
+
+    def start(self, stage: str, command: Sequence[str], **changes: Any) -> "subprocess.Popen[str]":
+        """The supervisor's process, all made ready as the host does."""
+        os.chdir(self.root)
+        path = CELL.task_path(stage)
+        codec.write(path, self.task(stage, command, **changes))
+        CELL.events_path.write_text("")
+        CELL.running_path.write_text("")
+        environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONFAULTHANDLER": "1", "FACEOFF_STEPS": "9"}
+        words = [self.python, "-m", f"stages.{stage}", "--task", str(path)]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(words, env=environment, text=True, errors="replace", **pipes)
+
+    def run(self, stage: str, command: Sequence[str], **changes: Any) -> "subprocess.CompletedProcess[str]":
+        """Run a stage to its end."""
+        with self.start(stage, command, **changes) as process:
+            stdout, stderr = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def result(self, stage: str = "train") -> Result:
+        return codec.read(self.root / CELL.result_path(stage), Result)
+
+    @property
+    def reason(self) -> str:
+        """What is left for the host."""
+        return (self.root / CELL.running_path).read_text(encoding="utf-8").strip()
+
+    def discard(self) -> None:
+        shutil.rmtree(self.root / "models", ignore_errors=True)
