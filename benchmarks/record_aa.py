@@ -2,39 +2,36 @@
 
 python -m benchmarks.record_aa OUTPUT.csv [--runs N]
 
-Trains and evaluates a tiny recipe on this machine N times, by what the stages call, in one process, so that fastai is
-imported once. A row is written as soon as its run has ended: an interrupted recording is of use too. OUTPUT.json beside
-it says on which machine, at which commit and with which software. Takes about 4 s a run; wants an idle machine, and
-says how busy others kept it.
+Trains and evaluates a tiny recipe of jobs/dogs_cats on this machine N times, by the commands that DVC runs. A row is
+written as soon as its run has ended: an interrupted recording is of use too. OUTPUT.json beside it says on which
+machine, at which commit and with which software. Wants an idle machine, and says how busy others kept it.
 """
 
 import argparse
-import contextlib
 import csv
-import gc
-import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from stages import codec
+from benchmarks.verdict_quality import METRICS
+from stages import codec, records
 from stages.errors import FaceoffError, run_entry
-from stages.harness.results.metrics import FIGURES, TIMED
-from stages.records import MACHINE_PATH, Ceilings, Cell, EvaluateResult, Machine, Recipe, TrainResult
-from tests.project import ROOT, make_project, stage
+from stages.harness.params import schema
+from stages.harness.results.metrics import values
+from stages.harness.results.read import read_all
+from stages.records import Cell
+from tests.project import DOGS_CATS, ROOT, make_project, stage
 
-COLUMNS = ("run", "started_at", "others_share", *TIMED)  # others_share: of all CPUs' time, by other processes
-PHOTOS = {"source": "synthetic", "train_photos": 64, "valid_photos": 8}
-RECIPE = {"arch": "resnet18", "pretrained": False, "size": 32, "frozen_epochs": 1, "unfrozen_epochs": 1, "workers": 1}
+COLUMNS = ("run", "started_at", "others_share", *METRICS)  # others_share: of all CPUs' time, by other processes
+SECTION = {**DOGS_CATS, "dataset": {**DOGS_CATS["dataset"], "train_photos": 64, "valid_photos": 8}}
+CELL = Cell("host", "fp32-bs16", 1)
 
 
 def main() -> int:
+    """Record as many runs as are asked for, after one that is colder than all that follow."""
     parser = argparse.ArgumentParser(description="Record runs of one setting, for benchmarks/verdict_quality.py.")
     parser.add_argument("output", type=Path)
     parser.add_argument("--runs", type=int, default=300)
@@ -42,74 +39,56 @@ def main() -> int:
     output = arguments.output.resolve()
     if output.exists():
         raise FaceoffError(f"{output} is there already; name another file, or delete it")
-    with project() as recipe, output.open("x", newline="", encoding="utf-8") as file:
-        record(Cell("host", "fp32", 16, 1), recipe)  # imports, and is colder than all that follow
-        output.with_suffix(".json").write_text(json.dumps(circumstances(), indent=2) + "\n", encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="faceoff-record-") as name, output.open("x", encoding="utf-8") as file:
+        folder = project(Path(name))
+        record(folder)
+        output.with_suffix(".json").write_text(json.dumps(circumstances(folder), indent=2) + "\n", encoding="utf-8")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for run in range(1, arguments.runs + 1):
-            writer.writerow([run, *record(Cell("host", "fp32", 16, 1), recipe)])
+            writer.writerow([run, *record(folder)])
             file.flush()
             print(f"run {run} of {arguments.runs}", file=sys.stderr, flush=True)
     return 0
 
 
-@contextlib.contextmanager
-def project() -> Iterator[Recipe]:
-    """A project of its own with photos, in which this process then works; the recipe."""
-    from stages.workload import ceilings
-    from stages.workload.inputs import read_recipe
-
-    ceilings.measure = lambda learner, job, beat=None: Ceilings(1.0, 1.0)  # 6 s a run, of which none is recorded
-    with tempfile.TemporaryDirectory(prefix="faceoff-record-") as name:
-        folder = make_project(Path(name), ["host"], dataset=PHOTOS, recipe=RECIPE)
-        for prepare in (["download"], ["machine"]):
-            stage(folder, *prepare)
-        with contextlib.chdir(folder):
-            yield read_recipe()
+def project(folder: Path) -> Path:
+    """Make a project of its own with data, in which the cell can run again and again."""
+    variants = {CELL.variant: {"precision": "fp32", "batch_size": 16}}
+    make_project(folder, ["host"], job="dogs_cats", variants=variants, repeats=[1], dogs_cats=SECTION)
+    for prepare in (["machine"], ["job"], ["download"], ["image", "host"], ["inside", "host", "--profile"]):
+        stage(folder, *prepare)
+    return folder
 
 
-def record(cell: Cell, recipe: Recipe) -> list[object]:
-    """One run: train and evaluate, as the stages do, and leave nothing of it."""
-    from stages.workload import cell as workload
-
-    began = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        train: TrainResult = workload.train(cell, recipe, began)
-        codec.write(cell.train_path, train)
-        evaluate: EvaluateResult = workload.evaluate(cell, recipe, time.perf_counter())
-    shutil.rmtree(cell.model_dir.parent)
-    gc.collect()  # learners are cycles: thirty of them fill a machine
-    others = train.sittings[0].load.others_share
-    return [
-        train.started_at,
-        "" if others is None else f"{others:.3f}",
-        *(FIGURES[name](train, evaluate) for name in TIMED),
-    ]
+def record(folder: Path) -> list[object]:
+    """Train and evaluate, as DVC does, and return the row."""
+    for each in records.STAGES:
+        stage(folder, "inside", "host", "--result", str(CELL.result_path(each)))
+    [result] = read_all(schema.load(folder), folder)
+    if result.train is None:
+        raise FaceoffError(f"the run gave nothing: {result.reason}")
+    found = values(result, codec.read(folder / records.JOB_PATH, records.Job))
+    others = result.train.attempts[0].load.others_share
+    return [result.train.started_at, "" if others is None else f"{others:.3f}", *(found[name] for name in METRICS)]
 
 
-def circumstances() -> dict[str, object]:
-    """Of the recording: machine, commit and software."""
-    from stages.workload import cell as workload
-    from stages.workload import learners
-
-    hardware = codec.read(MACHINE_PATH, Machine).hardware
+def circumstances(folder: Path) -> dict[str, object]:
+    """Tell of the recording: machine, commit and software."""
+    facts = codec.read(folder / records.facts_path("host"), records.Facts)
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     commit = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    environment = workload.environment(learners.find())
     return {
-        "cpu": hardware.cpu.model,
-        "logical_cpus": hardware.cpu.logical_cpus,
-        "memory_bytes": hardware.memory_bytes,
-        "kernel": hardware.kernel,
+        "cpu": facts.hardware.cpu.model,
+        "logical_cpus": facts.hardware.cpu.logical_cpus,
+        "memory_bytes": facts.hardware.memory_bytes,
+        "kernel": facts.hardware.kernel,
         "commit": commit or None,
-        "python": environment.python,
-        "torch": environment.torch,
-        "fastai": environment.fastai,
-        "torch_threads": environment.torch_threads,
+        "python": facts.contents.python,
+        "torch": facts.contents.torch,
+        "torch_threads": facts.torch_threads,
         "load_average": os.getloadavg()[0],
-        "photos": PHOTOS,
-        "recipe": RECIPE,
+        "section": SECTION,
     }
 
 

@@ -32,14 +32,22 @@ from scipy import stats
 
 from stages.errors import FaceoffError, run_entry
 from stages.harness.params import schema
-from stages.harness.results.metrics import TIMED, TOTAL
+from stages.harness.results.metrics import RATE, TOTAL
 from stages.harness.statistics import verdicts
 from stages.harness.statistics.estimates import LEVEL, Pair
 from stages.harness.statistics.planning import MAX_REPEATS
-from stages.harness.statistics.verdicts import HIGHER_IS_FASTER
 from stages.records import Ratio
 
 RECORDING = Path(__file__).parent / "recorded" / "aa.csv"
+# Timed metrics of the recorded job, and which of them is better.
+METRICS = {
+    TOTAL: "lower",
+    "frozen_seconds": "lower",
+    "unfrozen_seconds": "lower",
+    "predict_tta_seconds": "lower",
+    RATE: "higher",
+}
+NAMES = [*METRICS]
 BLOCK = 20  # runs
 GROUPS = 20
 PILOT = 3  # repeats, as in params.yaml
@@ -50,7 +58,7 @@ DRIFT = 0.01  # per repeat
 CALLED = ("faster", "slower")
 FALSE_ALARMS, POWER = 0.05, 0.9
 
-Values = numpy.ndarray  # by repeat, setting (the baseline first) and figure of TIMED
+Values = numpy.ndarray  # by repeat, setting (the baseline first) and metric
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class FaceOff:
     pilot: Look
     asked: Look  # the pilot where it settles it
     end: Look
-    all_verdicts: tuple[str, ...]  # in the end, of every figure and rival
+    all_verdicts: tuple[str, ...]  # in the end, of every metric and rival
 
 
 def main() -> int:
@@ -81,7 +89,7 @@ def main() -> int:
     arguments = parser.parse_args()
     runs, margin, fails = read(arguments.recording), schema.load().compare.margin, []
     gc.freeze()  # statsmodels collects garbage in every call, 0.1 s each with all that was imported
-    noise = numpy.diff(numpy.log(runs[:, TIMED.index(TOTAL)])).std() / math.sqrt(2)
+    noise = numpy.diff(numpy.log(runs[:, NAMES.index(TOTAL)])).std() / math.sqrt(2)
     print(
         f"{arguments.recording.name}: {len(runs)} runs, median {numpy.median(runs[:, 0]):.2f} s, noise from one run to "
         f"the next {noise:.1%}; {arguments.face_offs} face-offs each, margin {margin:.0%}, seed {arguments.seed}"
@@ -97,9 +105,9 @@ def main() -> int:
 
 
 def read(path: Path) -> numpy.ndarray:
-    """Figures of TIMED of each run, in the order in which they ran."""
+    """Read the METRICS of each run, in the order in which they ran."""
     with path.open(encoding="utf-8", newline="") as file:
-        runs = numpy.array([[float(row[figure]) for figure in TIMED] for row in csv.DictReader(file)])
+        runs = numpy.array([[float(row[name]) for name in METRICS] for row in csv.DictReader(file)])
     if len(runs) < 2 * BLOCK:
         raise FaceoffError(f"{path} has {len(runs)} runs; at least {2 * BLOCK} are needed: record more")
     return runs
@@ -128,11 +136,11 @@ def draw(runs: numpy.ndarray, drift: float, slowdown: float, rivals: int, genera
     settings = 1 + rivals
     number = settings * MAX_REPEATS // BLOCK
     turns = generator.permuted(numpy.tile(numpy.arange(settings), (number, 1)), axis=1)
-    dealt = blocks(runs, number, generator).reshape(number, BLOCK // settings, settings, len(TIMED))
-    values = numpy.take_along_axis(dealt, turns[:, None, :, None], axis=2).reshape(-1, len(TIMED))
-    slower = numpy.array([-1 if figure in HIGHER_IS_FASTER else 1 for figure in TIMED])
+    dealt = blocks(runs, number, generator).reshape(number, BLOCK // settings, settings, len(METRICS))
+    values = numpy.take_along_axis(dealt, turns[:, None, :, None], axis=2).reshape(-1, len(METRICS))
+    slower = numpy.array([-1 if better == "higher" else 1 for better in METRICS.values()])
     drifted = values * ((1 + drift) ** (numpy.arange(len(values)) / settings))[:, None] ** slower
-    drawn: Values = drifted.reshape(MAX_REPEATS, settings, len(TIMED))
+    drawn: Values = drifted.reshape(MAX_REPEATS, settings, len(METRICS))
     drawn[:, 1] *= slowdown**slower
     return drawn
 
@@ -146,7 +154,7 @@ def face_off(values: Values, margin: float) -> FaceOff:
         found = judged(values, repeats, looks, margin)
         looks.append(repeats)
         end = look(values, repeats, found)
-    others = [judged(values, repeats, looks[:-1], margin, figure) for figure in TIMED if figure != TOTAL]
+    others = [judged(values, repeats, looks[:-1], margin, name) for name in METRICS if name != TOTAL]
     said = tuple(each.verdict for ratios in (found, *others) for each in ratios.values())
     return FaceOff(pilot, at_asked(values, margin), end, said)
 
@@ -160,10 +168,10 @@ def at_asked(values: Values, margin: float) -> Look:
     return look(values, repeats, judged(values, repeats, [PILOT], margin))
 
 
-def judged(values: Values, repeats: int, looks: Sequence[int], margin: float, figure: str = TOTAL) -> dict[str, Ratio]:
+def judged(values: Values, repeats: int, looks: Sequence[int], margin: float, metric: str = TOTAL) -> dict[str, Ratio]:
     """By rival."""
     _, settings, _ = values.shape
-    column = values[:repeats, :, TIMED.index(figure)]
+    column = values[:repeats, :, NAMES.index(metric)]
     pairs = {
         str(rival): {
             str(row): Pair(of_repeat[rival], of_repeat[0], settings * row + rival, settings * row)
@@ -171,11 +179,11 @@ def judged(values: Values, repeats: int, looks: Sequence[int], margin: float, fi
         }
         for rival in range(1, settings)
     }
-    return verdicts.ratios(pairs, figure, margin, [[str(row) for row in range(each)] for each in looks])
+    return verdicts.ratios(pairs, METRICS[metric], margin, [[str(row) for row in range(each)] for each in looks])
 
 
 def look(values: Values, repeats: int, found: dict[str, Ratio]) -> Look:
-    baseline, rival = values[:repeats, 0, TIMED.index(TOTAL)], values[:repeats, 1, TIMED.index(TOTAL)]
+    baseline, rival = values[:repeats, 0, NAMES.index(TOTAL)], values[:repeats, 1, NAMES.index(TOTAL)]
     by_means = "no difference shown"
     if stats.ttest_ind(rival, baseline, equal_var=False).pvalue < LEVEL:
         by_means = "slower" if rival.mean() > baseline.mean() else "faster"
@@ -183,7 +191,7 @@ def look(values: Values, repeats: int, found: dict[str, Ratio]) -> Look:
 
 
 def report(groups: list[list[FaceOff]], drift: float, slowdown: float, rivals: int) -> list[str]:
-    """Prints it; what is not as it should be."""
+    """Print it, and return what is not as it should be."""
     wanted = CALLED if slowdown == 1 else ("slower",)
     every = [each for group in groups for each in group]
     truth = "all are equal" if slowdown == 1 else f"the rival is {slowdown - 1:.0%} slower"
@@ -207,9 +215,9 @@ def report(groups: list[list[FaceOff]], drift: float, slowdown: float, rivals: i
             fails.append(f"faster or slower {name} in {ours.value:.1%}, where {truth}{extra}")
     if slowdown == 1:
         ours = share([[said in CALLED for each in group for said in each.all_verdicts] for group in groups])
-        print(f"  faster or slower in the end, of the verdicts on all figures and rivals: {ours}")
+        print(f"  faster or slower in the end, of the verdicts on all metrics and rivals: {ours}")
         if ours.value > FALSE_ALARMS:
-            fails.append(f"faster or slower are {ours.value:.1%} of the verdicts on all figures, where {truth}{extra}")
+            fails.append(f"faster or slower are {ours.value:.1%} of the verdicts on all metrics, where {truth}{extra}")
     ended = Counter(each.end.verdict for each in every)
     print("  verdicts in the end: " + ", ".join(f"{name} {ended[name] / len(every):.1%}" for name in sorted(ended)))
     return fails

@@ -5,13 +5,14 @@ import dataclasses
 import pytest
 
 from stages.harness.comparison import compare
+from stages.records import Metric
 from tests import results
-from tests.faceoffs import compared, face_off, noisy
+from tests.faceoffs import changed, compared, face_off, noisy, with_facts
 
 
 def test_only_repeats_that_both_ran_whole_are_paired():
     found = face_off(host=[10.0, 10.0, "missing", 10.0, 10.0], other=[20.0, 20.0, 20.0, 20.0, "missing"])
-    ratio = compared(found)["other"].ratios["frozen_seconds"]
+    ratio = compared(found)["other"].ratios["head_seconds"]
     assert ratio.pairs == {"1": 2.0, "2": 2.0, "4": 2.0}
 
 
@@ -23,12 +24,12 @@ def test_no_common_repeat_is_no_ratio():
 
 def test_the_baseline_is_compared_with_nothing():
     said = compared(face_off(host=[10.0]))["host"]
-    assert (said.verdict, said.words, said.ratios, said.accuracy) == ("baseline", "the baseline", {}, None)
+    assert (said.verdict, said.words, said.ratios, said.predictions) == ("baseline", "the baseline", {}, None)
 
 
 def test_a_cell_that_did_not_run_whole_is_a_reason_and_never_a_number():
     said = compared(face_off(host=[10.0, 10.0], other=["unsupported", "unsupported"]))["other"]
-    assert (said.status, said.figures, said.ratios) == ("unsupported", {}, {})
+    assert (said.status, said.metrics, said.ratios) == ("unsupported", {}, {})
     assert said.reasons == {"1": "unsupported: the reason", "2": "unsupported: the reason"}
 
 
@@ -36,7 +37,7 @@ def test_without_a_baseline_nothing_is_compared():
     said = compared(face_off(host=["missing"] * 3, other=noisy(10.0, 3)))
     assert (said["other"].verdict, said["other"].ratios) == ("cannot say", {})
     assert said["other"].words == "cannot say: the baseline has no repeat in common with it"
-    assert said["other"].figures["total_seconds"].mean == pytest.approx(33, rel=0.01)
+    assert said["other"].metrics["total_seconds"].mean == pytest.approx(33, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,8 @@ def test_without_a_baseline_nothing_is_compared():
         (["missing", "refused"], "refused"),
         (["unsupported", "missing"], "unsupported"),
         (["missing"], "missing"),
+        (["trained", "missing"], "trained"),
+        (["ok", "trained"], "partial"),
     ],
 )
 def test_one_status_for_all_repeats(statuses, expected):
@@ -63,13 +66,69 @@ def test_what_differs_is_not_known_without_both_profiles():
     assert compared(found, profiles={"host": results.profile("host")})["other"].differences == ()
 
 
-def test_a_network_that_lies_otherwise_in_memory_is_a_difference():
-    found = face_off(host=noisy(10, 3), other=noisy(10, 3))
-    other = [
-        dataclasses.replace(each, train=dataclasses.replace(each.train, memory_format="contiguous"))
+def test_what_the_job_says_of_itself_is_a_difference_where_the_variant_is_the_same():
+    found = with_facts(face_off(host=noisy(10, 3), other=noisy(10, 3)), "host", memory_format="channels_last")
+    other = compared(with_facts(found, "other", memory_format="contiguous"))["other"]
+    assert other.differences == ("memory_format contiguous, not channels_last",)
+    assert other.facts == {"device": ("cpu",), "number_format": ("fp32",), "memory_format": ("contiguous",)}
+    assert compared(found)["other"].differences == ()
+
+
+def test_what_is_trained_and_not_evaluated_yet_is_compared_by_what_it_has():
+    found = [
+        dataclasses.replace(each, status="trained", reason="not there yet", evaluate=None, right=None)
         if each.cell.image == "other"
         else each
-        for each in found
+        for each in face_off(host=noisy(10, 3), other=noisy(20, 3))
     ]
-    assert compared(other)["other"].differences == ("memory format contiguous, not channels_last",)
-    assert compared(found)["other"].differences == ()
+    said = compared(found)["other"]
+    assert (said.status, said.verdict, said.words) == ("trained", "cannot say", "cannot say: it is not evaluated yet")
+    assert said.reasons["1"] == "trained: not there yet"
+    assert "total_seconds" not in said.metrics and said.metrics["head_seconds"].mean == pytest.approx(20, rel=0.01)
+    assert said.ratios["body_seconds"].verdict == "slower"
+
+
+def test_a_timed_metric_of_the_job_has_a_ratio_and_a_verdict_and_another_has_a_mean():
+    job = dataclasses.replace(
+        results.JOB,
+        metrics={"tokens_per_second": Metric("tokens/s", "higher", timed=True), "loss": Metric("nats", "lower")},
+    )
+    found = face_off(job=job, host=noisy(10, 4), other=noisy(10, 4))
+    for image, rate in (("host", 100.0), ("other", 80.0)):
+        found = changed(
+            found, image, lambda train, rate=rate: dataclasses.replace(
+                train, metrics={"tokens_per_second": rate + train.command_seconds / 100, "loss": 0.5}
+            )
+        )  # fmt: skip
+    said = compared(found, job=job)["other"]
+    assert said.ratios["tokens_per_second"].verdict == "slower" and "loss" not in said.ratios
+    assert said.metrics["loss"].mean == 0.5
+
+
+def test_what_a_job_does_not_give_is_said_and_nothing_is_made_up_for_it():
+    said = compared(
+        face_off(job=results.SILENT_JOB, host=noisy(10, 4), other=noisy(12, 4, seed=1)), job=results.SILENT_JOB
+    )["other"]
+    assert said.verdict == "slower" and said.words.startswith("slower: 1.2")
+    assert (said.curve, said.bottleneck, said.predictions, said.explanation) == ((), None, None, ())
+    assert said.not_given == (
+        "job silent has no `evaluate` command: nothing runs after its training",
+        "it reports no spans: no curves, no samples/s, and not where its time went",
+        "it writes no predictions.csv: what it predicts is not compared",
+    )
+
+
+def test_of_a_job_that_gives_all_only_its_predictions_are_missed_here():
+    said = compared(face_off(host=noisy(10, 3)))["host"].not_given
+    assert said == ("it writes no predictions.csv: what it predicts is not compared",)
+
+
+def test_what_it_ran_on_is_what_torch_of_the_image_says_where_the_job_does_not():
+    found = face_off(job=results.SILENT_JOB, host=noisy(10, 3), other=noisy(2, 3))
+    card = results.profile("other")
+    card = dataclasses.replace(card, facts=dataclasses.replace(card.facts, device="Tesla T4"))
+    profiles = {"host": results.profile("host"), "other": card}
+    said = compared(found, profiles=profiles, job=results.SILENT_JOB)
+    assert (said["host"].devices, said["other"].devices) == (("cpu",), ("Tesla T4",))
+    assert said["other"].words.startswith("cannot say: confounded: it ran on GPU Tesla T4, the baseline on CPU")
+    assert compared(found, job=results.SILENT_JOB)["other"].devices == ()

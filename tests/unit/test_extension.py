@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from stages.harness.comparison.more_repeats import Extension, unsettled
-from stages.harness.results.read import Result
+from stages.harness.comparison.more_repeats import extension, unsettled
+from stages.harness.results.read import CellResult
 from stages.records import Cell
 from tests import comparisons, results
 
@@ -16,9 +16,9 @@ def run(verdict="inconclusive", more=4, repeats=3):
     baseline, other = compared.settings
     total = dataclasses.replace(other.ratios["total_seconds"], more_repeats=more)
     other = dataclasses.replace(other, ratios={**other.ratios, "total_seconds": total})
-    cells = [Cell(image, "fp32", 16, repeat) for repeat in range(1, repeats + 1) for image in ("host", "cuda-10.0")]
+    cells = [Cell(image, "fp32-bs16", repeat) for repeat in range(1, repeats + 1) for image in ("host", "cuda-10.0")]
     found = [
-        Result(
+        CellResult(
             cell, "ok", None, results.trained(cell, wall_seconds=39.0), results.evaluated(cell, wall_seconds=12.0)
         )
         for cell in cells
@@ -27,33 +27,31 @@ def run(verdict="inconclusive", more=4, repeats=3):
 
 
 def test_as_many_as_are_asked_for_where_there_is_time():
-    extension = Extension.of(*run(more=2), seconds_left=4 * REPEAT_SECONDS + 1)
-    assert extension.repeats == 2
-    assert extension.words == (
-        "not settled: cuda-10.0/fp32-bs16, 2 more repeats asked for; adding 2, at about 1:42 each"
-    )
+    planned = extension(*run(more=2), seconds_left=4 * REPEAT_SECONDS + 1)
+    assert planned.repeats == 2
+    assert planned.words == ("not settled: cuda-10.0/fp32-bs16, 2 more repeats asked for; adding 2, at about 1:42 each")
 
 
 def test_at_most_as_many_again_as_there_are_and_then_a_new_look():
-    extension = Extension.of(*run(more=270), seconds_left=1e6)
-    assert extension.repeats == 3
-    assert extension.words.endswith("270 more repeats asked for; adding 3, and then a new look, at about 1:42 each")
+    planned = extension(*run(more=270), seconds_left=1e6)
+    assert planned.repeats == 3
+    assert planned.words.endswith("270 more repeats asked for; adding 3, and then a new look, at about 1:42 each")
 
 
 def test_fewer_where_there_is_time_for_fewer():
-    extension = Extension.of(*run(more=4), seconds_left=3 * REPEAT_SECONDS - 1)
-    assert extension.repeats == 2
-    assert "adding 2, for which there is time" in extension.words
+    planned = extension(*run(more=4), seconds_left=3 * REPEAT_SECONDS - 1)
+    assert planned.repeats == 2
+    assert "adding 2, for which there is time" in planned.words
 
 
 def test_none_where_the_time_is_spent():
-    extension = Extension.of(*run(), seconds_left=-5.0)
-    assert extension.repeats == 0
-    assert "no time left: give it more with `make until HOURS=...`" in extension.words
+    planned = extension(*run(), seconds_left=-5.0)
+    assert planned.repeats == 0
+    assert "no time left: give it more with `make until HOURS=...`" in planned.words
 
 
 def test_as_many_again_where_no_number_is_known_to_do():
-    assert Extension.of(*run(more=None), seconds_left=1e6).repeats == 3
+    assert extension(*run(more=None), seconds_left=1e6).repeats == 3
 
 
 def test_what_is_settled_or_cannot_be_settled_by_repeats_asks_for_none():

@@ -1,9 +1,11 @@
 """What is called a regression, of results whose truth is known. Files and git: test_against.py."""
 
+import dataclasses
 import gc
 
 import pytest
 
+from stages.errors import FaceoffError
 from stages.harness.comparison import regression
 from tests import faceoffs, results
 
@@ -17,8 +19,11 @@ def cheap_collection():
 
 
 def run(name, **images):
-    found = faceoffs.face_off(**images)
-    return regression.Run(name, results.machine(), results.DATASET_SHA256, results.RECIPE, {}, found)
+    return of(name, faceoffs.face_off(**images))
+
+
+def of(name, found):
+    return regression.Run(name, results.machine(), results.DATA_SHA256, results.JOB, {}, found)
 
 
 def times(factor, seed, spread=0.01):
@@ -49,15 +54,43 @@ def test_what_is_inconclusive_says_how_many_repeats_would_settle_it():
     assert "; about " in total.words and total.words.endswith(" repeats of each would settle it")
 
 
-def test_settings_that_are_gone_and_accuracies_are_told():
+def test_settings_that_are_gone_and_predictions_are_told():
     images = {"host": [10.0] * 3, "cpu": [12.0] * 3}
-    then = faceoffs.telling(run("v1", **images).results, host=(), cpu=())
-    now = faceoffs.telling(run("now", host=[10.0] * 3).results, host=range(9))
-    now, then = (
-        regression.Run(name, results.machine(), results.DATASET_SHA256, results.RECIPE, {}, found)
-        for name, found in (("now", now), ("v1", then))
-    )
+    then = faceoffs.predicting(run("v1", **images).results, host=(), cpu=())
+    now = faceoffs.predicting(run("now", host=[10.0] * 3).results, host=range(9))
+    now, then = of("now", now), of("v1", then)
     assert regression.gone(now, then) == ("cpu/fp32-bs16",)
-    assert regression.accuracies(now, then) == {
-        "host/fp32-bs16": "worse at telling the photos: 0 are right only here, 9 only in v1 (p = 0.004)"
+    assert regression.predicted(now, then) == {
+        "host/fp32-bs16": "worse at predicting: 0 items are right only here, 9 only in v1 (p = 0.004)"
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"name": "mine"}, "are of another job: name was mine, and is toy"),
+        ({"train": "python other.py"}, "are of another job: train was python other.py"),
+        ({"total": ("head",)}, "are of another job: total was ('head',)"),
+        ({"files": {**results.JOB.files, "train.py": "0" * 64}}, "are of another jobs/toy/train.py; measure both"),
+        ({"files": {"job.yaml": "a" * 64}}, "are of another jobs/toy/train.py"),
+        (
+            {"section_json": '{"data": {"seed": 1}, "size": 96}'},
+            "are of toy.data.seed 1, not 42; measure both with one",
+        ),
+        ({"section_json": '{"size": 96}'}, "are of toy.data.seed left out, not 42"),
+    ],
+)
+def test_another_job_is_refused_by_what_is_not_the_same(change, named):
+    now = of("now", [])
+    then = dataclasses.replace(of("v1", []), job=dataclasses.replace(results.JOB, **change))
+    with pytest.raises(FaceoffError) as refused:
+        regression.check_same(now, then)
+    assert f"refused: the results in v1 {named}" in str(refused.value) and refused.value.exit_code == 2
+
+
+def test_another_machine_and_other_data_are_refused_and_a_job_that_now_resumes_is_not():
+    now = of("now", [])
+    regression.check_same(now, dataclasses.replace(now, job=dataclasses.replace(results.JOB, resumes=False)))
+    for change in ({"machine": results.machine("two")}, {"data_sha256": "0" * 64}):
+        with pytest.raises(FaceoffError):
+            regression.check_same(now, dataclasses.replace(now, **change))

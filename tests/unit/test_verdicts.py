@@ -11,12 +11,13 @@ import pytest
 from scipy import stats
 
 from benchmarks import verdict_quality
+from stages.contract import Span
 from stages.harness.report import table
 from stages.harness.results import metrics
 from stages.harness.statistics import estimates, verdicts
 from stages.harness.statistics.estimates import Pair
 from tests import comparisons, results
-from tests.faceoffs import compared, face_off, noisy, on_device, telling
+from tests.faceoffs import compared, face_off, noisy, predicting, with_facts
 
 REPEATS = 5
 
@@ -31,7 +32,7 @@ class TestWords:
         said = other(*noisy(8.0, REPEATS, seed=2))
         assert said.verdict == "faster"
         assert said.words.startswith("faster: 0.80") and "times the baseline's time (95% interval 0.79" in said.words
-        assert said.words.endswith("5 pairs); accuracy is not compared, for want of predictions of both")
+        assert said.words.endswith("5 pairs)")
 
     def test_a_slower_image(self):
         said = other(*noisy(10.5, REPEATS, seed=2))
@@ -46,7 +47,7 @@ class TestWords:
         said = other(10.0, 10.9, 10.1, 10.8, 10.3)
         total = said.ratios["total_seconds"]
         assert said.verdict == "inconclusive" and total.more_repeats > 0
-        assert f"; about {total.more_repeats} more repeats would settle it, judged from 5 pairs; " in said.words
+        assert f"; about {total.more_repeats} more repeats would settle it, judged from 5 pairs" in said.words
         assert total.more_repeats % 10 == 0, "more digits than 5 pairs can tell"
 
     def test_two_failed_repeats(self):
@@ -66,14 +67,16 @@ class TestWords:
         assert (said.ratios["total_seconds"].low, said.ratios["total_seconds"].more_repeats) == (None, 2)
 
     def test_a_confounded_pair_other_device(self):
-        found = on_device(face_off(host=noisy(10.0, REPEATS), other=noisy(2.0, REPEATS, seed=2)), "other", "Tesla T4")
+        found = with_facts(
+            face_off(host=noisy(10.0, REPEATS), other=noisy(2.0, REPEATS, seed=2)), "other", device="Tesla T4"
+        )
         said = compared(found)["other"]
         assert said.verdict == "cannot say"
         assert said.words.startswith(
             "cannot say: confounded: it ran on GPU Tesla T4, the baseline on CPU; without the drift"
         )
         total = said.ratios["total_seconds"]
-        assert total.low is not None, "the figures stand; what they show cannot be said"
+        assert total.low is not None, "the times stand; what they show cannot be said"
         assert total.p_value is None, "nothing is tested"
 
     def test_a_confounded_pair_other_limits(self):
@@ -91,12 +94,7 @@ class TestWords:
         )
 
     def test_software_that_differs_is_what_is_compared_and_is_told(self):
-        contents = dataclasses.replace(results.CONTENTS, torch="1.2.0", python="3.7.16")
-        facts = dataclasses.replace(results.facts("other"), contents=contents)
-        profiles = {
-            "host": results.profile("host"),
-            "other": dataclasses.replace(results.profile("other"), facts=facts),
-        }
+        profiles = {"host": results.profile("host"), "other": results.older("other", torch="1.2.0", python="3.7.16")}
         said = compared(face_off(host=noisy(10.0, 5), other=noisy(12.0, 5, seed=2)), profiles=profiles)["other"]
         assert said.verdict == "slower"
         assert "torch 1.2.0, not 2.14.1" in said.differences
@@ -109,28 +107,28 @@ class TestWords:
 class TestFasterButWorse:
     def test_is_no_win(self):
         found = face_off(host=noisy(10.0, REPEATS), other=noisy(8.0, REPEATS, seed=2))
-        said = compared(telling(found, host=range(10), other=range(8, 30)))["other"]
-        assert said.accuracy.verdict == "worse"
+        said = compared(predicting(found, host=range(10), other=range(8, 30)))["other"]
+        assert said.predictions.verdict == "worse"
         assert said.words.startswith("faster, but worse, which is no win: 0.80")
-        assert said.words.endswith("8 are right only here, 20 only with the baseline (p = 0.036)")
+        assert said.words.endswith("8 items are right only here, 20 only with the baseline (p = 0.036)")
 
     def test_and_as_good_is_a_win(self):
         found = face_off(host=noisy(10.0, REPEATS), other=noisy(8.0, REPEATS, seed=2))
-        said = compared(telling(found, host=range(10), other=range(2, 13)))["other"]
+        said = compared(predicting(found, host=range(10), other=range(2, 13)))["other"]
         assert said.words.startswith("faster: 0.80")
-        assert said.words.endswith("; 5 of 400 photos changed side, which shows no difference in accuracy")
+        assert said.words.endswith("; 5 of 400 predictions changed side, which shows no difference in accuracy")
 
 
 class TestMethod:
-    def test_images_per_second_go_the_other_way(self):
+    def test_a_metric_that_is_better_higher_goes_the_other_way(self):
         said = other(*noisy(8.0, REPEATS, seed=2))
-        images = said.ratios["train_images_per_second"]
+        images = said.ratios["samples_per_second"]
         assert images.mean > 1 and images.verdict == "faster"
 
-    def test_every_phase_has_a_verdict_of_its_own(self):
+    def test_every_span_has_a_verdict_of_its_own(self):
         said = other(*noisy(8.0, REPEATS, seed=2))
-        timed = ("total_seconds", "frozen_seconds", "unfrozen_seconds", "predict_tta_seconds")
-        assert [said.ratios[figure].verdict for figure in timed] == ["faster"] * 4
+        timed = ("total_seconds", "head_seconds", "body_seconds", "predict_seconds")
+        assert [said.ratios[name].verdict for name in timed] == ["faster"] * 4
 
     def test_the_ratio_is_geometric_whichever_is_the_reference(self):
         pairs = {str(n): Pair(value, 10.0, 2 * n, 2 * n) for n, value in enumerate((5.0, 20.0, 10.0))}
@@ -171,7 +169,7 @@ class TestMethod:
         pairs = pairs_of([(10.3, 10.0), (10.1, 10.0), (10.25, 10.0), (10.15, 10.0)])
         alone = judged(pairs)
         assert alone.low > 1
-        among = verdicts.ratios({str(n): pairs for n in range(12)}, "total_seconds", 0.02)["0"]
+        among = verdicts.ratios({str(n): pairs for n in range(12)}, "lower", 0.02)["0"]
         assert among.verdict == "inconclusive"
         assert among.reason.startswith(
             "the interval excludes 1, but not after the correction for 12 comparisons and 1 look; about "
@@ -179,13 +177,13 @@ class TestMethod:
 
     def test_holm_makes_p_values_larger_the_more_are_compared(self):
         pairs = {str(n): Pair(value, 10.0, 2 * n + 1, 2 * n) for n, value in enumerate((10.2, 10.4, 10.3, 10.35))}
-        alone = verdicts.ratios({"a": pairs}, "total_seconds", 0.02)["a"]
+        alone = verdicts.ratios({"a": pairs}, "lower", 0.02)["a"]
         twelve = {str(n): pairs for n in range(12)}
-        among = verdicts.ratios(twelve, "total_seconds", 0.02)["0"]
+        among = verdicts.ratios(twelve, "lower", 0.02)["0"]
         assert among.p_value == pytest.approx(12 * alone.p_value)
         assert (among.low, among.high) == (alone.low, alone.high)
         untold = dict.fromkeys("123456", "confounded")
-        few = verdicts.ratios(twelve, "total_seconds", 0.02, obstacles=untold)
+        few = verdicts.ratios(twelve, "lower", 0.02, confounders=untold)
         assert few["0"].p_value == pytest.approx(6 * alone.p_value), "what is not tested costs the others nothing"
         assert (few["1"].p_value, few["1"].low) == (None, alone.low)
 
@@ -226,12 +224,12 @@ class TestMethod:
         assert other(10.0, 10.0, 10.0).ratios["total_seconds"].high < 1.02
         assert compared(face_off(host=[10.0] * 3, other=[11.0] * 3))["other"].verdict == "slower"
 
-    def test_a_figure_of_zero_has_no_ratio(self):
+    def test_a_metric_of_zero_has_no_ratio(self):
         found = [
-            dataclasses.replace(each, evaluate=dataclasses.replace(each.evaluate, predict_tta_seconds=0.0))
+            dataclasses.replace(each, evaluate=dataclasses.replace(each.evaluate, spans=(Span("predict", 0.0),)))
             for each in face_off(host=[10.0] * 3, other=[10.0] * 3)
         ]
-        assert "predict_tta_seconds" not in compared(found)["other"].ratios
+        assert "predict_seconds" not in compared(found)["other"].ratios
 
     def test_the_repeats_that_are_asked_for_settle_it(self, cheap_collection):
         """A slowdown of 5 %: judged after 3 repeats and, where that is inconclusive, after what it asks for."""
@@ -246,8 +244,8 @@ class TestMethod:
         assert verdicts_said.count("faster") + verdicts_said.count("slower") <= 8  # 5 are the level
 
 
-class TestSessions:
-    """Between two sessions a machine may change its pace at once."""
+class TestBlocks:
+    """Between two blocks of repeats a machine may change its pace at once."""
 
     @pytest.mark.parametrize(("before", "after"), [(3, 3), (3, 7), (5, 5)])
     def test_the_interval_holds_the_truth_as_often_as_it_says(self, before, after):
@@ -269,27 +267,29 @@ class TestSessions:
             held += low <= 0 <= high
         assert 0.925 <= held / 300 <= 0.98
 
-    def test_a_pause_of_a_day_is_another_session_and_of_a_minute_is_none(self):
+    def test_a_pause_of_a_day_is_another_block_and_of_a_minute_is_none(self):
         times = {"host": noisy(10.0, 6), "other": noisy(10.0, 6, seed=2)}
         one = face_off(**times)
-        assert {*metrics.sessions(one).values()} == {0}
-        assert [*metrics.sessions(tomorrow(one, {4, 5, 6})).values()] == [0] * 6 + [1] * 6
+        assert {*metrics.blocks(one).values()} == {0}
+        assert [*metrics.blocks(tomorrow(one, {4, 5, 6})).values()] == [0] * 6 + [1] * 6
 
-    def test_two_runs_of_different_sessions_make_no_pair_and_it_is_said(self):
+    def test_two_runs_of_different_blocks_make_no_pair_and_it_is_said(self):
         found = tomorrow(face_off(host=noisy(10.0, 6), other=noisy(10.0, 6, seed=2)), {6}, "other")
         said = compared(found)["other"]
         assert [*said.ratios["total_seconds"].pairs] == ["1", "2", "3", "4", "5"]
-        assert "repeat 6: of another session than the baseline's, so not compared with it" in said.warnings
+        assert "repeat 6: not of the same block of repeats as the baseline's, so not compared with it" in said.warnings
 
     def test_an_image_that_was_added_a_day_later_asks_for_repeats_beside_the_baseline(self):
         found = tomorrow(face_off(host=noisy(10.0, 3), other=noisy(10.0, 3, seed=2)), {1, 2, 3}, "other")
         said = compared(found)["other"]
-        assert said.words.startswith("cannot say: it ran in another session than the baseline, ")
+        assert said.words.startswith("cannot say: it ran in another block than the baseline, ")
         assert said.ratios["total_seconds"].more_repeats == 3
 
-    def test_too_few_of_one_session_to_tell_a_drift(self):
+    def test_too_few_of_one_block_to_tell_a_drift(self):
         said = compared(tomorrow(face_off(host=noisy(10.0, 3), other=noisy(10.0, 3, seed=2)), {2, 3}))["other"]
-        assert said.words.startswith("cannot say: from 2 sessions 3 pairs of repeats are too few to tell a drift; ")
+        assert said.words.startswith(
+            "cannot say: from 2 blocks, with pauses between, 3 pairs of repeats are too few to tell a drift; "
+        )
 
 
 def tomorrow(found, repeats, image=None):
@@ -354,7 +354,7 @@ def settled(shift, drift):
 
 
 def judged(pairs, earlier=()):
-    return verdicts.ratios({"other": pairs}, "total_seconds", 0.02, earlier)["other"]
+    return verdicts.ratios({"other": pairs}, "lower", 0.02, earlier)["other"]
 
 
 def pairs_of(values):
