@@ -44,8 +44,6 @@ def contents(**known: Any) -> Contents:
     plain = {
         "python": "3.7.17",
         "torch": "1.2.0",
-        "torchvision": "0.4.0",
-        "fastai": "1.0.48",
         "cuda": "10.0.130",
         "cudnn": 7602,
         "cuda_architectures": ("sm_35", "sm_70", "sm_75"),

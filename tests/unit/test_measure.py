@@ -1,37 +1,25 @@
 """The measured part of a profile: its limit holds, and what does not work costs its own figures alone."""
 
 import dataclasses
-import os
-import subprocess
-import sys
+import json
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from stages import records
 from stages.records import Facts, Gpu, Measurement
-from stages.workload.measure import Part, device, files, measure, peaks, plan, run
-from stages.workload.measure.sampling import NotPossible
-from tests import results
-from tests.project import ROOT
-from tests.unit import helper_photos
+from stages.workload.measure import Part, device, measure, peaks, run
+from tests import environments, results
+from tests.supervised import Checkout
 
 PEAK = peaks.Peak(100.0, None)
 MEASURE_SECONDS = 60.0  # the most that an image's measured part may take
 
 
 def make_parts(*functions: str) -> list[Part]:
-    return [Part(name, "things/s", "tests.unit.slow_parts", name, {}, PEAK) for name in functions]
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("photos")
-    paths = [folder / f"{index}.jpg" for index in range(8)]
-    for index, path in enumerate(paths):
-        path.write_bytes(helper_photos.jpeg(index, (320, 240)))
-    return paths
+    return [Part(name, "things/s", name, {}, PEAK, module="tests.unit.slow_parts") for name in functions]
 
 
 # --------------------------------------------------------------------------------------------------------- the limit
@@ -51,7 +39,7 @@ def test_a_part_that_hangs_does_not_take_the_others_with_it() -> None:
     hung, stopped, worked = run(make_parts("hangs", "hangs_after_two", "works"), 16.0)
     assert hung.samples == () and hung.absent["median"].startswith("did not end within")
     assert stopped.samples == (1.0, 3.0) and stopped.median == 2.0 and "did not end within" in stopped.detail
-    assert len(worked.samples) > 5 and worked.detail == "a nap"
+    assert len(worked.samples) > 5 and worked.detail.startswith("a nap")
 
 
 def test_a_part_that_crashes_raises_or_cannot_says_why() -> None:
@@ -89,145 +77,96 @@ def test_the_figures_are_those_of_the_samples() -> None:
 # ------------------------------------------------------------------------------------------------- what is measured
 
 
-@pytest.fixture(scope="module")
-def measured(photos: list[Path]) -> dict[str, Measurement]:
-    recipe = dataclasses.replace(results.RECIPE, arch="resnet18", size=32)
-    began = time.monotonic()
-    found = {each.name: each for each in measure(MEASURE_SECONDS, results.facts("host"), recipe, (4,), photos)}
-    assert time.monotonic() - began < MEASURE_SECONDS + 2.0  # a killed process is waited for, for a second
-    return found
+def image_task(seconds: float, job: "Checkout | None" = None, script: str | None = None) -> records.ImageTask:
+    measure = job.script(script, "measure.sh") if job and script else None
+    return records.ImageTask(
+        "host", job.job if job else results.JOB, (), {}, "none", measure, seconds, None, {}, in_container=False
+    )
 
 
 @pytest.mark.alone
 @pytest.mark.slow
-def test_on_a_cpu_everything_is_measured_or_says_why(measured: dict[str, Measurement]) -> None:
-    reasons = {
-        "host to device, pinned": "no GPU: ",
-        "host to device, pageable": "no GPU: ",
-        "matrix product, tf32": "no GPU: ",
-        "read of photos, cold": "the kernel keeps ",  # where the temporary files are in memory
-    }
-    for name, each in measured.items():
+def test_on_a_cpu_everything_is_measured_or_says_why() -> None:
+    """The names, and what each tells about, are what a comparison finds it by."""
+    reasons = {"host to device, pinned": "no GPU: ", "host to device, pageable": "no GPU: "}
+    reasons["matrix product, tf32"] = "no GPU: "
+    began = time.monotonic()
+    measured = measure(image_task(MEASURE_SECONDS), results.facts("host"))
+    assert time.monotonic() - began < MEASURE_SECONDS + 2.0  # a killed process is waited for, for a second
+    for each in measured:
         if not each.samples:
-            assert each.absent["median"].startswith(reasons[name]), each
+            assert each.absent["median"].startswith(reasons[each.name]), each
         else:
             assert len(each.samples) > 1 and each.median is not None and each.spread is not None, each
             assert all(sample > 0 for sample in each.samples)
+    assert {(each.explains, *each.applies.values()) for each in measured} == {
+        *(("compute", number_format) for number_format in ("fp32", "tf32", "fp16", "bf16")),
+        ("copy",),
+        (None,),
+    }
 
 
-@pytest.mark.alone
-@pytest.mark.slow
-def test_convolutions_are_those_of_the_recipe(measured: dict[str, Measurement]) -> None:
-    first = measured["convolution, first layer, batch size 4, fp32"]
-    assert first.detail.startswith("3 to 64 channels, 7 x 7, stride 2 on 4 x 3 x 32 x 32, channels_last")
-    assert measured["convolution, heaviest layer, batch size 4, fp32"].detail.startswith("64 to 64 channels, 3 x 3")
+def test_without_torch_each_says_so_and_no_process_is_started() -> None:
+    facts = environments.facts(torch=None, device=None)
+    facts = dataclasses.replace(facts, absent={"device": "torch is not installed"})
+    began = time.monotonic()
+    measured = measure(image_task(60.0), facts)
+    assert time.monotonic() - began < 0.5 and len(measured) == 7
+    assert {(each.samples, each.absent["median"]) for each in measured} == {((), "torch is not installed")}
 
 
-def test_a_gpu_is_measured_at_half_precision_and_a_cpu_at_bfloat16(photos: list[Path]) -> None:
-    on_gpu = dataclasses.replace(results.facts("host"), device="Tesla T4")
-    both = {"gpu": on_gpu, "cpu": results.facts("host")}
-    names = {key: [part.name for part in plan(facts, results.RECIPE, (16, 64), photos)] for key, facts in both.items()}
-    for precision in ("fp32", "tf32", "fp16"):
-        assert f"convolution, first layer, batch size 64, {precision}" in names["gpu"]
-    assert "convolution, first layer, batch size 64, bf16" in names["cpu"]
+# ------------------------------------------------------------------------------------------------- the job's own
 
 
-# ------------------------------------------------------------------------------------------------------------ photos
+@pytest.fixture
+def without_torch() -> Facts:
+    """So that the job's measurements have all the time."""
+    facts = environments.facts(torch=None, device=None)
+    return dataclasses.replace(facts, absent={"device": "torch is not installed"})
 
 
-def test_cold_photos_are_read_from_the_disk(photos: list[Path]) -> None:
-    if files_stay_in_memory(photos):
-        pytest.skip("the file system of temporary files is in memory")
-    paths = [str(photo) for photo in photos]
-    told = list(files.read_cold(paths, 1.0))
-    assert "posix_fadvise" in str(told[0]) and len(told) > 2
-    files._read(photos)
-    assert files._resident_share(photos) == 1.0
-    files._drop(photos)
-    assert files._resident_share(photos) == 0.0
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    monkeypatch.chdir(tmp_path)
+    return Checkout(tmp_path)
 
 
-def test_where_the_kernel_keeps_pages_there_is_no_cold_read() -> None:
-    """/dev/shm is a file system in memory."""
-    path = Path("/dev/shm/faceoff-test-of-cold-reads")
-    path.write_bytes(b"x" * 100_000)
-    try:
-        with pytest.raises(NotPossible, match="keeps 100% of the pages"):
-            list(files.read_cold([str(path)], 1.0))
-    finally:
-        path.unlink()
+def of_job(checkout: Checkout, facts: Facts, script: str, seconds: float = 10.0) -> dict[str, Measurement]:
+    """What follows the seven that are there by themselves."""
+    return {each.name: each for each in measure(image_task(seconds, checkout, script), facts)[7:]}
 
 
-def test_of_files_of_others_the_kernel_does_not_tell_which_pages_are_in_memory(tmp_path: Path) -> None:
-    """Since Linux 5.2 it says 'all'. The test reads as somebody who neither owns the file nor may write it."""
-    if os.getuid() != 0:
-        pytest.skip("only root can be somebody else")
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(b"x" * 100_000)
-    script = f"""
-import os
-from pathlib import Path
-from stages.workload.measure import files
-os.chmod({str(path)!r}, 0o444)
-os.setuid(65534)
-assert not files._tells_pages(Path("{path}"))
-list(files.read_cold(["{path}"], 1.0))
-"""
-    for folder in (tmp_path, *tmp_path.parents):
-        if "pytest-" in str(folder):
-            folder.chmod(0o755)
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert "NotPossible: since Linux 5.2 the kernel tells only who owns a file" in done.stderr, done.stderr
+READS = {"measurement": "reads", "unit": "bytes/s", "samples": [4, 1, 3, 2], "detail": "8 files", "explains": "wait"}
+READS |= {"applies": {"batch_size": 16}, "peak": 5}
+COLD = {"measurement": "cold", "unit": "bytes/s", "samples": [], "detail": "no disk"}
+TELLS = "".join(f"echo '{json.dumps(each)}' >> $FACEOFF_EVENTS\n" for each in (READS, COLD))
 
 
-def test_children_that_decode_do_not_outlive_a_killed_process(tmp_path: Path) -> None:
-    script = """
-import os, time
-from stages.workload.measure import files
-def work():
-    os.write(1, b"%d\\n" % os.getpid())
-    time.sleep(600)
-files._at_once(2, work)
-"""
-    command = [sys.executable, "-c", script]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            children = [int(process.stdout.readline()) for _ in range(2)]
-        finally:
-            process.kill()
-            process.wait()
-        deadline = time.monotonic() + 10
-        while any(is_alive(child) for child in children) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(is_alive(child) for child in children)
+def test_what_the_job_measures_is_summed_up_beside_the_rest(checkout: Checkout, without_torch: Facts) -> None:
+    found = of_job(checkout, without_torch, TELLS)
+    reads, cold = found["reads"], found["cold"]
+    assert (reads.median, reads.spread, reads.peak, reads.detail) == (2.5, 1.5, 5.0, "8 files")
+    assert (reads.explains, reads.applies, reads.absent) == ("wait", {"batch_size": 16}, {})
+    assert (cold.median, cold.absent["median"]) == (None, "no disk")
+    assert not list(Path("models").iterdir()), "the file of events goes"
 
 
-def is_alive(pid: int) -> bool:
-    """A zombie, which nobody may wait for here, is not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def test_every_process_decodes_its_photos(photos: list[Path]) -> None:
-    detail, *rates = files.decode([str(photo) for photo in photos], 2, 2.0)
-    assert str(detail).startswith("Pillow, 2 processes")
-    assert all(isinstance(rate, float) and rate > 1 for rate in rates) and rates
-
-
-def test_a_photo_that_does_not_decode_is_told(tmp_path: Path, photos: list[Path]) -> None:
-    broken = tmp_path / "broken.jpg"
-    broken.write_bytes(photos[0].read_bytes()[:200])
-    with pytest.raises(OSError):
-        list(files.decode([str(broken)], 1, 1.0))
-
-
-def files_stay_in_memory(photos: list[Path]) -> bool:
-    files._drop(photos)
-    return files._resident_share(photos) > 0
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("sleep 60", "not done within 2 s: raise profile.measure_seconds in params.yaml"),
+        ("exit 3", "the command ended with exit code 3; its own words are above"),
+        ("kill -SEGV $$", "the command was killed by SIGSEGV"),
+        ('echo \'{"error": "no data"}\' >> $FACEOFF_EVENTS', "no data"),
+        ("echo nonsense >> $FACEOFF_EVENTS", "not JSON"),
+    ],
+)
+def test_what_came_before_the_job_failed_is_kept(
+    checkout: Checkout, without_torch: Facts, script: str, why: str
+) -> None:
+    found = of_job(checkout, without_torch, TELLS + script, 2.0)
+    assert found["reads"].median == 2.5
+    assert why in found["measure of job.yaml"].absent["median"]
 
 
 # ------------------------------------------------------------------------------------------------------------- peaks
@@ -296,8 +235,7 @@ def test_tf32_is_allowed_for_what_bears_its_name_alone() -> None:
     try:
         device._allow_tf32(True)
         assert allowed() == (True, True)
-        shape = {"layer": "first", "arch": "resnet18", "size": 32, "channels_last": False, "batch_size": 1}
-        list(device.convolution(device="cpu", precision="fp32", seconds=0.1, **shape))
+        list(device.matrix_product(device="cpu", number_format="fp32", seconds=0.1))
         assert allowed() == (False, False)
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

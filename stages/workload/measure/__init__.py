@@ -31,11 +31,12 @@ class Part(NamedTuple):
 
     name: str
     unit: str
-    function: str  # of DEVICE: a generator of samples, and of details in words
+    function: str  # of the module: a generator of samples, and of details in words
     arguments: dict  # of the function, beside the seconds that it may take
     peak: peaks.Peak
     explains: Optional[str] = None
     applies: Dict[str, Scalar] = {}  # noqa: RUF012 - not changed
+    module: str = DEVICE
 
 
 def measure(task: ImageTask, facts: Facts) -> Tuple[Measurement, ...]:
@@ -79,7 +80,7 @@ def run(parts: Sequence[Part], seconds: float, not_possible: Optional[str] = Non
 
 
 def _run_part(process: MeasuringProcess, part: Part, deadline: float, parts_left: int) -> Told:
-    failure = process.load(DEVICE, max(0.0, deadline - time.monotonic()))
+    failure = process.load(part.module, max(0.0, deadline - time.monotonic()))
     left = deadline - time.monotonic()
     if left <= 0:
         return Told([], [], OUT_OF_TIME)
@@ -87,7 +88,7 @@ def _run_part(process: MeasuringProcess, part: Part, deadline: float, parts_left
         return Told([], [], failure)
     share = left / parts_left
     patience = max(share * PATIENCE, min(PATIENCE_SECONDS, left / 2))
-    return process.run(DEVICE, part.function, part.arguments, share, min(patience, left))
+    return process.run(part.module, part.function, part.arguments, share, min(patience, left))
 
 
 def _measurement(part: Part, told: Told) -> Measurement:
