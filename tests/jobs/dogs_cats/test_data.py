@@ -1,12 +1,11 @@
-"""Archives that are cut off, changed or hostile, and downloads that are killed: by the command that DVC runs, from a
-server of the test's own; kagglehub is the real one."""
+"""Archives that are cut off, changed or hostile, and downloads that are killed: by the job's own command, from a server
+of the test's own; kagglehub is the real one."""
 
 import contextlib
 import dataclasses
 import gzip
 import hashlib
 import os
-import shlex
 import shutil
 import signal
 import stat
@@ -22,23 +21,24 @@ from pathlib import Path
 
 import pytest
 
-from stages import codec, records
-from tests.downloads import from_server, kaggle_environment
+from jobs.dogs_cats.photos import LISTING
+from jobs.dogs_cats.sources.photos import Receipt
+from stages import codec
+from tests.jobs.dogs_cats.by_hand import ByHand, by_hand
+from tests.jobs.dogs_cats.downloads import from_server, kaggle_environment
 from tests.jobs.dogs_cats.helper_http import FileServer, Kaggle, serving
 from tests.jobs.dogs_cats.helper_photos import jpeg, odd_member, photo_set, tgz_of, tree, write_tree, zip_of
-from tests.project import make_project, run_stage
 
 WHOLE = photo_set()
 MORE = os.urandom(8 << 20)  # beside the photos, so that there is something to interrupt
-UNSCALED = {"pretrained": False}
 KAGGLES = Path("cache/datasets/lingjin525/dogs-and-cats-fastai")
 
 
 @dataclasses.dataclass
 class Download:
-    """The stage in a project of its own, and the server that it asks."""
+    """The job in a folder of its own, and the server that it asks."""
 
-    folder: Path
+    job: ByHand
     server: FileServer
     archive: bytes
     environment: dict[str, str]
@@ -50,41 +50,41 @@ class Download:
         self.server.files["/dogscats.tgz"] = archive
 
     def start(self) -> subprocess.Popen[str]:
-        command = [sys.executable, *shlex.split(from_server(self.server, self.folder, self.archive))]
-        environment = os.environ | self.environment
-        return subprocess.Popen(command, cwd=self.folder, env=environment, stdout=-1, stderr=-1, text=True)
+        command = [sys.executable, str(from_server(self.server, self.job.folder, self.archive))]
+        environment = os.environ | self.job.environment("download") | self.environment
+        return subprocess.Popen(command, cwd=self.job.folder, env=environment, stdout=-1, stderr=-1, text=True)
 
     def succeed(self) -> str:
         """What it prints; the photos are those of the server's archive then."""
         process = self.start()
         said, errors = process.communicate()
         assert process.returncode == 0, errors
-        assert tree(self.folder / records.PHOTOS_DIR) == WHOLE
-        assert not (self.folder / "data/photos.partial").exists()
+        assert tree(self.job.data / "photos") == WHOLE
+        assert not (self.job.data / "photos.partial").exists()
         return said
 
     def fail(self) -> str:
-        """The one line that it ends with; no photo and no record lies there then."""
+        """The one line that it ends with; no photo and no listing lies there then."""
         process = self.start()
         _, errors = process.communicate()
         assert process.returncode == 1 and "Traceback" not in errors, errors
         [line] = [line for line in errors.splitlines() if line.startswith("faceoff: ")]
         assert Kaggle.SIGNATURE not in errors
-        for path in (records.PHOTOS_DIR, records.MANIFEST_PATH, records.DATASET_PATH, Path("data/photos.partial")):
-            assert not (self.folder / path).exists()
+        for name in ("photos", LISTING, "photos.partial"):
+            assert not (self.job.data / name).exists()
         return line
 
     def left(self) -> list[str]:
-        """Files of what was downloaded and unpacked, by their path in the project."""
-        places = [path for top in ("data", "cache") for path in (self.folder / top).rglob("*")]
-        return sorted(str(path.relative_to(self.folder)) for path in places if path.is_file() or path.is_symlink())
+        """Files of what was downloaded and unpacked, by their path in the job's folder."""
+        places = [path for top in ("data", "cache") for path in (self.job.folder / top).rglob("*")]
+        return sorted(str(path.relative_to(self.job.folder)) for path in places if path.is_file() or path.is_symlink())
 
 
 @contextlib.contextmanager
 def downloading(folder: Path, source: str) -> Iterator[Download]:
-    project = make_project(folder / "project", ["host"], dataset={"source": source}, recipe=UNSCALED)
+    job = by_hand(folder / "job", {"source": source})
     with serving(Kaggle() if source == "kaggle" else FileServer()) as server:
-        made = Download(project, server, b"", kaggle_environment(project))
+        made = Download(job, server, b"", kaggle_environment(job.data.parent))
         for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
             made.environment[name] = ""
         made.offer(zip_of(WHOLE) if source == "kaggle" else tgz_of(WHOLE))
@@ -167,17 +167,17 @@ def test_fastais_archive_that_is_another_whole_one_than_the_first(fastai: Downlo
     assert first[: 1 << 20] == other[: 1 << 20] and len(first) == len(other)
     fastai.offer(first)
     fastai.start().communicate()
-    kept = fastai.folder / "data/downloads/dogscats.tgz"
+    kept = fastai.job.folder / "data/downloads/dogscats.tgz"
     sha256 = hashlib.sha256(first).hexdigest()
     assert kept.with_name("dogscats.tgz.sha256").read_text() == f"{sha256}  dogscats.tgz\n"
-    shutil.rmtree(fastai.folder / records.PHOTOS_DIR)
+    shutil.rmtree(fastai.job.data / "photos")
     fastai.offer(other)
     for found in ("downloaded again", "changed on disk"):
         if found == "downloaded again":
             kept.unlink()
         else:
             kept.write_bytes(other)
-        assert "its sha256 is not the one in data/downloads/dogscats.tgz.sha256, of the first that" in fastai.fail()
+        assert "data/downloads/dogscats.tgz.sha256, of the first that" in fastai.fail()
         assert not kept.exists()
 
 
@@ -238,7 +238,7 @@ def refused(download: Download, archive: bytes, says: str) -> None:
     line = download.fail()
     assert says in line and "deleted" in line
     assert download.left() == []
-    assert not list(download.folder.parent.rglob("outside.jpg")) and not Path("/tmp/outside.jpg").exists()
+    assert not list(download.job.folder.parent.rglob("outside.jpg")) and not Path("/tmp/outside.jpg").exists()
 
 
 @pytest.mark.parametrize(("archive", "says"), ZIPS.values(), ids=ZIPS)
@@ -268,7 +268,7 @@ def test_what_is_no_photo_is_left_out_by_name_with_the_reason(kaggle: Download) 
     said, errors = process.communicate()
     assert process.returncode == 0, errors
     assert "left out 2 that do not decode: train/cats/cat.0.jpg (not a photo: no JPEG, " in said
-    assert set(codec.read(kaggle.folder / records.DATASET_PATH, records.Dataset).left_out) == set(bad)
+    assert set(codec.read(kaggle.job.data / "downloads" / LISTING, Receipt).left_out) == set(bad)
 
 
 GOOD_NAMES = ("-rf {}", "--help{}", "'{}'", '"{}', "$(rm -rf {})", "`{}`", "{} ;&|", "é {}", "🐈{}.jpg", "{}\\n")
@@ -282,16 +282,14 @@ def test_ten_thousand_odd_names_are_taken_or_left_out_by_name(tmp_path: Path) ->
     for number in range(625):
         for pattern in GOOD_NAMES + BAD_NAMES:
             (mine / "train/cats" / pattern.format(number)).write_bytes(photo)
-    folder = make_project(
-        tmp_path / "project", ["host"], dataset={"source": "folder", "folder": str(mine)}, recipe=UNSCALED
-    )
-    done = run_stage(folder, "download")
-    assert (done.returncode, done.stderr) == (0, "")
-    manifest = codec.read(folder / records.MANIFEST_PATH, records.Manifest)
+    job = by_hand(tmp_path / "job", {"source": "folder", "folder": str(mine)})
+    code, printed, errors = job.run("download")
+    assert (code, errors) == (0, "")
+    receipt = codec.read(job.data / "downloads" / LISTING, Receipt)
     taken = {f"train/cats/{pattern.format(number)}" for number in range(625) for pattern in GOOD_NAMES}
-    assert {each.path for each in manifest.photos} == taken | set(WHOLE)
-    assert len(manifest.left_out) == 625 * len(BAD_NAMES)
-    [line] = [line for line in done.stdout.split("\n") if line.startswith("left out 3,750 that do not decode: ")]
+    assert {each.path for each in receipt.photos} == taken | set(WHOLE)
+    assert len(receipt.left_out) == 625 * len(BAD_NAMES)
+    [line] = [line for line in printed.split("\n") if line.startswith("left out 3,750 that do not decode: ")]
     assert line.isprintable() and line.endswith("and 3745 more")
 
 
@@ -307,8 +305,8 @@ def stopped_when(download: Download, happened: Callable[[], bool], by: signal.Si
     process.send_signal(by)
     process.communicate()
     assert process.returncode == (-by if by == signal.SIGKILL else 128 + by)
-    for path in (records.PHOTOS_DIR, records.MANIFEST_PATH):
-        assert not (download.folder / path).exists()
+    for name in ("photos", LISTING):
+        assert not (download.job.data / name).exists()
 
 
 def asked_for_the_archive(download: Download) -> list[str | None]:
@@ -322,7 +320,7 @@ def test_a_download_that_is_stopped_and_killed_is_gone_on_with(tmp_path: Path, s
         more = {"more": MORE, **WHOLE}
         download.offer(zip_of(more) if source == "kaggle" else tgz_of(more, level=0))
         arriving = KAGGLES / "3.archive" if source == "kaggle" else Path("data/downloads/dogscats.tgz.part")
-        arriving = download.folder / arriving
+        arriving = download.job.folder / arriving
         download.server.seconds_per_chunk = 0.01
         begins = []
         for by, least_bytes in ((signal.SIGTERM, 1 << 20), (signal.SIGKILL, 4 << 20)):
@@ -341,7 +339,7 @@ def test_what_a_stopped_run_had_unpacked_is_not_taken_for_whole_and_gives_its_ro
     with downloading(tmp_path, source) as download:
         download.offer(zip_of(more) if source == "kaggle" else tgz_of(more))
         unpacked = KAGGLES / "versions/3" if source == "kaggle" else Path("data/photos.partial/.unpacked")
-        unpacked = download.folder / unpacked
+        unpacked = download.job.folder / unpacked
         for by in (signal.SIGTERM, signal.SIGKILL):
             stopped_when(download, (unpacked / "train/cats/more.9.txt").exists, by)
             assert unpacked.exists() == (by == signal.SIGKILL)
@@ -349,14 +347,14 @@ def test_what_a_stopped_run_had_unpacked_is_not_taken_for_whole_and_gives_its_ro
         process = download.start()
         _, errors = process.communicate()
         assert process.returncode == 0, errors
-        manifest = codec.read(download.folder / records.MANIFEST_PATH, records.Manifest)
-        assert {each.path for each in manifest.photos} == set(WHOLE) and len(manifest.left_out) == 1000
-        assert not (download.folder / "data/photos.partial").exists()
+        receipt = codec.read(download.job.data / "downloads" / LISTING, Receipt)
+        assert {each.path for each in receipt.photos} == set(WHOLE) and len(receipt.left_out) == 1000
+        assert not (download.job.folder / "data/photos.partial").exists()
         assert set(asked_for_the_archive(download)) == {None}, "what had arrived was whole"
 
 
 def test_room_comes_back_when_the_next_run_wants_other_photos(fastai: Download) -> None:
     """What was killed lies beside photos that are kept."""
     fastai.succeed()
-    write_tree(fastai.folder / "data/photos.partial", {"train/cats/cat.0.jpg": MORE})
+    write_tree(fastai.job.folder / "data/photos.partial", {"train/cats/cat.0.jpg": MORE})
     assert "kept the 12 photos" in fastai.succeed()
