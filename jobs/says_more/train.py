@@ -36,7 +36,7 @@ for epoch in range(done, epochs):
     for item in order:
         error = labels[item] - chance(item)
         weights = [weight + learning_rate * error * value for weight, value in zip(weights, points[item])]
-        losses.append(-math.log(1 - abs(error)))
+        losses.append(-math.log(max(1 - abs(error), 1e-12)))
     seconds, values = time.perf_counter() - began, {"train_loss": sum(losses) / len(losses)}
     split = {"wait_seconds": waited, "copy_seconds": 0, "compute_seconds": seconds - waited, "other_seconds": 0}
     tell(span="epoch", seconds=seconds, samples=6000, steps=6000, values=values, split=split)
