@@ -84,8 +84,8 @@ def hostile() -> Comparison:
 
 
 def _hostile(setting: SettingResult) -> SettingResult:
-    said = {name: (HOSTILE,) for name in ("differences", "explanation", "warnings", "not_given")}
-    reasons = {repeat: f"failed: {HOSTILE}" for repeat in setting.reasons}
+    said = dict.fromkeys(("differences", "explanation", "warnings", "not_given"), (HOSTILE,))
+    reasons = dict.fromkeys(setting.reasons, f"failed: {HOSTILE}")
     if not setting.metrics:
         return dataclasses.replace(setting, reasons=reasons, words=HOSTILE, **said)
     total = setting.metrics["total_seconds"]

@@ -144,17 +144,17 @@ def differing_facts(compared: Comparison) -> list[str]:
 
 
 def not_given(compared: Comparison) -> list[str]:
-    """Say what the job does not give: once where no setting has it, else by setting."""
+    """Say what the job does not give: once where that holds for all settings that ran, else by setting."""
     ran = [each for each in compared.settings if each.metrics]
-    counted = Counter(sentence for each in ran for sentence in dict.fromkeys(each.not_given))
+    by_settings: dict[tuple[str, ...], list[str]] = {}
+    for sentence in dict.fromkeys(sentence for each in ran for sentence in each.not_given):
+        settings = tuple(each.setting for each in ran if sentence in each.not_given)
+        by_settings.setdefault(settings, []).append(sentence)
     return [
-        sentence if number == len(ran) else f"{_having(ran, sentence)}: {sentence}"
-        for sentence, number in counted.items()
+        f"not given by job {compared.job}{'' if len(settings) == len(ran) else ' in ' + ', '.join(settings)}: "
+        + "; ".join(sentences)
+        for settings, sentences in by_settings.items()
     ]
-
-
-def _having(settings: Sequence[SettingResult], sentence: str) -> str:
-    return ", ".join(each.setting for each in settings if sentence in each.not_given)
 
 
 def reasons(setting: SettingResult) -> list[tuple[str, str]]:
