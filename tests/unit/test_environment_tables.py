@@ -38,3 +38,22 @@ def test_images_are_columns_of_which_each_says_what_it_knows():
     assert rows["image id"] == ("image.json is missing", "sha256:1")
     assert rows["base"][1] == "image host runs without a container"
     assert environment_tables.of_images(("never",), profiles, {}) == []
+
+
+def test_the_overview_has_what_any_image_holds_and_a_dash_where_one_does_not():
+    absent = dict.fromkeys(("torch", "cuda", "cudnn", "nccl"), "no torch in this image")
+    plain = results.profile("plain")
+    contents = dataclasses.replace(
+        plain.facts.contents, **dict.fromkeys(absent), python="3.7.16", cuda_architectures=(), absent=absent
+    )
+    without = dataclasses.replace(plain.facts, device=None, torch_threads=None, contents=contents, absent={
+        "device": "no torch in this image", "torch_threads": "no torch in this image"
+    })  # fmt: skip
+    bare = dataclasses.replace(plain, facts=without)
+    rows = dict(environment_tables.overview([results.profile("host"), bare]))
+    assert rows["Python"] == ("3.11.9", "3.7.16")
+    assert (rows["torch"], rows["cuDNN"], rows["device"]) == (("2.14.1", "-"), ("9.24.0", "-"), ("CPU", "-"))
+    assert set(dict(environment_tables.overview([bare]))) == {"OS", "Python"}
+    details = dict(environment_tables.of_images(["plain"], {"plain": bare}, {}))
+    assert details["NCCL"] == details["torch's threads"] == ("unknown: no torch in this image",)
+    assert details["torch compiled for"] == ("-",)

@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 from stages.harness.report import table
-from stages.records import PairedAccuracy
+from stages.records import Metric, PairedPredictions
 from tests import comparisons
 from tests.comparisons import BASELINE, comparison, setting
 
-WORSE = PairedAccuracy(288, 2, 30, 0.00001, "worse")
+WORSE = PairedPredictions(288, 2, 30, 0.00001, "worse")
 BASE = setting(BASELINE, 12.0, 12.2, 12.1)
 
 
@@ -55,7 +55,7 @@ def test_several_rivals_are_counted_and_the_fastest_winner_is_spoken_of():
 
 
 def test_faster_but_worse_is_said_and_is_not_the_winner():
-    worse = rival("c/fp32-bs16", 8.0, 8.0, 8.1, verdict="faster", accuracy=WORSE)
+    worse = rival("c/fp32-bs16", 8.0, 8.0, 8.1, verdict="faster", predictions=WORSE)
     good = rival("d/fp32-bs16", 11.0, 11.0, 11.1, verdict="faster")
     assert table.verdict(worse) == "faster, but worse"
     assert table.leading(comparison(BASE, worse, good)) is good
@@ -81,6 +81,13 @@ def test_a_baseline_that_did_not_run_is_said_in_plain_words():
     )
 
 
+def test_a_baseline_that_is_trained_and_not_evaluated_is_said_as_that():
+    given = comparison(setting(BASELINE, None, None, status="trained"), rival())
+    assert table.conclusion(given) == (
+        "Nothing to compare with: the baseline host/fp32-bs16 is trained and not evaluated yet."
+    )
+
+
 def test_a_lone_baseline_is_compared_with_nothing():
     given = comparison(BASE, rival("b/fp32-bs16", None, verdict="cannot say"))
     assert table.conclusion(given) == (
@@ -94,7 +101,29 @@ def test_a_cpu_is_never_called_a_gpu_and_the_other_way_round():
     assert [row[-1] for row in table.rows(given)] == ["CPU", "GPU Tesla T4"]
 
 
-def test_a_row_holds_verdict_ratio_with_interval_times_speed_and_accuracy():
+def test_where_it_ran_is_left_out_where_no_setting_says_it():
+    silent = [dataclasses.replace(each, devices=()) for each in (BASE, rival(words="slower than it"))]
+    assert "on" not in table.header(comparison(*silent)) and len(table.rows(comparison(*silent))[0]) == 6
+    assert table.conclusion(comparison(*silent)) == "b/fp32-bs16 is slower than it."
+    assert [row[-1] for row in table.rows(comparison(silent[0], rival()))] == ["-", "CPU"]
+
+
+def test_columns_are_of_what_the_job_declares_two_of_its_own_at_most():
+    own = {
+        "tokens_per_second": Metric("tokens/s", "higher", timed=True),
+        "peak_gpu_memory_bytes": Metric("bytes", "lower"),
+        "perplexity": Metric("points", "lower"),
+    }
+    found = {
+        name: comparisons.summary({"1": value}) for name, value in zip(own, (1234.4, 1.5 * 2**30, 8.0), strict=True)
+    }
+    metrics = {"total_seconds": comparisons.SECONDS, "work_seconds": comparisons.SECONDS, **own}
+    given = comparison(dataclasses.replace(BASE, metrics={**BASE.metrics, **found}), metrics=metrics)
+    assert table.header(given)[3:] == ("total time", "tokens per second", "peak gpu memory", "on")
+    assert table.rows(given)[0][4:6] == ("1234 tokens/s", "1.5 GiB")
+
+
+def test_a_row_holds_verdict_ratio_with_interval_times_speed_and_metrics():
     given = rival()
     given.ratios["total_seconds"] = dataclasses.replace(given.ratios["total_seconds"], mean=1.09, low=1.0805, high=1.1)
     assert table.rows(comparison(BASE, given))[1] == (
@@ -102,7 +131,7 @@ def test_a_row_holds_verdict_ratio_with_interval_times_speed_and_accuracy():
     )  # fmt: skip
 
 
-def test_a_setting_without_figures_has_none_in_the_table():
+def test_a_setting_without_metrics_has_none_in_the_table():
     row = table.rows(comparison(BASE, rival("b/fp32-bs16", None, verdict="cannot say")))[1]
     assert row == ("b/fp32-bs16", "cannot say (failed)", "-", "-", "-", "-", "-")
 
@@ -112,14 +141,33 @@ def test_spread_and_interval_are_left_out_where_there_are_none():
     assert row[2:4] == ("1.000", "12.0 s")
 
 
-def test_notes_gather_reasons_spell_mixed_precision_out_and_tell_warnings():
+def test_notes_gather_facts_that_differ_reasons_and_warnings():
     mixed = rival("b/mixed-bs16", warnings=("repeat 1 is unlike the others",))
     failed = rival("b/fp32-bs16", None, 12.0, None, verdict="cannot say")
     assert table.notes(comparison(BASE, failed, mixed, warnings=("the CPU was busy",))) == [
+        "number_format: fp32 in host/fp32-bs16, b/fp32-bs16; bf16 in b/mixed-bs16",
         "b/fp32-bs16, repeats 1, 3: failed: out of memory",
-        "b/mixed-bs16: autocast to bfloat16",
         "b/mixed-bs16, warning: repeat 1 is unlike the others",
         "warning: the CPU was busy",
+    ]
+
+
+def test_facts_that_are_the_same_everywhere_are_no_note():
+    same = rival(facts={"number_format": ("fp32",), "device": ("another",)})
+    assert table.notes(comparison(BASE, same)) == []
+    assert table.differing_facts(comparison(BASE, rival(facts={"fastmath": ("on",)}))) == [
+        "number_format: fp32 in host/fp32-bs16; not told in b/fp32-bs16",
+        "fastmath: not told in host/fp32-bs16; on in b/fp32-bs16",
+    ]
+
+
+def test_what_the_job_does_not_give_is_said_once_or_of_the_settings_that_lack_it():
+    lacking = dataclasses.replace(BASE, not_given=("it reports no spans: no curves",))
+    more = rival(not_given=("it reports no spans: no curves", "it writes no predictions.csv"))
+    failed = rival("c/fp32-bs16", None, verdict="cannot say")
+    assert table.not_given(comparison(lacking, more, failed)) == [
+        "not given by job toy: it reports no spans: no curves",
+        "not given by job toy in b/fp32-bs16: it writes no predictions.csv",
     ]
 
 
@@ -145,9 +193,9 @@ def test_a_terminal_gets_colours_by_verdict():
 def test_eighty_columns_leave_out_what_is_least_needed():
     names = ("host/mixed-bs16", "cuda-10.0/fp32-bs16", "cuda-10.0/mixed-bs16")
     lines = lines_at(80, comparison(BASE, *map(rival, names)))
-    assert lines[0].split(None, 2)[:2] == ["setting", "verdict"] and "TTA acc." in lines[0]
-    assert "images/s" not in lines[0] and max(map(len, lines)) <= 80
-    assert "images/s" in lines_at(120, comparison(BASE, *map(rival, names)))[0]
+    assert lines[0].split(None, 2)[:2] == ["setting", "verdict"] and "accuracy" in lines[0]
+    assert "samples/s" not in lines[0] and max(map(len, lines)) <= 80
+    assert "samples/s" in lines_at(120, comparison(BASE, *map(rival, names)))[0]
 
 
 @pytest.mark.parametrize("width", [32, 40, 60, 80, 100, 200])
@@ -171,7 +219,9 @@ def test_markdown_has_a_row_per_setting_and_says_why():
     )
     text = table.markdown(given)
     assert (
-        "| c/fp32-bs16 | cannot say (failed) | - |" in text and "- c/fp32-bs16, repeat 1: failed: out of memory" in text
+        "# Face-off of toy\n" in text
+        and "| c/fp32-bs16 | cannot say (failed) | - |" in text
+        and "- c/fp32-bs16, repeat 1: failed: out of memory" in text
     )
     assert "**b/fp32-bs16**: The training is input-bound" in text
     assert "Differs from the baseline: torch 1.2.0, not 2.14.1." in text
@@ -180,6 +230,11 @@ def test_markdown_has_a_row_per_setting_and_says_why():
 
 def test_a_bar_in_a_name_does_not_break_the_markdown_table():
     assert "GPU\\|X" in table.markdown(comparison(BASE, rival(devices=("GPU|X",))))
+
+
+def test_markdown_keeps_what_looks_like_a_tag():
+    failed = rival("b/fp32-bs16", None, verdict="cannot say", reasons={"1": "failed: File <stdin>, p <0.001"})
+    assert "File \\<stdin>, p <0.001" in table.markdown(comparison(BASE, failed))
 
 
 @pytest.mark.parametrize(

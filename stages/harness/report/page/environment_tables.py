@@ -30,7 +30,8 @@ def overview(profiles: Sequence[Profile]) -> list[Row]:
 def _of_image(profile: Profile, image: Image | None) -> Iterator[tuple[str, str]]:
     facts, held = profile.facts, profile.facts.contents
     yield "torch", _words(held, "torch")
-    yield "torch compiled for", ", ".join(held.cuda_architectures) or "the CPU alone, or it does not say"
+    silent = "the CPU alone, or it does not say" if held.torch else NONE
+    yield "torch compiled for", ", ".join(held.cuda_architectures) or silent
     yield "torch's threads", _words(facts, "torch_threads")
     yield "CUDA", _words(held, "cuda")
     yield "cuDNN", _words(held, "cudnn", cudnn)
