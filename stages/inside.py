@@ -3,6 +3,7 @@
     python -m stages.inside cuda-10.0 -- nvidia-smi                                            a command
     python -m stages.inside cuda-10.0 --result metrics/cuda-10.0/fp32-bs16/train-1.json        a stage of a cell
     python -m stages.inside cuda-10.0 --profile                                                stage `profile`
+    python -m stages.inside cuda-10.0 --preflight                                              its second half alone
 
 A cell's stage runs alone and within `limits` of params.yaml, and where it fails, the result says so; `on_failure`
 decides whether that ends the run.
@@ -26,11 +27,11 @@ from stages.harness.process.signals import stop_signals
 from stages.harness.process.watchdog import Watch
 
 USAGE = (
-    "usage: python -m stages.inside IMAGE -- COMMAND ... | IMAGE --result FILE | IMAGE --profile "
+    "usage: python -m stages.inside IMAGE -- COMMAND ... | IMAGE --result FILE | IMAGE --profile | IMAGE --preflight "
     "(IMAGE: a folder of docker/)"
 )
-COUNTS = {"--": range(1, sys.maxsize), "--result": (1,), "--profile": (0,)}  # of words that follow
-IMAGE_STAGES = ("profile", "preflight_inside")
+COUNTS = {"--": range(1, sys.maxsize), "--result": (1,), "--profile": (0,), "--preflight": (0,)}  # of words that follow
+IMAGE_STAGES = {"--profile": ("profile", "preflight_inside"), "--preflight": ("preflight_inside",)}
 Runner = Callable[[tuple[str, ...], Watch | None, CellStage | None], Outcome]
 
 
@@ -48,17 +49,17 @@ def main() -> int:
         if of_cell.cell.image != name:
             raise FaceoffError(f"--result {rest[0]}: not of image {name}", exit_code=2)
         return of_cell.attempt(runner(name, on_host, wanted))
-    if how == "--profile":
-        return profile(name, on_host, wanted)
+    if how in IMAGE_STAGES:
+        return look(name, on_host, wanted, IMAGE_STAGES[how])
     return command(name, tuple(rest), runner(name, on_host, wanted), wanted)
 
 
-def profile(name: str, on_host: bool, wanted: Params) -> int:
+def look(name: str, on_host: bool, wanted: Params, stages: tuple[str, ...]) -> int:
     """Tell the stages that look at the image from inside what there is to know, and run them one after the other."""
     path = records.image_task_path(name)
     codec.write(path, tasks.image_task(name, wanted, in_container=not on_host))
     run = runner(name, on_host, wanted)
-    for stage in IMAGE_STAGES:
+    for stage in stages:
         code = command(name, ("python", "-m", f"stages.{stage}", "--task", str(path)), run, wanted)
         if code:
             return code

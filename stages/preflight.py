@@ -1,8 +1,8 @@
 """What could keep the face-off from running, looked at before the first image is built: metrics/preflight.json.
 
     python -m stages.preflight          the second command of stage `machine`, whose record it reads
-    python -m stages.preflight --all    look at the machine, then every check, and inside each image that is here too:
-                                        `make preflight`
+    python -m stages.preflight --all    look at the machine and the job, then every check, and inside each image that is
+                                        here too: `make preflight`
 
 Ends with 1 and a line for each check that failed.
 """
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="show every check, and look inside each image that is here")
     if parser.parse_args().all:
         with only_run():  # which has the machine's record, and its own session
-            return show.run_stage("machine") or show_all()
+            return show.run_stage("machine") or show.run_stage("job") or show_all()
     done, _ = check(schema.load())
     return checks.report(done, "preflight")
 
@@ -38,7 +38,11 @@ def show_all() -> int:
     """Show every check, and look inside each image that is here; the exit code."""
     done, found = check(schema.load())
     show.show(done, Console())
-    codes = [show.look_inside(image.name) for image in found.images if image.here]
+    here = [image.name for image in found.images if image.here]
+    if not found.job.has_data:
+        print(f"not looked inside {', '.join(here)}: the job's data is not here yet: `make repro` downloads it")
+        here = []
+    codes = [show.look_inside(name) for name in here]
     return int(any(codes) or any(each.status == "failed" for each in done))
 
 
