@@ -7,11 +7,12 @@ import yaml
 
 from stages.codec import RecordError
 from stages.harness.params import schema
+from stages.harness.params.overrides import merged
 from stages.harness.report import provider
 from tests import comparisons
 from tests.environments import GIB, facts, gpu, hardware
 from tests.page import pages
-from tests.project import ROOT
+from tests.project import DOGS_CATS, PARAMS, ROOT
 
 UNSTATED = schema.ProviderParams(**dict.fromkeys(field.name for field in dataclasses.fields(schema.ProviderParams)))
 NOTHING = dataclasses.replace(pages.params_of(comparisons.pair()), provider=UNSTATED)
@@ -109,4 +110,13 @@ PRESETS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "pres
 def test_what_a_preset_states_is_set_beside_what_is_found(name):
     claims = PRESETS[name]["provider"]
     stated = [row for row in provider.rows(claiming(**claims), facts()) if row.claim and row.verdict]
-    assert len(stated) == len(set(claims) - {"name", "source"})
+    assert len(stated) == sum(claims[key] is not None for key in set(claims) - {"name", "source"})
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_makes_good_params(name):
+    variants = {"fp32-bs16": {"precision": "fp32", "batch_size": 16}}
+    plain = {**PARAMS, "image": "host", "images": ["host"], "job": "dogs_cats", "variants": variants}
+    plain |= {"dogs_cats": DOGS_CATS, "compare": {**PARAMS["compare"], "baseline": "host/fp32-bs16"}}
+    text = merged(yaml.safe_dump(plain), PRESETS[name])
+    assert schema.parse(text, f"presets/{name}.yaml", ROOT).image in PRESETS[name]["images"]
