@@ -1,20 +1,30 @@
-"""What the entry of preflight finds in a checkout: photos, results and images, of this run, another or an old one."""
+"""What the entry of preflight finds in a checkout: data, results and images, of this run, another or an old one."""
 
-import contextlib
 import json
 
 import pytest
 
 from stages import codec, records
-from stages.harness.params import schema
-from tests import results
-from tests.project import make_project, run_stage, stage
+from tests.project import cell_stage, make_project, run_stage, stage, write_job
+
+# It has data of its own, and says what it needs.
+JOB = {
+    "job.yaml": "train: bash train.sh {size}\ndownload: bash download.sh\nestimate: bash estimate.sh\nresumes: true\n"
+    "total: [work]\n",
+    "train.sh": 'echo \'{"span": "work", "seconds": 7200}\' >> $FACEOFF_EVENTS\n',
+    "download.sh": "echo some data > $FACEOFF_DATA/file\n",
+    "estimate.sh": 'echo \'{"estimate": {"data_bytes": 9000000, "output_bytes": 1000000, "state_bytes": 2000000, '
+    '"shm_bytes": 65536, "elsewhere_bytes": {"/tmp/no/such/cache": 5000000}}}\' >> $FACEOFF_EVENTS\n'
+    "echo asked >> ../../asked\n",
+}
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A project that has looked at its machine."""
-    make_project(tmp_path, ["host"], session={"max_hours": 9.0})
+    """A project that has looked at its machine: two variants, three repeats each."""
+    variants = {"small": {"size": 1}, "large": {"size": 2}}
+    make_project(tmp_path, ["host"], job="mine", variants=variants, session={"max_hours": 9.0})
+    write_job(tmp_path, "mine", JOB)
     stage(tmp_path, "machine")
     return tmp_path
 
@@ -26,41 +36,84 @@ def checks(folder):
     return {check.name: check for check in document.checks}
 
 
-def test_photos_are_needed_until_those_of_this_source_are_there(folder):
+def prepare(folder):
+    """Run all that stands before the cells."""
+    for name in (("job",), ("download",), ("image", "host")):
+        stage(folder, *name)
+
+
+def test_what_the_job_says_is_what_is_looked_for(folder):
+    found = checks(folder)
+    disk = found["disk of the checkout"]
+    assert disk.needed == "8.6 MiB for the job's data, 5.7 MiB for outputs of 6 cells, 1.9 MiB for a checkpoint"
+    assert disk.status == "passed"
+    assert found["host: shared memory, small"].needed == "64 KiB in /dev/shm"
+    elsewhere = found["disk of /tmp/no/such/cache"]
+    assert elsewhere.needed.startswith("4.8 MiB for what the job writes to /tmp/no/such/cache, besides ")
+    assert elsewhere.found.endswith(" free at /tmp")
+
+
+def test_data_is_needed_until_that_of_this_section_is_there(folder):
     def needed():
         return checks(folder)["disk of the checkout"].needed.split(",")[0]
 
-    assert needed() == "8.7 MiB for photos"  # 320 and 96 drawn ones
-    stage(folder, "download")
-    assert needed() == "0 B for photos"
-    text = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(text.replace("train_photos: 320", "train_photos: 321"))
-    assert needed() == "8.7 MiB for photos"
-
-
-def test_models_that_are_there_take_no_more_room(folder):
-    cell = schema.load(folder).cells()[0]
-    (folder / cell.model_dir).mkdir(parents=True)
-    (folder / cell.model_dir / "model.pth").touch()
-    assert checks(folder)["disk of the checkout"].needed.endswith("for 5 models, 109 MiB for a checkpoint")
+    assert needed() == "8.6 MiB for the job's data"
+    prepare(folder)
+    assert needed() == "0 B for the job's data"
+    with (folder / "params.yaml").open("a") as params:
+        params.write("mine: {source: another}\n")
+    assert needed() == "8.6 MiB for the job's data"
 
 
 def test_a_session_is_held_against_what_cells_took(folder):
     assert checks(folder)["session"].status == "not checked"
-    wanted = schema.load(folder)
-    cell, machine = wanted.cells()[0], codec.read(folder / records.MACHINE_PATH, records.Machine)
-    ran = results.trained(cell, 1.0, recipe=wanted.recipe, machine_sha256=codec.fingerprint(machine), wall_seconds=7190)
-    with contextlib.chdir(folder):
-        results.write_cell(ran, results.evaluated(cell, wall_seconds=10.0))
-    dataset = records.Dataset("synthetic", results.DATASET_SHA256, {}, 0, 0, {}, None)
-    codec.write(folder / records.DATASET_PATH, dataset)
-    found = checks(folder)["session"]
-    assert found.status == "warning"
-    assert found.needed == "10.0 h for 5 cells, 2.0 h for the longest, by what 1 took"
+    prepare(folder)
+    for name in ("train", "evaluate"):
+        cell_stage(folder, name, "host", "small")
+    path = folder / records.Cell("host", "small", 1).result_path("train")
+    document = json.loads(path.read_text())
+    assert document["spans"][0]["seconds"] == 7200
+    found = checks(folder)["session"]  # of cells that took a moment, of which one span claims two hours
+    assert found.status == "passed" and found.needed.startswith("0.0 h for 5 cells, 0.0 h for the longest, by what 1")
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("max_hours: 9.0", "max_hours: 1.0"))
+    run_stage(folder, "preflight")
+    found = codec.read(folder / records.PREFLIGHT_PATH, records.Preflight).checks
+    advice = next(check.advice for check in found if check.name == "session")
+    assert advice.startswith("not one span would end in time")
+
+
+def test_a_job_is_asked_about_settings_that_have_cells_left(folder):
+    def asked():
+        (folder / "asked").unlink(missing_ok=True)
+        checks(folder)
+        return len((folder / "asked").read_text().splitlines()) if (folder / "asked").exists() else 0
+
+    text = (folder / "params.yaml").read_text()
+    shortened = text[: text.index("repeats:")] + "repeats: [1]\n" + text[text.index("seed:") :]
+    (folder / "params.yaml").write_text(shortened)
+    assert asked() == 2
+    prepare(folder)
+    for name in ("train", "evaluate"):
+        cell_stage(folder, name, "host", "small")
+    assert asked() == 1
+    for name in ("train", "evaluate"):
+        cell_stage(folder, name, "host", "large")
+    assert asked() == 0
+    (folder / "jobs/mine/train.sh").write_text("# another training\n" + JOB["train.sh"])
+    assert asked() == 2  # its results do not count any more
+
+
+def test_a_job_that_cannot_say_is_not_checked_with_its_own_words(folder):
+    write_job(folder, "mine", {"estimate.sh": 'echo \'{"error": "no idea"}\' >> $FACEOFF_EVENTS\n'})
+    found = checks(folder)
+    for name in ("shared memory", "disk of the checkout"):
+        assert found[name].status == "not checked"
+        assert "jobs/mine/job.yaml: estimate of variant small: no idea" in found[name].needed + found[name].found
 
 
 def test_what_another_version_left_is_not_in_the_way(folder):
-    for path in (records.image_path("host"), records.DATASET_PATH):
+    for path in (records.image_path("host"), records.MANIFEST_PATH, records.JOB_PATH):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(json.dumps({"schema_version": 1}))
     assert checks(folder)["session"].status == "not checked"
@@ -69,4 +122,10 @@ def test_what_another_version_left_is_not_in_the_way(folder):
 def test_everything_is_shown_when_asked_for(folder):
     quiet = run_stage(folder, "preflight").stdout
     assert "disk of the checkout" not in quiet and " checks passed" in quiet
-    assert "passed: disk of the checkout: needs " in run_stage(folder, "preflight", "--all").stdout
+    shown = stage(folder, "preflight", "--all")
+    assert "passed: disk of the checkout: needs " in shown
+    assert "not looked inside host: the job's data is not here yet" in shown
+    prepare(folder)
+    assert "preflight in host: " in stage(folder, "preflight", "--all")
+    assert codec.read(folder / records.preflight_path("host"), records.Preflight).image == "host"
+    assert not (folder / records.profile_path("host")).exists()
