@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-import yaml
 
-from tests.pipeline.test_pipeline import ROOT, Checkout
+from tests.pipeline.test_pipeline import Checkout
+from tests.project import ROOT
 
 ODD = """it's a "$(touch pwned)" `touch pwned`; touch pwned"""
 
@@ -13,15 +13,10 @@ ODD = """it's a "$(touch pwned)" `touch pwned`; touch pwned"""
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     """A checkout in a folder of an odd name, with the real check of params.yaml, and a cell of image host."""
-    made = Checkout(tmp_path_factory.mktemp("checkout") / ODD)
+    variants = {"fp32": {"precision": "fp32"}}
+    made = Checkout(tmp_path_factory.mktemp("checkout") / ODD, images=["host"], variants=variants, repeats=[1])
     shutil.copy(ROOT / "stages/preflight.py", made.path / "stages")
-    write(made, {"images": ["host"], "precisions": ["fp32"], "repeats": [1]})
     return made
-
-
-def write(checkout, changes):
-    path = checkout.path / "params.yaml"
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
 
 
 def pwned(checkout):
@@ -29,7 +24,7 @@ def pwned(checkout):
 
 
 def test_a_checkout_may_lie_in_a_folder_of_any_name(checkout):
-    assert checkout.repro()[-4:] == ["train@1-host-fp32-16", "evaluate@1-host-fp32-16", "compare", "scorecard"]
+    assert checkout.repro()[-4:] == ["train@1-host-fp32", "evaluate@1-host-fp32", "compare", "scorecard"]
     assert not pwned(checkout)
 
 
@@ -39,15 +34,16 @@ def test_a_checkout_may_lie_in_a_folder_of_any_name(checkout):
         {"images": ["host", "$(touch pwned)"]},
         {"images": ["host", "x\ntouch pwned\n"]},
         {"images": ["host", "--help"]},
-        {"precisions": ["fp32", "$(touch pwned)"]},
-        {"batch_sizes": [16, "$(touch pwned)"]},
+        {"variants": {"fp32": {"precision": "fp32"}, "$(touch pwned)": {"precision": "fp32"}}},
+        {"variants": {"fp32": {"precision": "fp32"}, "a.b": {"precision": "fp32"}}},
+        {"job": "$(touch pwned)"},
         {"repeats": [1, "1; touch pwned"]},
     ],
     ids=str,
 )
 def test_a_name_that_is_not_plain_is_refused_before_a_shell_sees_it(checkout, changes):
     before = (checkout.path / "params.yaml").read_text()
-    write(checkout, changes)
+    checkout.change(**changes)
     try:
         ran = checkout.repro(code=255)
     finally:

@@ -1,5 +1,5 @@
 """Preflight in the pipeline: what it refuses ends `dvc repro` before anything is downloaded or built, and what it
-writes makes nothing run again. The stages are stand-ins, but for preflight itself.
+writes makes nothing run again.
 
 One checkout serves all tests, in the order in which they stand.
 """
@@ -9,15 +9,14 @@ import shutil
 import pytest
 
 from stages import codec, records
-from tests.pipeline.test_pipeline import ALWAYS, ROOT, Checkout
+from tests.pipeline.test_pipeline import ALWAYS, Checkout
+from tests.project import ROOT
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    made = Checkout(tmp_path_factory.mktemp("checkout") / "project")
+    made = Checkout(tmp_path_factory.mktemp("checkout") / "project", images=["host"], repeats=[1])
     shutil.copy(ROOT / "stages/preflight.py", made.path / "stages")
-    changed(made, "images: [host, cuda-10.0]", "images: [host]")
-    changed(made, "repeats: [1, 2, 3]", "repeats: [1]")
     return made
 
 
@@ -43,7 +42,7 @@ def test_what_cannot_work_is_refused_before_anything_is_downloaded_or_built(chec
 
 def test_it_goes_on_once_that_is_mended(checkout):
     changed(checkout, "gpus: all", "gpus: auto")
-    assert checkout.repro()[:3] == ["machine", "download", "image@host"]
+    assert checkout.repro()[:3] == ["machine", "job", "download"]
     assert "failed" not in statuses(checkout).values()
 
 
@@ -56,8 +55,12 @@ def test_what_it_writes_makes_nothing_run_again_and_is_no_change_to_commit(check
 
 
 def test_what_cannot_work_inside_an_image_is_refused_before_its_cells(checkout):
-    changed(checkout, "max_hours: null", "max_hours: 9.0")  # which preflight inside asks for, and the cells do not
-    (checkout.path / "refuse-inside").touch()
-    assert checkout.repro(code=255) == ["machine", "profile@host"]
-    (checkout.path / "refuse-inside").unlink()
-    assert checkout.repro() == ["machine", "profile@host", *ALWAYS[1:]]
+    job = checkout.path / "jobs/paced/job.yaml"  # of which /dev/shm needs more than any machine has
+    job.write_text(job.read_text() + "estimate: python estimate.py\n")
+    estimate = checkout.path / "jobs/paced/estimate.py"
+    line = '{"estimate": {"shm_bytes": 1000000000000000}}'
+    estimate.write_text(f"import os; open(os.environ['FACEOFF_EVENTS'], 'a').write('{line}')")
+    ran = checkout.repro(code=255)
+    assert not [name for name in ran if name.startswith("train")] and "compare" not in ran
+    estimate.write_text("")
+    assert "train@1-host-fp32" in checkout.repro()
