@@ -10,6 +10,7 @@ from typing import Any
 
 from stages import codec, records
 from stages.records import Belongs, Cell, Container, Job, Result, Task, Variant
+from tests import results
 from tests.project import ROOT
 
 # Where there is any: what runs inside images must do with it.
@@ -29,7 +30,7 @@ class Checkout:
         self.job = Job(**{**plain, "section_json": '{"size": 3}', "seed": 42, **job})
         self.variant = Variant({"rate": 0.5}, {"MINE": "of the variant"})
         (folder / "jobs" / JOB).mkdir(parents=True)
-        (folder / "data").mkdir()
+        (folder / "data").mkdir(exist_ok=True)
         (folder / "stages").symlink_to(ROOT / "stages")
 
     def task(self, stage: str, command: Sequence[str], **changes: Any) -> Task:
@@ -73,3 +74,13 @@ class Checkout:
 
     def discard(self) -> None:
         shutil.rmtree(self.root / "models", ignore_errors=True)
+
+
+def write_image_task(root: Path, task: Task | None = None, job: Job | None = None, **changes: Any) -> str:
+    """What profile and preflight inside image host are told, with one cell or none; the path of its file."""
+    plain: dict[str, Any] = {"image": "host", "job": job or results.JOB, "cells": (task,) if task else ()}
+    plain |= {"shm_bytes": {}, "gpus": "auto", "measure": None, "measure_seconds": 0.0, "session_max_hours": None}
+    plain |= {"cells_left": {"plain": 6}, "in_container": False}
+    path = records.image_task_path("host")
+    codec.write(root / path, records.ImageTask(**{**plain, **changes}))
+    return str(path)

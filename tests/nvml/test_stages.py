@@ -11,6 +11,7 @@ from tests import nvml, real_engine
 from tests.nvml import A100, K80, LOST, SILENT, T4
 from tests.nvml.test_gpus import LOOK, look
 from tests.project import ROOT, make_project, run_stage
+from tests.supervised import write_image_task
 
 MOVED = {
     "temperature": 80,
@@ -66,7 +67,7 @@ def test_a_driver_that_fails_does_not_fail_the_stage(project: Path, key: str, wh
 def test_a_profile_has_what_the_cards_are_and_what_they_do(project: Path) -> None:
     card = {**T4, "temperature": 88, "compute_processes": "17:1073741824"}
     environment = nvml.environment(project / "driver", card, LOST, process_17="/usr/bin/other")
-    done = run_stage(project, "profile", "--image", "host", **environment)
+    done = run_stage(project, "profile", "--task", write_image_task(project), **environment)
     assert done.returncode == 0, done.stderr
     profile = codec.read(project / records.profile_path("host"), records.Profile)
     first, second = profile.facts.hardware.gpus

@@ -4,9 +4,8 @@ import dataclasses
 
 import pytest
 
-from stages import checks, needs, units
-from stages.records import Gpu, Recipe
-from tests import results
+from stages import checks, units
+from stages.records import Gpu
 
 TORCH_1_2_FOR_10_0 = ("sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_50")
 TODAY_FOR_13_0 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
@@ -23,10 +22,6 @@ def make_gpu(capability: str | None, driver: str = "580.65.06") -> Gpu:
     names = [field.name for field in dataclasses.fields(Gpu) if field.name not in ("absent", *known)]
     nulls = names if capability else [*names, "compute_capability"]
     return Gpu(**known, **dict.fromkeys(names), absent=dict.fromkeys(nulls, "not supported"))
-
-
-def make_recipe(**changes: object) -> Recipe:
-    return dataclasses.replace(results.RECIPE, **changes)
 
 
 @pytest.mark.parametrize(
@@ -90,36 +85,38 @@ def test_whether_a_driver_is_new_enough(driver: str, cuda: str, status: str) -> 
     assert checks.driver(make_gpu("7.5", driver), cuda).status == status
 
 
+MIB = 2**20
+
+
 def test_too_small_a_shared_memory_says_what_to_set() -> None:
-    recipe = make_recipe(size=224, workers=2)
-    check = checks.shared_memory("fastai1", False, 64, recipe, 64 * 2**20, None, True)
-    assert (check.status, check.needed, check.found) == ("failed", "183.9 MiB in /dev/shm", "64 MiB")
+    check = checks.shared_memory("large", 183 * MIB, 64 * MIB, None, True)
+    assert (check.name, check.status) == ("shared memory, large", "failed")
+    assert (check.needed, check.found) == ("183 MiB in /dev/shm", "64 MiB")
     assert check.advice is not None and check.advice.startswith("container.shm_size: 192m in params.yaml")
-    assert checks.shared_memory("fastai1", False, 64, recipe, 192 * 2**20, None, True).status == "passed"
-
-
-def test_the_articles_crashes_are_foretold() -> None:
-    """Its containers had Docker's 64 MB: batch 16 ran, 64 and 256 ended with a bus error."""
-    recipe = make_recipe(size=224, workers=2)
-    found = [
-        checks.shared_memory("fastai1", False, size, recipe, 64 * 2**20, None, True).status for size in (16, 64, 256)
-    ]
-    assert found == ["passed", "failed", "failed"]
+    on_host = checks.shared_memory("large", 183 * MIB, 64 * MIB, None, False)
+    assert on_host.advice is not None and on_host.advice.startswith("mount -o remount,size=192m /dev/shm as root")
+    assert checks.shared_memory("large", 183 * MIB, 192 * MIB, None, True).status == "passed"
+    assert checks.shared_memory("large", 183 * MIB, None, None, True).status == "not checked"
 
 
 @pytest.mark.parametrize(("free_mib", "status"), [(4, "failed"), (63, "passed"), (None, "passed")])
 def test_what_others_put_there_is_not_free(free_mib: int | None, status: str) -> None:
-    recipe = make_recipe(size=224, workers=2)
-    free = None if free_mib is None else free_mib * 2**20
-    check = checks.shared_memory("fastai1", False, 16, recipe, 64 * 2**20, free, False)
+    free = None if free_mib is None else free_mib * MIB
+    check = checks.shared_memory("small", 48 * MIB, 64 * MIB, free, False)
     assert check.status == status
     if status == "failed":
         assert check.found == "64 MiB, 4 MiB of it free"
         assert check.advice is not None and check.advice.startswith("delete what lies in it")
 
 
-def test_without_workers_nothing_is_shared() -> None:
-    assert needs.shared_memory_bytes("fastai2", False, 256, make_recipe(workers=0)) == 0
+@pytest.mark.parametrize(
+    ("whole_hours", "part_hours", "status"), [(0.5, 0.1, "passed"), (0.9, 0.1, "warning"), (9, 1.1, "failed")]
+)
+def test_a_session_must_hold_the_run_or_a_part_of_it(whole_hours: float, part_hours: float, status: str) -> None:
+    check = checks.session(1.0, whole_hours * 3600, part_hours * 3600, "span", "so much")
+    assert (check.status, check.needed, check.found) == (status, "so much", "1 h: session.max_hours")
+    if status == "failed":
+        assert check.advice is not None and check.advice.startswith("not one span would end in time")
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,8 @@ def test_this_environment(tmp_path: Path) -> None:
     contents = codec.read(output, records.Contents)
     assert contents.python == ".".join(map(str, sys.version_info[:3]))
     assert contents.torch is not None and contents.torch.startswith(version("torch"))
-    assert contents.fastai == version("fastai")
     assert contents.packages["dvc"] == version("dvc")
     assert contents.cuda_architectures == tuple(torch.cuda.get_arch_list()) or torch.version.cuda is None
-    assert contents.pillow == version("pillow")
-    assert contents.pillow_simd is False
 
 
 def test_what_is_not_installed_is_none(tmp_path: Path) -> None:
@@ -58,8 +55,7 @@ def test_what_is_not_installed_is_none(tmp_path: Path) -> None:
     done = read(sys.executable, output)
     assert done.returncode == 0, done.stderr
     contents = codec.read(output, records.Contents)
-    assert (contents.torch, contents.torchvision, contents.fastai, contents.pillow) == (None,) * 4
-    assert (contents.cuda, contents.cudnn, contents.nccl, contents.pillow_simd) == (None,) * 4
+    assert (contents.torch, contents.cuda, contents.cudnn, contents.nccl) == (None,) * 4
     assert contents.absent["cuda"] == "torch is not installed"
 
 
@@ -102,18 +98,6 @@ def test_what_setuptools_or_debian_installed_counts_too(packages: Path, tmp_path
     assert len(hashes) == 2
 
 
-@pytest.mark.parametrize(("installed", "simd"), [("9.0.0", False), ("9.0.0.post1", True)])
-def test_pillow_simd_is_told_by_the_module_that_is_imported(
-    packages: Path, tmp_path: Path, installed: str, simd: bool
-) -> None:
-    (packages / "PIL.py").write_text(f"__version__ = {installed!r}\n")
-    for name in ("Pillow-9.0.0", "Pillow_SIMD-9.0.0.post1"):  # fastai asks for the one, a user for the other
-        (packages / f"{name}.dist-info").mkdir()
-    read(sys.executable, tmp_path / "contents.json", packages)
-    contents = codec.read(tmp_path / "contents.json", records.Contents)
-    assert (contents.pillow, contents.pillow_simd) == (installed, simd)
-
-
 def test_the_hash_tells_two_sets_of_packages_apart(packages: Path, tmp_path: Path) -> None:
     hashes = []
     for extra in ("more-1.0.dist-info", "more-1.1.dist-info"):
@@ -126,8 +110,8 @@ def test_the_hash_tells_two_sets_of_packages_apart(packages: Path, tmp_path: Pat
 
 
 def test_a_broken_installation_says_what_is_broken(packages: Path, tmp_path: Path) -> None:
-    (packages / "fastai.py").write_text("import no_such_dependency")
+    (packages / "torch.py").write_text("import no_such_dependency")
     done = read(sys.executable, tmp_path / "contents.json", packages)
     assert done.returncode == 1
-    assert done.stderr == ("faceoff: fastai is installed but does not import: No module named 'no_such_dependency'\n")
+    assert done.stderr == ("faceoff: torch is installed but does not import: No module named 'no_such_dependency'\n")
     assert not (tmp_path / "contents.json").exists()

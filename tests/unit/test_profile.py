@@ -12,6 +12,7 @@ import torch
 from stages import codec, records
 from tests import nvml
 from tests.project import make_project, stage
+from tests.supervised import write_image_task
 
 LOOK_SECONDS = 5.0  # that a complete profile may take, imports and measurements left out
 IMPATIENT_SECONDS = 3.0  # twice of it and what else there is to look at would be above that
@@ -19,9 +20,9 @@ IMPATIENT_SECONDS = 3.0  # twice of it and what else there is to look at would b
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = make_project(tmp_path_factory.mktemp("profile") / "project", ["host"], profile={"measure_seconds": 0})
+    folder = make_project(tmp_path_factory.mktemp("profile") / "project", ["host"])
     (folder / "data").mkdir()
-    (folder / "printed").write_text(stage(folder, "profile", "--image", "host"))
+    (folder / "printed").write_text(stage(folder, "profile", "--task", write_image_task(folder)))
     return folder
 
 
@@ -49,6 +50,7 @@ def other(tmp_path):
     """A project of its own, for what spoils one."""
     folder = make_project(tmp_path / "project", ["host"])
     (folder / "data").mkdir()
+    write_image_task(folder)
     return folder
 
 
@@ -61,7 +63,7 @@ from stages.workload import facts
 from stages.workload.probes import hardware
 from stages import {entry}
 {limit} = {IMPATIENT_SECONDS}
-sys.argv = ["", "--image", "host"]
+sys.argv = ["", "--task", "models/host.task.json"]
 run_entry({entry}.main)
 """
     command = [sys.executable, "-c", script]
@@ -92,7 +94,7 @@ def test_a_cuda_that_hangs_ends_the_stage_with_a_line(other, tmp_path, entry):
 
 
 TEN_LOOKS = """
-import fastai, torch, torchvision  # once: the child of each look has them then
+import torch  # once: the child of each look has them then
 from stages import codec
 from stages.workload import facts
 print(len({codec.fingerprint(facts.look("host")[0]) for _ in range(10)}))
@@ -108,7 +110,7 @@ def test_ten_looks_find_the_same_facts(folder):
 def test_the_facts_are_the_same_in_the_next_run_which_takes_under_5_seconds_beside_imports(folder, profile):
     first = (folder / records.facts_path("host")).read_bytes()
     assert codec.read(folder / records.facts_path("host"), records.Facts) == profile.facts
-    stage(folder, "profile", "--image", "host")
+    stage(folder, "profile", "--task", write_image_task(folder))
     assert (folder / records.facts_path("host")).read_bytes() == first
     again = codec.read(folder / records.profile_path("host"), records.Profile)
     assert again.conditions.at > profile.conditions.at

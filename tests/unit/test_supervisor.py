@@ -14,7 +14,7 @@ import pytest
 from stages import codec, records
 from stages.records import Metric
 from tests import environments
-from tests.supervised import CELL, JOB, PYTHONS, Checkout
+from tests.supervised import CELL, JOB, PYTHONS, Checkout, write_image_task
 
 EVENTS = """import json, os, sys, time
 def tell(**line):
@@ -520,12 +520,9 @@ def test_another_environment_than_the_profiles_is_refused_with_what_differs(mine
 
 
 def test_another_package_is_another_environment(checkout: Checkout) -> None:
-    command = [checkout.python, "-m", "stages.profile", "--task", str(records.image_task_path("host"))]
     task = checkout.task("train", checkout.script(""))
-    codec.write(
-        records.image_task_path("host"),
-        records.ImageTask("host", checkout.job, (task,), {}, "none", None, 0.0, None, {"plain": 1}, False),
-    )
+    path = write_image_task(checkout.root, task, checkout.job)
+    command = [checkout.python, "-m", "stages.profile", "--task", path]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(checkout.root)}, check=True)
     assert checkout.run("train", task.command).returncode == 0
     (checkout.root / "surplus-1.2.dist-info").mkdir()
