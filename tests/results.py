@@ -3,11 +3,14 @@
 import dataclasses
 import hashlib
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 from stages import codec, records
 from stages.contract import Ceilings, Span, Split
+from stages.harness.params import jobs, schema
+from stages.harness.results import read
 from stages.records import Belongs, Cell, Job, Metric, Result, Variant
 
 MIB = 2**20
@@ -140,11 +143,11 @@ def not_run(result: Result, status: str, reason: str) -> Result:
     return dataclasses.replace(result, status=status, reason=reason, absent=absent, **empty)
 
 
-def write_cell(train: Result, evaluate: Result, predictions: str = HEADER) -> None:
-    """Write both records where the pipeline keeps them, under the present folder, and the predictions."""
-    codec.write(train.cell.result_path("train"), train)
-    codec.write(evaluate.cell.result_path("evaluate"), evaluate)
-    codec.write_text(evaluate.cell.predictions_path, predictions)
+def write_cell(train: Result, evaluate: Result, predictions: str = HEADER, root: Path = Path()) -> None:
+    """Write both records where the pipeline keeps them, and the predictions."""
+    codec.write(root / train.cell.result_path("train"), train)
+    codec.write(root / evaluate.cell.result_path("evaluate"), evaluate)
+    codec.write_text(root / evaluate.cell.predictions_path, predictions)
 
 
 def write_run(job: Job = JOB, root: Path = Path()) -> None:
@@ -205,3 +208,27 @@ def image(name: str) -> records.Image:
     fields = ("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime")
     absent = dict.fromkeys(fields, "image host runs without a container")
     return records.Image(name, contents=CONTENTS, absent=absent, **dict.fromkeys(fields))
+
+
+TOY = {  # the files of JOB, for a project of its own
+    "job.yaml": (
+        "train: python train.py {parameters}\nevaluate: python evaluate.py\ntotal: [head, body, predict]\n"
+        "metrics:\n  accuracy: {unit: share, better: higher}\nresumes: true\ndry_run: true\n"
+    ),
+    "train.py": "",
+    "evaluate.py": "",
+}
+
+
+def measure(*, seed: int = 0, spread: float = 0.003, root: Path = Path(), **seconds: float) -> None:
+    """Write results of all cells of a project whose job is TOY: an epoch took about so many seconds, by image."""
+    wanted = schema.load(root)
+    definition = jobs.load(wanted.job, root)
+    job = jobs.record(wanted.job, definition, wanted.section, wanted.seed, root)
+    write_run(job, root)
+    present = read.belongs(wanted, job, root)
+    noise = random.Random(seed)  # noqa: S311 - repeatable
+    for cell in wanted.cells():
+        took = seconds.get(cell.image, 10.0) * (1 + noise.gauss(0, spread))
+        of = {"belongs": present[cell.image, cell.variant]}
+        write_cell(trained(cell, took, **of), evaluated(cell, 0.3 * took, **of), root=root)

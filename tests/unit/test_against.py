@@ -8,10 +8,9 @@ import pytest
 
 from stages import codec, records
 from stages.harness.params import schema
-from tests import faceoffs, project, results
+from tests import project, results
 
 THEN = "v1"
-SPREAD = 0.003
 REPEATS = [1, 2, 3, 4, 5]
 
 
@@ -19,11 +18,15 @@ REPEATS = [1, 2, 3, 4, 5]
 def folder(tmp_path, monkeypatch):
     """A project whose results are committed under the tag THEN."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # for the repository stays as it was
-    made = project.make_project(tmp_path / "project", ["host", "cpu"], precisions=["fp32"], repeats=REPEATS)
+    variants = {"fp32-bs16": {"precision": "fp32", "batch_size": 16}}
+    made = project.make_project(
+        tmp_path / "project", ["host", "cpu"], job="toy", variants=variants, repeats=REPEATS, toy={"size": 96}
+    )
+    project.write_job(made, "toy", results.TOY)
     monkeypatch.chdir(made)
-    results.write_dataset()
-    codec.write(records.MACHINE_PATH, results.machine())
-    measure(host=10.0, cpu=12.0)
+    (made / ".gitignore").write_text("/data\n/reports\n")
+    results.measure(host=10.0, cpu=12.0)
+    project.stage(made, "compare")
     git("init", "-q")
     git("add", "--all")
     git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
@@ -35,38 +38,27 @@ def git(*arguments):
     subprocess.run(["git", *arguments], check=True, capture_output=True)
 
 
-def measure(seed=0, machine=None, **seconds):
-    """Write results of these images; an epoch takes about so many seconds."""
-    recipe, sha256 = schema.load().recipe, codec.fingerprint(machine or results.machine())
-    for number, (image, each) in enumerate(seconds.items()):
-        for repeat, epoch in zip(REPEATS, faceoffs.noisy(each, len(REPEATS), SPREAD, seed + number), strict=True):
-            cell = records.Cell(image, "fp32", 16, repeat)
-            results.write_cell(
-                results.trained(cell, epoch, recipe, machine_sha256=sha256), results.evaluated(cell, 0.3 * epoch)
-            )
-
-
 def against(folder, revision=THEN):
     return project.run_stage(folder, "compare", "--against", revision)
 
 
 def test_what_became_slower_is_told_by_image_and_ends_with_1(folder):
-    measure(seed=9, host=10.0, cpu=12.6)
+    results.measure(seed=9, host=10.0, cpu=12.6)
     done = against(folder)
     host, *others, end = done.stdout.splitlines()
     assert host.startswith("host/fp32-bs16: equivalent: ")
     (cpu,) = [line for line in others if line.startswith("cpu/fp32-bs16: ")]
-    assert cpu.startswith("cpu/fp32-bs16: slower: 1.048 times the time in v1 (95% interval 1.044 to 1.053, 5 against 5")
+    assert cpu.startswith("cpu/fp32-bs16: slower: 1.052 times the time in v1 (95% interval 1.048 to 1.055, 5 against 5")
     assert cpu.endswith("; by more than the margin of 2%")
-    (rate,) = [line for line in others if line.startswith("cpu/fp32-bs16, train_images_per_second: ")]
+    (rate,) = [line for line in others if line.startswith("cpu/fp32-bs16, samples_per_second: ")]
     assert "slower: 0.954 times the rate in v1" in rate
-    assert end.startswith("Slower than in v1 by more than 2%: cpu/fp32-bs16 (total_seconds), cpu/fp32-bs16 (frozen_")
+    assert end.startswith("Slower than in v1 by more than 2%: cpu/fp32-bs16 (total_seconds), cpu/fp32-bs16 (head_")
     assert done.returncode == 1
 
 
 @pytest.mark.parametrize("host", [10.0, 10.1, 9.0])
 def test_as_good_within_the_margin_or_faster_is_no_regression(folder, host):
-    measure(seed=9, host=host, cpu=12.0)
+    results.measure(seed=9, host=host, cpu=12.0)
     done = against(folder)
     assert done.stdout.splitlines()[-1] == "Nothing is shown to be slower than in v1 by more than 2%."
     assert done.returncode == 0
@@ -74,7 +66,6 @@ def test_as_good_within_the_margin_or_faster_is_no_regression(folder, host):
 
 def test_it_writes_nothing(folder):
     against(folder)
-    assert not records.COMPARISON_PATH.exists()
     assert subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout == ""
 
 
@@ -82,7 +73,6 @@ def test_another_machine_is_refused(folder):
     cpu = dataclasses.replace(results.HARDWARE.cpu, model="Xeon Gold 6130")
     other = results.machine(hardware=dataclasses.replace(results.HARDWARE, cpu=cpu))
     codec.write(records.MACHINE_PATH, other)
-    measure(machine=other, host=10.0, cpu=12.0)
     done = against(folder)
     assert done.returncode == 2
     assert done.stderr == (
@@ -91,18 +81,24 @@ def test_another_machine_is_refused(folder):
     )
 
 
-def test_another_recipe_is_refused_by_its_key(folder):
-    text = schema.PARAMS_PATH.read_text().replace("size: 96", "size: 64")
+def test_another_section_of_the_job_is_refused_by_its_key(folder):
+    text = schema.PARAMS_PATH.read_text().replace("  size: 96", "  size: 64")
     schema.PARAMS_PATH.write_text(text)
-    measure(host=10.0, cpu=12.0)
+    results.measure(host=10.0, cpu=12.0)
     done = against(folder)
     assert done.returncode == 2
-    assert "refused: the results in v1 are of recipe.size 96, not 64; measure both with one recipe" in done.stderr
+    assert "refused: the results in v1 are of toy.size 96, not 64; measure both with one" in done.stderr
+
+
+def test_other_data_are_refused(folder):
+    manifest = codec.read(records.MANIFEST_PATH, records.Manifest)
+    codec.write(records.MANIFEST_PATH, dataclasses.replace(manifest, sha256="0" * 64))
+    assert "refused: the results in v1 are of other data; measure both on the same" in against(folder).stderr
 
 
 def test_too_few_repeats_and_failures_cannot_be_told(folder):
     for repeat in (2, 3, 4, 5):
-        records.Cell("host", "fp32", 16, repeat).train_path.unlink()
+        records.Cell("host", "fp32-bs16", repeat).result_path("train").unlink()
     done = against(folder)
     assert done.stdout.splitlines()[0].startswith("host/fp32-bs16: cannot say: ")
     assert done.stdout.splitlines()[-1] == "Not to be told: host/fp32-bs16."

@@ -9,7 +9,7 @@ from stages import codec, records
 from tests.environments import facts, gpu, hardware, unknown
 from tests.project import make_project, run_stage
 
-OLD = facts("cuda-9.2", cuda="9.2.148", torch="1.2.0+cu92", torchvision="0.4.0+cu92")
+OLD = facts("cuda-9.2", cuda="9.2.148", torch="1.2.0+cu92")
 NEW = facts("cuda-10.0")
 
 

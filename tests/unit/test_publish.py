@@ -5,25 +5,22 @@ import subprocess
 
 import pytest
 
-from stages import codec, records
-from stages.harness.params import schema
+from stages import records
 from tests import project, results
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A project with results of its two settings and their comparison; no git checkout."""
-    made = project.make_project(tmp_path / "project", ["host"])
+    variants = {f"{name}-bs16": {"precision": name, "batch_size": 16} for name in ("fp32", "mixed")}
+    made = project.make_project(tmp_path / "project", ["host"], job="toy", variants=variants, toy={"size": 96})
+    project.write_job(made, "toy", results.TOY)
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     monkeypatch.chdir(made)
-    results.write_dataset()
-    codec.write(records.MACHINE_PATH, results.machine())
-    wanted = schema.load()
-    for cell in wanted.cells():
-        results.write_cell(results.trained(cell, 10.0, wanted.recipe), results.evaluated(cell))
+    results.measure()
     project.stage(made, "compare")
     return made
 
