@@ -72,7 +72,7 @@ def not_given(group: Sequence[CellResult], job: Job) -> tuple[str, ...]:
         return ()
     spans = [span for train in trained for span in train.spans]
     lacks = {
-        f"job {job.name} has no `evaluate` command: nothing runs after its training": job.evaluate is None,
+        "it has no `evaluate` command: nothing runs after its training": job.evaluate is None,
         "it reports no spans: no curves, no samples/s, and not where its time went": not spans,
         "its spans say no `values`: no curves": spans and not any(span.values for span in spans),
         "its spans say no `samples`: no samples/s": spans and all(span.samples is None for span in spans),

@@ -171,14 +171,15 @@ def times(compared: Comparison, width: int) -> Figure:
     words = [(each.setting, formatting.summary(total, "seconds")) for _, each, total in rows]
     drawing = _bars(words, width, list(parts))
     axes = drawing.axes
-    longest = max(total.mean + (total.spread or 0) for _, _, total in rows)
+    stacks = [[_sum(setting, names) for names in parts.values()] for _, setting, _ in rows]
+    longest = max(*(total.mean + (total.spread or 0) for _, _, total in rows), *map(sum, stacks))
     axes.set_xlim(0, longest * 1.02)
     axes.xaxis.set_major_locator(_time_locator(longest))
     axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: formatting.axis_seconds(value)))
     y = _TOP
-    for (index, setting, total), (name, said) in zip(rows, words, strict=True):
+    for (index, _, total), (name, said), stack in zip(rows, words, stacks, strict=True):
         y = drawing.heading(name, said, y) + 4
-        _stack(drawing, y, str(index), [_sum(setting, names) for names in parts.values()], formatting.seconds)
+        _stack(drawing, y, str(index), stack, formatting.seconds)
         if total.spread:
             axes.errorbar([total.mean], [y], xerr=[total.spread], color=COLOURS["ink"], capsize=3, linewidth=1.2)
         y += _BELOW_BAR
