@@ -11,9 +11,26 @@ import pytest
 from docker.constants import DEFAULT_TIMEOUT_SECONDS
 
 from tests.mounts import mounting
-from tests.project import make_project, run_stage
+from tests.project import make_project, run_stage, write_job
 
 PREFLIGHT = f"{sys.executable} -m stages.machine && {sys.executable} -m stages.preflight"
+# A job that needs as many MiB of /dev/shm as its variant is large.
+SIZED = {
+    "job.yaml": "train: bash train.sh {size}\nestimate: python estimate.py\n",
+    "train.sh": "true\n",
+    "estimate.py": "import json, os\n"
+    "size = json.loads(os.environ['FACEOFF_CELL'])['parameters']['size'] * 2**20\n"
+    "line = {'estimate': {'shm_bytes': size, 'output_bytes': 1000}}\n"
+    "open(os.environ['FACEOFF_EVENTS'], 'a').write(json.dumps(line))\n",
+}
+
+
+def sized(folder, **megabytes):
+    """A project whose variants need so much of /dev/shm."""
+    variants = {name: {"size": size} for name, size in megabytes.items()}
+    make_project(folder, ["host"], job="sized", variants=variants)
+    write_job(folder, "sized", SIZED)
+    return folder
 
 
 def checks(folder):
@@ -22,23 +39,23 @@ def checks(folder):
 
 
 def test_a_small_dev_shm_is_refused_with_what_is_needed_and_there(tmp_path):
-    folder = make_project(tmp_path, ["host"], batch_sizes=[16, 64])
+    folder = sized(tmp_path, small=4, large=16)
     done = mounting(f"mount -t tmpfs -o size=8m tmpfs /dev/shm\n{PREFLIGHT}", folder)
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if line.startswith("faceoff: ")]
-    assert line.startswith("faceoff: host: shared memory, batch size 64: needs ")
-    assert "found: 8 MiB; mount -o remount,size=" in line
-    assert checks(folder)["host: shared memory, batch size 16"]["status"] == "passed"
+    assert line.startswith("faceoff: host: shared memory, large: needs 16 MiB in /dev/shm; ")
+    assert "found: 8 MiB; mount -o remount,size=64m" in line
+    assert checks(folder)["host: shared memory, small"]["status"] == "passed"
 
 
 def test_what_lies_in_dev_shm_already_is_not_there(tmp_path):
     """64 MB, of which something else has 60: a machine shares it with all that runs there."""
-    folder = make_project(tmp_path, ["host"], batch_sizes=[64], compare={"baseline": "host/fp32-bs64"})
+    folder = sized(tmp_path, small=4, large=16)
     fill = "mount -t tmpfs -o size=64m tmpfs /dev/shm\nhead -c 60M /dev/zero > /dev/shm/something"
     done = mounting(f"{fill}\n{PREFLIGHT}", folder)
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if line.startswith("faceoff: ")]
-    assert line.startswith("faceoff: host: shared memory, batch size 64: needs ")
+    assert line.startswith("faceoff: host: shared memory, large: needs ")
     assert "found: 64 MiB, 4 MiB of it free; delete what lies in it" in line
 
 
@@ -46,7 +63,7 @@ def test_a_full_disk_is_refused(tmp_path):
     script = f"""
     mkdir small
     mount -t tmpfs -o size=200m tmpfs small
-    cp -r stages docker params.yaml small
+    cp -r stages docker jobs params.yaml small
     cd small
     {PREFLIGHT}
     """

@@ -4,63 +4,74 @@ writes makes nothing run again.
 One checkout serves all tests, in the order in which they stand.
 """
 
-import shutil
+import re
 
 import pytest
 
-from stages import codec, records
-from tests.pipeline.test_pipeline import ALWAYS, Checkout
-from tests.project import ROOT
+from stages import records
+from tests.jobs import checkout
+from tests.project import write_job
+
+ALWAYS = ["machine", "job", "compare", "scorecard"]
+JOB = {
+    "job.yaml": "train: bash train.sh\ntotal: [work]\ndry_run: true\n",
+    "train.sh": 'if test -n "$FACEOFF_STEPS" && test -e ../../refuse-inside; then exit 3; fi\n'
+    'echo \'{"span": "work", "seconds": 0.1, "steps": 2}\' >> "$FACEOFF_EVENTS"\n',
+}
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    made = Checkout(tmp_path_factory.mktemp("checkout") / "project", images=["host"], repeats=[1])
-    shutil.copy(ROOT / "stages/preflight.py", made.path / "stages")
+def folder(tmp_path_factory):
+    made = checkout.make(tmp_path_factory.mktemp("checkout") / "project", ["host"], job="mine", repeats=[1])
+    write_job(made, "mine", JOB)
+    (made / ".git/info/exclude").write_text("/refuse-inside\n")
     return made
 
 
-def changed(checkout, old, new):
-    path = checkout.path / "params.yaml"
+def changed(folder, old, new):
+    path = folder / "params.yaml"
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
 
 
-def statuses(checkout):
-    document = codec.read(checkout.path / records.PREFLIGHT_PATH, records.Preflight)
-    return {check.name: check.status for check in document.checks}
+def repro(folder, code=0):
+    """`dvc repro`; the names of the stages that ran, in order."""
+    return re.findall(r"^Running stage '(.*)':$", checkout.run(folder, "dvc", "repro", code=code), re.MULTILINE)
 
 
-def test_what_cannot_work_is_refused_before_anything_is_downloaded_or_built(checkout):
-    changed(checkout, "gpus: auto", "gpus: all")
-    assert checkout.repro(code=255) == ["machine"]
-    assert statuses(checkout)["GPUs"] == "failed"
-    assert not (checkout.path / records.MANIFEST_PATH).exists()
-    assert not (checkout.path / records.image_path("host")).exists()
+def statuses(folder):
+    return {name: check.status for name, check in checkout.preflight(folder).items()}
 
 
-def test_it_goes_on_once_that_is_mended(checkout):
-    changed(checkout, "gpus: all", "gpus: auto")
-    assert checkout.repro()[:3] == ["machine", "job", "download"]
-    assert "failed" not in statuses(checkout).values()
+def test_what_cannot_work_is_refused_before_anything_is_downloaded_or_built(folder):
+    changed(folder, "gpus: auto", "gpus: all")
+    assert repro(folder, code=255) == ["machine"]
+    assert statuses(folder)["GPUs"] == "failed"
+    assert not (folder / records.MANIFEST_PATH).exists()
+    assert not (folder / records.image_path("host")).exists()
 
 
-def test_what_it_writes_makes_nothing_run_again_and_is_no_change_to_commit(checkout):
-    checkout.commit("Results")
-    (checkout.path / records.PREFLIGHT_PATH).unlink()
-    assert checkout.repro() == ALWAYS
-    assert "disk of the checkout" in statuses(checkout)
-    assert checkout.run("git", "status", "--porcelain", "--untracked-files=all") == ""
+def test_it_goes_on_once_that_is_mended(folder):
+    changed(folder, "gpus: all", "gpus: auto")
+    assert repro(folder)[:4] == ["machine", "job", "download", "image@host"]
+    assert "failed" not in statuses(folder).values()
 
 
-def test_what_cannot_work_inside_an_image_is_refused_before_its_cells(checkout):
-    job = checkout.path / "jobs/paced/job.yaml"  # of which /dev/shm needs more than any machine has
-    job.write_text(job.read_text() + "estimate: python estimate.py\n")
-    estimate = checkout.path / "jobs/paced/estimate.py"
-    line = '{"estimate": {"shm_bytes": 1000000000000000}}'
-    estimate.write_text(f"import os; open(os.environ['FACEOFF_EVENTS'], 'a').write('{line}')")
-    ran = checkout.repro(code=255)
-    assert not [name for name in ran if name.startswith("train")] and "compare" not in ran
-    estimate.write_text("")
-    assert "train@1-host-fp32" in checkout.repro()
+def test_what_it_writes_makes_nothing_run_again_and_is_no_change_to_commit(folder):
+    checkout.run(folder, "git", "add", "--all")
+    checkout.run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "Results")
+    (folder / records.PREFLIGHT_PATH).unlink()
+    assert repro(folder) == ALWAYS
+    assert "disk of the checkout" in statuses(folder)
+    assert checkout.run(folder, "git", "status", "--porcelain", "--untracked-files=all") == ""
+
+
+def test_what_cannot_work_inside_an_image_is_refused_before_its_cells(folder):
+    changed(folder, "max_hours: null", "max_hours: 9.0")  # which preflight inside asks for, and the cells do not
+    (folder / "refuse-inside").touch()
+    assert repro(folder, code=255) == ["machine", "job", "profile@host"]
+    inside = checkout.preflight(folder, "host")
+    assert inside["dry-run, plain"].status == "failed"
+    (folder / "refuse-inside").unlink()
+    assert repro(folder) == ["machine", "job", "profile@host", *ALWAYS[2:]]
