@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from stages import codec, records
+from tests import real_engine
 from tests.project import make_project, run_stage, stage, write_job
 
 TINY = "jobs/tiny/job.yaml"
@@ -118,12 +119,12 @@ def test_a_job_that_is_not_there_is_refused_with_those_that_are(project):
     assert "params.yaml: unknown key 'tinny' (did you mean 'tiny'?)" in refusal(project)
 
 
-def attempt(folder, script):
+def attempt(folder, script, image="host"):
     """Train the cell by this script; how it ended, and its result."""
     write_job(folder, "tiny", {"train.sh": script})
-    command = [sys.executable, "-m", "stages.inside", "host", "--result", "metrics/host/plain/train-1.json"]
+    cell = records.Cell(image, "plain", 1)
+    command = [sys.executable, "-m", "stages.inside", image, "--result", str(cell.result_path("train"))]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace")
-    cell = records.Cell("host", "plain", 1)
     assert "Traceback" not in done.stderr
     return done, codec.read(folder / cell.result_path("train"), records.Result)
 
@@ -230,3 +231,20 @@ def test_a_job_that_says_nothing_is_timed_by_the_wall_clock(project):
 def test_unsupported_is_no_failure_whatever_the_exit_code(project):
     done, result = attempt(project, says('{"unsupported": "no mixed precision on a CPU"}') + "exit 9")
     assert (done.returncode, result.status, result.reason) == (0, "unsupported", "no mixed precision on a CPU")
+
+
+@pytest.mark.engine
+def test_a_job_that_writes_into_its_folder_in_a_container_is_told_where_to(tmp_path):
+    reference = real_engine.base(real_engine.connect())
+    folder = make_project(tmp_path / "project", ["host"], repeats=[1], container={"gpus": "none"})
+    (folder / "docker/bare").mkdir()
+    (folder / "docker/bare/image.yaml").write_text(f"pull: {reference}\n")
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("host", "bare"))
+    for name in (("machine",), ("job",), ("download",), ("image", "bare")):
+        stage(folder, *name)
+    done, result = attempt(folder, "set -e; echo a model > model\n", "bare")
+    assert done.returncode != 0 and result.status == "failed"
+    assert "read-only" in result.reason and "{output}" in result.reason and "\n" not in result.reason
+    done, result = attempt(folder, 'echo a model > "$FACEOFF_OUTPUT/model"\n' + says(WORK), "bare")
+    assert (done.returncode, result.status) == (0, "ok")

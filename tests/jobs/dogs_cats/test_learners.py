@@ -1,89 +1,91 @@
-"""What every learner keeps, fastai 2 on this machine and fastai 1 in a container of cuda-10.0 alike."""
+"""What every learner keeps, fastai 2 on this machine and fastai 1 in a container of cuda-10.0 alike: as DVC runs it."""
 
 import csv
+from pathlib import Path
 
 import pytest
 
 from stages.codec import read
-from stages.records import Cell, EvaluateResult, TrainResult
+from stages.records import Cell, Result
 from tests import real_engine
 from tests.project import cell_stage, make_project, stage
 
 TRAIN_PHOTOS, VALID_PHOTOS = 40, 12
 IMAGES = ["host", pytest.param("cuda-10.0", marks=pytest.mark.engine)]
+VARIANTS = {name: {"precision": name, "batch_size": 16, "env": {"OMP_NUM_THREADS": "1"}} for name in ("fp32", "mixed")}
 
 
 @pytest.fixture(scope="module", params=IMAGES)
-def run(request, tmp_path_factory):
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A project in which both precisions of one image were trained and evaluated."""
     image = request.param
     if image != "host":
         real_engine.connect()
-    folder = make_project(
-        tmp_path_factory.mktemp(image),
-        [image],
-        dataset={"train_photos": TRAIN_PHOTOS, "valid_photos": VALID_PHOTOS},
-        recipe={"arch": "resnet18", "pretrained": False, "size": 32, "unfrozen_epochs": 2, "workers": 1},
-    )
-    stage(folder, "download")
-    stage(folder, "machine")
-    stage(folder, "image", image)
-    for precision in ("fp32", "mixed"):
-        cell_stage(folder, "train", image, precision)
-        cell_stage(folder, "evaluate", image, precision)
+    folder = make_project(tmp_path_factory.mktemp(image), [image], job="dogs_cats", variants=VARIANTS)
+    params = (folder / "params.yaml").read_text()
+    few = params.replace("train_photos: 64", f"train_photos: {TRAIN_PHOTOS}")
+    (folder / "params.yaml").write_text(few.replace("valid_photos: 16", f"valid_photos: {VALID_PHOTOS}"))
+    for command in (["machine"], ["job"], ["download"], ["image", image]):
+        stage(folder, *command)
+    for variant in VARIANTS:
+        cell_stage(folder, "train", image, variant)
+        cell_stage(folder, "evaluate", image, variant)
     return image, folder
+
+
+def result(folder: Path, cell: Cell, stage: str) -> Result:
+    found: Result = read(folder / cell.result_path(stage), Result)
+    return found
 
 
 @pytest.mark.slow
 class TestLearner:
-    def test_fp32_records_every_epoch_raw(self, run):
+    def test_every_epoch_is_a_span_with_its_steps_split(self, run: tuple[str, Path]) -> None:
         image, folder = run
-        result = read(folder / Cell(image, "fp32", 16, 1).train_path, TrainResult)
-        assert (result.status, result.algorithm) == ("ok", "fp32")
-        assert [(epoch.phase, epoch.index) for epoch in result.epochs] == [
-            ("frozen", 0),
-            ("unfrozen", 0),
-            ("unfrozen", 1),
-        ]
-        for epoch in result.epochs:
-            assert epoch.train_images == TRAIN_PHOTOS // 16 * 16  # a last batch that is not whole is dropped
-            assert epoch.epoch_seconds == pytest.approx(epoch.train_seconds + epoch.valid_seconds)
-            assert epoch.train_images_per_second == pytest.approx(epoch.train_images / epoch.train_seconds)
-            assert epoch.peak_process_memory_bytes > 100_000_000
-        assert sum(epoch.epoch_seconds for epoch in result.epochs) + result.import_seconds < result.wall_seconds
+        found = result(folder, Cell(image, "fp32", 1), "train")
+        assert (found.status, found.facts["algorithm"], found.facts["number_format"]) == ("ok", "fp32", "fp32")
+        assert [span.name for span in found.spans] == ["frozen", "unfrozen"]
+        for span in found.spans:
+            assert span.samples == TRAIN_PHOTOS // 16 * 16  # a last batch that is not whole is dropped
+            assert span.steps == TRAIN_PHOTOS // 16
+            assert span.split is not None and 0 < span.split.seconds < span.seconds
+            assert set(span.values) == {"train_loss", "valid_loss", "accuracy"}
+        assert found.ceilings is not None
 
-    def test_mixed_is_never_a_silent_fp32(self, run):
+    def test_mixed_is_never_a_silent_fp32(self, run: tuple[str, Path]) -> None:
         image, folder = run
-        result = read(folder / Cell(image, "mixed", 16, 1).train_path, TrainResult)
-        if result.status == "ok":
-            assert result.algorithm != "fp32" and result.reason is None
+        found = result(folder, Cell(image, "mixed", 1), "train")
+        if found.status == "ok":
+            assert found.facts["number_format"] in ("fp16", "bf16") and found.facts["algorithm"] != "fp32"
         else:
-            assert result.status == "unsupported" and "CUDA GPU" in result.reason
-            assert result.epochs == () and result.algorithm is None
+            assert found.status == "unsupported" and "CUDA GPU" in str(found.reason)
+            assert found.spans == ()
 
-    def test_unsupported_leaves_no_model_and_no_predictions(self, run):
+    def test_unsupported_leaves_no_model_and_no_predictions(self, run: tuple[str, Path]) -> None:
         image, folder = run
-        for precision in ("fp32", "mixed"):
-            cell = Cell(image, precision, 16, 1)
-            result = read(folder / cell.evaluate_path, EvaluateResult)
-            with (folder / cell.predictions_path).open() as file:
-                rows = list(csv.DictReader(file))
-            models = [path.name for path in (folder / cell.model_dir).iterdir()]
-            ended_well = result.status == "ok"
+        for variant in VARIANTS:
+            cell = Cell(image, variant, 1)
+            ended_well = result(folder, cell, "evaluate").status == "ok"
+            models = [path.name for path in (folder / cell.output_dir).iterdir()]
             assert models == (["model.pth"] if ended_well else [])
-            assert len(rows) == (VALID_PHOTOS if ended_well else 0)
+            assert len(predictions(folder, cell)) == (VALID_PHOTOS if ended_well else 0)
 
-    def test_accuracies_are_those_of_the_predictions(self, run):
+    def test_accuracies_are_those_of_the_predictions(self, run: tuple[str, Path]) -> None:
         image, folder = run
-        cell = Cell(image, "fp32", 16, 1)
-        result = read(folder / cell.evaluate_path, EvaluateResult)
-        with (folder / cell.predictions_path).open() as file:
-            rows = list(csv.DictReader(file))
-        for suffix, accuracy in (("", result.accuracy), ("_tta", result.accuracy_tta)):
-            right = [max(("cats", "dogs"), key=lambda name: float(row[name + suffix])) == row["label"] for row in rows]
-            assert sum(right) / len(right) == pytest.approx(accuracy)
-            assert all(
-                float(row["cats" + suffix]) + float(row["dogs" + suffix]) == pytest.approx(1, abs=1e-4) for row in rows
-            )
-        assert [row["photo"] for row in rows] == sorted(row["photo"] for row in rows)
-        assert result.predict_tta_seconds > result.predict_seconds
+        cell = Cell(image, "fp32", 1)
+        found, rows = result(folder, cell, "evaluate"), predictions(folder, cell)
+        for suffix, metric in (("", "accuracy"), ("_tta", "accuracy_tta")):
+            best = [max(("cats", "dogs"), key=lambda name: float(row[name + suffix])) for row in rows]
+            right = [told == row["label"] for told, row in zip(best, rows, strict=True)]
+            assert sum(right) / len(right) == pytest.approx(found.metrics[metric])
+            sums = [float(row["cats" + suffix]) + float(row["dogs" + suffix]) for row in rows]
+            assert sums == pytest.approx([1.0] * len(rows), abs=1e-4)
+        assert [row["predicted"] for row in rows] == best
+        assert [row["item"] for row in rows] == sorted(row["item"] for row in rows)
+        plain, tta = found.spans
+        assert (plain.name, tta.name) == ("predict", "predict_tta") and tta.seconds > plain.seconds
+
+
+def predictions(folder: Path, cell: Cell) -> list[dict[str, str]]:
+    with (folder / cell.predictions_path).open() as file:
+        return list(csv.DictReader(file))
