@@ -15,7 +15,7 @@ import yaml
 from stages import contract, records
 from stages.harness.environments import images
 from stages.harness.params import jobs
-from tests.project import ROOT
+from tests.project import PARAMS, ROOT
 
 PAGES = (
     "README.md",
@@ -127,7 +127,7 @@ def checkout(path: Path) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     for folder in ("stages", "jobs", "docker", "presets", ".dvc/plots"):
         shutil.copytree(ROOT / folder, path / folder, ignore=ignore)
-    for file in ("Makefile", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+    for file in ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(ROOT / file, path / file)
     (path / ".venv").symlink_to(Path(sys.executable).parent.parent)
     return path
@@ -142,9 +142,7 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
     shutil.copy(ROOT / "jobs/unchanged_script/train.py", home)
 
     shell(bring, project, home)
-    wanted: dict[str, Any] = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
-    brief = {"image": "host", "images": ["host"], "repeats": [1, 2, 3], "profile": {"measure_seconds": 0}}
-    wanted |= brief | yaml.safe_load(params)
+    wanted: dict[str, Any] = {**PARAMS, "image": "host", "images": ["host"], **yaml.safe_load(params)}
     (project / "params.yaml").write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
     shell("git init -q . && git add --all && git -c user.name=t -c user.email=t@localhost commit -qm t", project, home)
     printed = shell(run, project, home)
