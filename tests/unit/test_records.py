@@ -14,36 +14,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import codec, records
+from stages import codec, contract, records
 from stages.codec import RecordError
 from stages.errors import FaceoffError
-from stages.harness.comparison import compare
-from stages.harness.params.schema import CompareParams
-from stages.harness.results.read import Result
-from stages.records import Cell
-from tests import environments, results
+from stages.records import Cell, Job, Manifest, Result, Task
+from stages.workload.supervisor.progress import Arrival, Part, Progress
+from tests import comparisons, environments, results
 
 ROOT = Path(__file__).resolve().parents[2]
-CELL = Cell("host", "fp32", 16, 1)
-PHOTO = records.Photo("train/cats/cat.0.jpg", 12, "a" * 64)
-
-
-def comparison_record():
-    other = Cell("b", "fp32", 16, 1)
-    given = [
-        Result(CELL, "ok", None, results.trained(CELL), results.evaluated(CELL)),
-        Result(other, "ok", None, results.trained(other, 11.0), results.evaluated(other)),
-    ]
-    compared = compare.compare(given, CompareParams(CELL.setting, 0.02, ()), {})
-    return records.Comparison(
-        CELL.setting, results.RECIPE, results.DATASET_SHA256, 0.02, 0.95, results.machine(), (), compared
-    )
-
+CELL = Cell("host", "fp32-bs16", 1)
+MANIFEST = Manifest("toy", "b" * 64, 416, 9_000_000)
+TASK = Task(CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), None)
+PART = Part(0, True, False, (Arrival(results.span("head", 1.0), results.LOAD),), None, results.CONDITIONS, "now", 1.0)
 
 EXAMPLES = [
-    results.RECIPE,
-    records.Manifest("synthetic", (PHOTO,), {"bad.jpg": "does not decode"}, "b" * 64),
-    records.Dataset("synthetic", "b" * 64, {"train": {"cats": 1}}, 1, 12, {}, None),
+    results.JOB,
+    MANIFEST,
+    TASK,
+    records.ImageTask("host", results.JOB, (TASK,), {"a": 1}, "auto", None, 20.0, None, {"a": 2}, True),
+    Progress(TASK.belongs, (PART,)),
     results.CONTENTS,
     results.image("host"),
     results.machine(hardware=environments.hardware(environments.gpu(), environments.gpu("A100", mig=True))),
@@ -51,7 +40,7 @@ EXAMPLES = [
     results.trained(CELL),
     results.not_run(results.trained(CELL), "unsupported", "why"),
     results.evaluated(CELL),
-    comparison_record(),
+    comparisons.pair(),
 ]
 KINDS = {type(example).__name__: type(example) for example in EXAMPLES}
 
@@ -138,15 +127,13 @@ def test_what_is_written_is_read(record, tmp_path):
 
 
 UNCHECKED = [
-    records.Photo,
-    records.Manifest,
-    records.Dataset,
+    Manifest,
+    contract.Split,
+    contract.Span,
     records.Image,
     records.Cpu,
     records.Gpu,
     records.GpuState,
-    records.Measurement,
-    records.Split,
 ]
 
 
@@ -203,50 +190,47 @@ def test_every_missing_and_every_unknown_key_is_named(record):
 
 
 def test_a_misspelled_key_gets_the_nearest_one():
-    document = document_of(results.RECIPE)
-    document["sizee"] = document.pop("size")
-    assert "unknown key 'sizee' (did you mean 'size'?); expected arch, " in message_of(records.Recipe, document)
+    document = document_of(results.JOB)
+    document["resume"] = document.pop("resumes")
+    assert "unknown key 'resume' (did you mean 'resumes'?); expected name, " in message_of(Job, document)
 
 
 @pytest.mark.parametrize(
     ("place", "value", "expected"),
     [
-        (("size",), "96", "x.json: size: expected a whole number, found '96'"),
-        (("size",), True, "x.json: size: expected a whole number, found True"),
-        (("size",), 96.0, "x.json: size: expected a whole number, found 96.0"),
-        (("size",), 8, "x.json: size: expected at least 32 pixels, found 8"),
-        (("pretrained",), 1, "x.json: pretrained: expected true or false, found 1"),
-        (("pct_start",), None, "x.json: pct_start: expected a finite number, found None"),
-        (("pct_start",), math.nan, "x.json: pct_start: expected a finite number, found nan"),
-        (("unfrozen_learning_rates",), [1e-5], "expected a list of 2, found [1e-05]"),
-        (
-            ("unfrozen_learning_rates", 0),
-            "1e-5",
-            "expected a finite number, with a point before its exponent as in 1.0e-5",
-        ),
-        (("unfrozen_learning_rates",), [3e-4, 1e-5], "expected two rates above 0, the lower first"),
+        (("seed",), "96", "x.json: seed: expected a whole number, found '96'"),
+        (("seed",), True, "x.json: seed: expected a whole number, found True"),
+        (("seed",), 96.0, "x.json: seed: expected a whole number, found 96.0"),
+        (("resumes",), 1, "x.json: resumes: expected true or false, found 1"),
+        (("name",), 3, "x.json: name: expected text, found 3"),
+        (("total",), "wall", "x.json: total: expected a list, found 'wall'"),
+        (("metrics", "accuracy", "better"), "more", "better: expected one of higher, lower, found 'more'"),
+        (("metrics", "accuracy", "unit"), " ", "unit: expected a unit in words, "),
+        (("files", "job.yaml"), None, "x.json: files['job.yaml']: expected text, found None"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_was_expected(place, value, expected):
-    assert expected in message_of(records.Recipe, with_value(document_of(results.RECIPE), place, value))
+    assert expected in message_of(Job, with_value(document_of(results.JOB), place, value))
 
 
-def test_a_training_of_no_sitting_is_refused():
-    document = document_of(results.trained(records.Cell("host", "fp32", 16, 1)))
-    assert "sittings: expected a value, where the status is 'ok', found ()" in message_of(
-        records.TrainResult, with_value(document, ("sittings",), [])
-    )
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(None, ", found None"), (math.nan, ", found nan"), ("1e-5", ", with a point before its exponent as in 1.0e-5")],
+)
+def test_a_wrong_number_is_named_with_what_was_expected(value, expected):
+    document = with_value(document_of(results.trained(CELL)), ("wall_seconds",), value)
+    assert f"x.json: wall_seconds: expected a finite number{expected}" in message_of(Result, document)
 
 
 def test_a_number_without_a_point_is_taken_for_a_float():
     document = with_value(document_of(results.evaluated(CELL)), ("wall_seconds",), 3)
-    assert isinstance(codec.decode(records.EvaluateResult, document, "x").wall_seconds, float)
+    assert isinstance(codec.decode(Result, document, "x").wall_seconds, float)
 
 
 @pytest.mark.parametrize(("status", "reason"), [("ok", "but"), ("failed", None), ("done", None)])
 def test_status_and_reason_must_agree(status, reason):
     document = {**document_of(results.evaluated(CELL)), "status": status, "reason": reason}
-    assert message_of(records.EvaluateResult, document)
+    assert message_of(Result, document)
 
 
 @pytest.mark.parametrize(
@@ -255,31 +239,37 @@ def test_status_and_reason_must_agree(status, reason):
         "",
         "[]",
         "{",
-        '{"schema_version": 4}',
-        '{"schema_version": 3, "path": "train/cats/cat.0.jpg", "size_bytes": 12, "sha256": "a"}',
-        '{"schema_version": 4, "path": "train/cats/cat.0.jpg", "size_bytes": 12, "sha256": "a"}',
+        '{"schema_version": 4, "job": "toy", "sha256": "a", "files": 1, "size_bytes": 12}',
+        '{"schema_version": 5, "job": "toy", "sha256": "a", "files": 1, "size_bytes": 12}',
         '{"schema_version": true}',
-        '{"schema_version": 1.0}',
+        '{"schema_version": 5.0}',
         "{}",
-        '{"schema_version": 1, "path": NaN}',
+        '{"schema_version": 5, "job": NaN}',
         "[" * 100_000,
         '"\\ud800"',
         "\x00",
     ],
 )
 def test_a_file_that_is_no_record_is_refused_by_its_name(text, tmp_path):
-    path = tmp_path / "photo.json"
+    path = tmp_path / "manifest.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(RecordError) as caught:
-        codec.read(path, records.Photo)
+        codec.read(path, Manifest)
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_schema_says_what_to_do(tmp_path):
+    path = tmp_path / "manifest.json"
+    path.write_text('{"schema_version": 4}')
+    with pytest.raises(RecordError, match=r"not of schema version 5; .*: measure again with `dvc repro -f`"):
+        codec.read(path, Manifest)
 
 
 def test_bytes_that_are_no_text_and_a_folder_are_refused(tmp_path):
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
     for path in (tmp_path / "bytes.json", tmp_path):
         with pytest.raises(RecordError, match="not readable as JSON"):
-            codec.read(path, records.Photo)
+            codec.read(path, Manifest)
 
 
 def numbers(document):
@@ -296,26 +286,20 @@ def numbers(document):
     ("field", "value", "expected"),
     [
         (("wall_seconds",), -1.0, "wall_seconds: expected 0 or more, found -1.0"),
-        (("epochs", 1, "epoch_seconds"), -0.1, "epochs[1].epoch_seconds: expected 0 or more, found -0.1"),
-        (("epochs", 0, "split", "wait_seconds"), -1, "epochs[0].split.wait_seconds: expected 0 or more, found -1"),
-        (("epochs", 0, "accuracy"), 1.01, "epochs[0].accuracy: expected 0 to 1, found 1.01"),
-        (("epochs", 0, "train_seconds"), 0.0, "epochs[0].train_seconds: expected above 0, found 0.0"),
-        (("epochs", 0, "phase"), "thawed", "epochs[0].phase: expected one of frozen, unfrozen, found 'thawed'"),
-        (("epochs",), [], "epochs: expected a value, where the status is 'ok', found ()"),
-        (("ceilings",), None, "ceilings: expected a value, where the status is 'ok', found None"),
+        (("spans", 1, "seconds"), -0.1, "spans[1].seconds: expected 0 or more, found -0.1"),
+        (("spans", 0, "split", "wait_seconds"), -1, "spans[0].split.wait_seconds: expected 0 or more, found -1"),
+        (("attempts", 0, "load", "steal_share"), 1.01, "attempts[0].load.steal_share: expected 0 to 1, found 1.01"),
+        (("attempts", 0, "after_spans"), -1, "attempts[0].after_spans: expected 0 or more, found -1"),
+        (("stage",), "download", "stage: expected one of train, evaluate, found 'download'"),
+        (("ceilings",), None, "absent: expected a reason for each null field and no other (ceilings, predictions_"),
     ],
 )
 def test_what_no_cell_can_have_measured_is_named(field, value, expected):
-    assert expected in message_of(records.TrainResult, with_value(document_of(results.trained(CELL)), field, value))
-
-
-def test_an_evaluation_that_ended_well_has_its_figures():
-    without = {**document_of(results.evaluated(CELL)), "predict_tta_seconds": None}
-    assert "predict_tta_seconds: expected a value" in message_of(records.EvaluateResult, without)
+    assert expected in message_of(Result, with_value(document_of(results.trained(CELL)), field, value))
 
 
 @pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
-def test_any_figure_that_is_changed_by_hand_is_found(record, tmp_path):
+def test_any_number_that_is_changed_by_hand_is_found(record, tmp_path):
     path = tmp_path / "record.json"
     codec.write(path, record)
     document = json.loads(path.read_text())
@@ -331,28 +315,30 @@ def test_any_figure_that_is_changed_by_hand_is_found(record, tmp_path):
 
 
 def test_another_digest_and_none_are_named(tmp_path):
-    path = tmp_path / "photo.json"
-    codec.write(path, PHOTO)
+    path = tmp_path / "manifest.json"
+    codec.write(path, MANIFEST)
     document = json.loads(path.read_text())
     for digest in (None, 3, "0" * 64):
         path.write_text(json.dumps({**document, "digest": digest}))
-        with pytest.raises(RecordError, match=r"photo\.json: digest: .*it was changed after it was written; measure"):
-            codec.read(path, records.Photo)
+        with pytest.raises(
+            RecordError, match=r"manifest\.json: digest: .*it was changed after it was written; measure"
+        ):
+            codec.read(path, Manifest)
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_figure_that_is_no_number_is_named_by_file_and_key(text, tmp_path):
+def test_a_number_that_is_none_is_named_by_file_and_key(text, tmp_path):
     path = tmp_path / "evaluate-1.json"
     codec.write(path, results.evaluated(CELL, wall_seconds=1234.5))
     path.write_text(path.read_text().replace("1234.5", text))
     with pytest.raises(RecordError, match=r"-1\.json: wall_seconds: expected a finite number, found -?(nan|inf)"):
-        codec.read(path, records.EvaluateResult)
+        codec.read(path, Result)
 
 
 def test_a_disk_that_is_full_or_not_writable_is_one_line_and_the_old_file_stays(tmp_path):
     (tmp_path / "in the way").touch()
-    with pytest.raises(FaceoffError, match=r"in the way/photo\.json: not written: .*: see to it that this user"):
-        codec.write(tmp_path / "in the way/photo.json", PHOTO)
+    with pytest.raises(FaceoffError, match=r"in the way/manifest\.json: not written: .*: see to it that this user"):
+        codec.write(tmp_path / "in the way/manifest.json", MANIFEST)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -374,9 +360,11 @@ def python37():
 UNDER_37 = """
 import json, sys
 from stages import codec, records
+from stages.workload.supervisor.progress import Progress
+kinds = dict(vars(records), Progress=Progress)
 for kind, document in json.load(open(sys.argv[1])):
     try:
-        record = codec.decode(getattr(records, kind), document, "x.json")
+        record = codec.decode(kinds[kind], document, "x.json")
         print(json.dumps("ok"))
     except codec.RecordError as error:
         print(json.dumps(str(error)))

@@ -423,12 +423,13 @@ def test_a_job_that_goes_on_amid_its_first_span_counts_until_it_was_last_heard_o
     assert (one.after_spans, other.after_spans) == (0, 0) and 0.9 < one.seconds < 1.9
 
 
-def test_three_attempts_one_of_them_without_a_span(mine: Checkout) -> None:
+@pytest.mark.parametrize("says", [True, False])
+def test_three_attempts_one_of_them_without_a_span(mine: Checkout, says: bool) -> None:
     mine.job = dataclasses.replace(mine.job, resumes=True)
     say = EPOCHS.format(say=True, dies_after=0)
     assert mine.run("train", mine.script(say)).returncode == 137
-    nothing = EVENTS + "tell(resumed_after_spans=1)\ntime.sleep(0.8)\nos.kill(os.getpid(), 9)\n"
-    assert mine.run("train", mine.script(nothing)).returncode == 137
+    words = "tell(resumed_after_spans=1)\ntime.sleep(0.8)\n" if says else ""
+    assert mine.run("train", mine.script(EVENTS + words + "os.kill(os.getpid(), 9)\n")).returncode == 137
     assert mine.run("train", mine.script(EPOCHS.format(say=True, dies_after=-1))).returncode == 0
     found = mine.result()
     assert len(found.spans) == 4 and [attempt.after_spans for attempt in found.attempts] == [0, 1]

@@ -7,7 +7,7 @@ import dataclasses
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Iterator, List, NamedTuple, Optional, Tuple
 
 from stages.codec import RecordError, read, write
 from stages.contract import Reader, Span
@@ -101,15 +101,15 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
     """
     if resumed_after_spans is None:
         return NOTHING
-    chain = []  # type: list
-    for part in earlier.parts:
+    chain, parts = [], _heard_of(earlier)  # type: list, list
+    for part in parts:
         chain = chain[: part.after_spans] if part.resumed else []
         chain += [arrival.span for arrival in part.arrivals]
     if resumed_after_spans > len(chain):
         raise RecordError(
             f"resumed_after_spans: {resumed_after_spans}, but earlier attempts that count reported {len(chain)}"
         )
-    counted = list(_counted_parts(earlier, resumed_after_spans))
+    counted = list(_counted_parts(parts, resumed_after_spans))
     return Counted(
         spans=tuple(chain[:resumed_after_spans]),
         attempts=tuple(Attempt(part.after_spans, load.seconds, load) for part, load in counted),
@@ -119,9 +119,17 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
     )
 
 
-def _counted_parts(earlier: Progress, spans: int) -> Iterator[Tuple[Part, Load]]:
+def _heard_of(earlier: Progress) -> List[Part]:
+    """Leave out attempts that were killed before they said whether they go on: they change nothing."""
+    found = []  # type: List[Part]
+    for part in earlier.parts:
+        if part.arrivals or part.resumed or not any(each.arrivals for each in found):
+            found.append(part)
+    return found
+
+
+def _counted_parts(parts: List[Part], spans: int) -> Iterator[Tuple[Part, Load]]:
     """Yield attempts of which something counts, and the load until the last of it."""
-    parts = list(earlier.parts)
     begins = max((index for index, part in enumerate(parts) if not part.resumed), default=0)
     ends = spans
     found = []

@@ -1,0 +1,168 @@
+"""The seam's events: what a line may say, and everything else refused by file and line; under Python 3.7 too."""
+
+import dataclasses
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages import contract
+from stages.codec import RecordError
+from stages.contract import Ceilings, Estimate, Events, JobMeasurement, Span, Split, read_events
+from tests.project import ROOT
+from tests.supervised import LEGACY
+
+SPLIT = {"wait_seconds": 0.8, "copy_seconds": 0, "compute_seconds": 10.9, "other_seconds": 0.6}
+LINES: list[dict[str, Any]] = [
+    {"resumed_after_spans": 0},
+    {"span": "head", "seconds": 12.5, "samples": 320, "steps": 20, "values": {"loss": 0.5}, "split": SPLIT},
+    {"span": "head", "seconds": 3},
+    {"metric": "accuracy", "value": 0.937},
+    {"fact": "number_format", "value": "bf16"},
+    {"fact": "compiled", "value": True},
+    {"ceilings": {"loader_samples_per_second": 410.0, "compute_samples_per_second": 95.5}},
+    {"measurement": "reads", "unit": "bytes/s", "samples": [1.0e9], "explains": "wait", "applies": {"size": 3}},
+    {"estimate": {"shm_bytes": 65536, "elsewhere_bytes": {"/cache": 7}}},
+]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.jsonl"
+
+
+def write(path: Path, *lines: Mapping[str, Any]) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def refusal(path: Path, line: str | bytes, declared: Mapping[str, Any] | None = None) -> str:
+    """Why the line is refused, behind the file's name."""
+    path.write_bytes(line if isinstance(line, bytes) else line.encode())
+    with pytest.raises(RecordError) as caught:
+        read_events(path, dict(declared) if declared is not None else None)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and message.isprintable() and len(message) < 600
+    return message[len(str(path)) :].lstrip(", ")
+
+
+def test_every_kind_of_line_is_taken(path: Path) -> None:
+    found = read_events(write(path, *LINES), {"accuracy": None})
+    assert found == Events(
+        spans=(Span("head", 12.5, 320, 20, {"loss": 0.5}, Split(0.8, 0.0, 10.9, 0.6)), Span("head", 3.0)),
+        metrics={"accuracy": 0.937},
+        facts={"number_format": "bf16", "compiled": True},
+        resumed_after_spans=0,
+        ceilings=Ceilings(410.0, 95.5),
+        measurements=(JobMeasurement("reads", "bytes/s", (1e9,), "", "wait", {"size": 3}),),
+        estimate=Estimate(shm_bytes=65536, elsewhere_bytes={"/cache": 7}),
+    )
+    assert found.spans[0].step_seconds == pytest.approx(12.3) and found.spans[1].step_seconds == 3.0
+
+
+def test_no_file_an_empty_one_and_blank_lines_say_nothing(path: Path) -> None:
+    assert read_events(path) == Events()
+    path.write_text("\n  \n")
+    assert read_events(path) == Events()
+
+
+def test_the_last_word_on_a_metric_and_a_fact_counts_and_an_error_is_one_line(path: Path) -> None:
+    twice = ({"metric": "a", "value": 1}, {"metric": "a", "value": 2}, {"error": "one\n  two"}, {"unsupported": "x"})
+    found = read_events(write(path, *twice))
+    assert (found.metrics, found.error, found.unsupported) == ({"a": 2.0}, "one two", "x")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("half", "line 1: not JSON ("),
+        ('{"span": "a", "sec', "line 1: not JSON ("),
+        ("[" * 100_000, "line 1: not JSON ("),
+        (b'{"span": "\xff", "seconds": 1}', "line 1: bytes that are no UTF-8"),
+        ("[1]", "line 1: expected an object, {...}, found [1]"),
+        ("{}", "line 1: unknown key ''; expected span, metric, fact, unsupported, "),
+        ('{"sapn": "a"}', "line 1: unknown key 'sapn' (did you mean 'span'?); a line has one of span, metric, "),
+        ('{"span": "a", "metric": "b"}', "line 1: span and metric in one line; expected one of them"),
+        ('{"span": "a", "second": 1}', "line 1: unknown key 'second' (did you mean 'seconds'?)"),
+        ('{"span": "a"}', "line 1: key 'seconds' is missing"),
+        ('{"span": "a", "seconds": "1"}', "line 1.seconds: expected a finite number, found '1'"),
+        ('{"span": "a", "seconds": true}', "line 1.seconds: expected a finite number, found True"),
+        ('{"span": "a", "seconds": NaN}', "line 1: not JSON (NaN is no number)"),
+        ('{"span": "a", "seconds": -Infinity}', "line 1: not JSON (-Infinity is no number)"),
+        ('{"span": "a", "seconds": 1e999}', "line 1.seconds: expected a finite number, found inf"),
+        ('{"span": "a", "seconds": -1}', "line 1.seconds: expected 0 or more, found -1.0"),
+        ('{"span": "a", "seconds": 1, "samples": 1.5}', "line 1.samples: expected a whole number, found 1.5"),
+        ('{"span": "a", "seconds": 1, "split": {"wait": 1}}', "line 1.split: unknown key 'wait'"),
+        ('{"span": "", "seconds": 1}', "line 1: span: expected a name in one line, found ''"),
+        ('{"span": "a\\nb", "seconds": 1}', "line 1: span: expected a name in one line, found 'a\\nb'"),
+        ('{"metric": "a"}', "line 1: key 'value' is missing"),
+        ('{"metric": "a", "value": null}', "line 1: value: expected a finite number, found None"),
+        ('{"fact": "a", "value": [1]}', "line 1: value: expected text, a number, true or false, found [1]"),
+        ('{"error": 3}', "line 1: error: expected a sentence, found 3"),
+        ('{"resumed_after_spans": -1}', "line 1: resumed_after_spans: expected 0 or more, before the first span"),
+        ('{"measurement": "a", "unit": "x", "samples": [], "explains": "luck"}', "line 1.explains: expected one of "),
+        ('{"span": "a", "seconds": 1}\n{"fact": "a", "value": 1}', "line 2: 'a' is a fact here and was a span before"),
+        ('{"span": "a", "seconds": 1}\n{"resumed_after_spans": 1}', "line 2: resumed_after_spans: expected 0 or more"),
+    ],
+)
+def test_everything_else_is_refused_by_file_and_line(path: Path, line: str | bytes, expected: str) -> None:
+    assert refusal(path, line).startswith(expected)
+
+
+def test_a_metric_that_is_not_declared_is_refused_with_the_nearest(path: Path) -> None:
+    said = refusal(path, '{"metric": "acuracy", "value": 1}', {"accuracy": None})
+    assert said == "line 1: metric 'acuracy' is not in `metrics` of job.yaml (did you mean 'accuracy'?)"
+
+
+def test_too_much_is_refused_before_it_is_read(path: Path) -> None:
+    assert refusal(path, b"\n" * (contract.MOST_BYTES + 1)).startswith(": 8388609 bytes, at most 8388608 are read: ")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(RecordError, match="not readable: "):
+        read_events(path)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_no_line_makes_anything_but_events_or_one_line_of_refusal(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Any bytes, any JSON, and true lines with a value changed."""
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    line = dict(data.draw(st.sampled_from(LINES)))
+    line[data.draw(st.sampled_from(sorted(line)) | st.text(max_size=9))] = data.draw(VALUES)
+    drawn = (
+        st.just(json.dumps(line).encode()) | st.binary(max_size=50) | VALUES.map(lambda each: json.dumps(each).encode())
+    )
+    path.write_bytes(data.draw(drawn))
+    try:
+        read_events(path)
+    except RecordError as error:
+        assert str(error).startswith(str(path)) and str(error).isprintable() and len(str(error)) < 2500
+
+
+UNDER_37 = """
+import dataclasses, json, sys
+from pathlib import Path
+from stages import contract
+print(json.dumps(dataclasses.asdict(contract.read_events(Path(sys.argv[1])))))
+"""
+
+
+@pytest.mark.skipif(not LEGACY, reason="no Python 3.7 below ~/.pyenv")
+def test_python_37_reads_the_same(path: Path) -> None:
+    write(path, *LINES)
+    done = subprocess.run([LEGACY[0], "-c", UNDER_37, str(path)], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == json.loads(json.dumps(dataclasses.asdict(read_events(path))))
