@@ -113,14 +113,14 @@ def test_what_a_job_does_not_give_is_said_and_nothing_is_made_up_for_it():
     assert (said.curve, said.bottleneck, said.predictions, said.explanation) == ((), None, None, ())
     assert said.not_given == (
         "it has no `evaluate` command: nothing runs after its training",
-        "it reports no spans: no curves, no samples/s, and not where its time went",
-        "it writes no predictions.csv: what it predicts is not compared",
+        "spans (so no curves, no samples/s, and not where its time went)",
+        "predictions (so they are not compared)",
     )
 
 
 def test_of_a_job_that_gives_all_only_its_predictions_are_missed_here():
     said = compared(face_off(host=noisy(10, 3)))["host"].not_given
-    assert said == ("it writes no predictions.csv: what it predicts is not compared",)
+    assert said == ("predictions (so they are not compared)",)
 
 
 def test_what_it_ran_on_is_what_torch_of_the_image_says_where_the_job_does_not():

@@ -102,7 +102,7 @@ class TestBottleneck:
         assert found.last.samples_per_second == pytest.approx(320 / 8.7, rel=0.01)
         (sentence, *_) = explain(two_spans(3, 0.2, 8.0, 40.0), setting(), None, {})
         assert sentence.startswith("Its steps in 'body' are compute-bound (in 'head' input-bound): 6% of a step")
-        assert "They reach 36.8 samples/s; the loader alone 1000.0, compute alone 40.0" in sentence
+        assert "They reach 36.8 samples/s; the loader alone 1000, compute alone 40" in sentence
 
     def test_needs_a_repeat_that_ran_whole(self):
         failed = [CellResult(Cell("host", "fp32-bs16", 1), "failed", "crashed")]

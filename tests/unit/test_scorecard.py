@@ -21,14 +21,14 @@ def test_means_stand_under_names_without_the_image_and_how_sure_they_are_beside_
     assert list(card) == ["fp32-bs16"]
     values = card["fp32-bs16"]
     assert values["total_seconds"] == pytest.approx(38, rel=0.01)
-    assert values["total_seconds_verdict"] == "± 0.12; slower, 1.153 [1.144, 1.162]"
+    assert values["total_seconds_verdict"] == "± 0.12 s; slower, 1.153 [1.144, 1.162]"
     assert values["samples_per_second_verdict"].endswith("; slower, 0.867 [0.861, 0.874]")
-    assert (values["accuracy"], values["accuracy_spread"]) == (0.97, "± 0")
+    assert (values["accuracy"], values["accuracy_spread"]) == (0.97, "± 0.0%")
 
 
 def test_the_baseline_is_called_that():
     values = json.loads(scorecard.card(COMPARED, "host"))["fp32-bs16"]
-    assert values["total_seconds_verdict"] == "± 0.104; the baseline"
+    assert values["total_seconds_verdict"] == "± 0.10 s; the baseline"
 
 
 def test_a_single_repeat_has_no_spread_and_a_setting_without_metrics_stays_empty():

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from stages.contract import Span, Split
+from stages.harness import formatting
 from stages.harness.results.read import CellResult
 from stages.records import Bottleneck, SpanSteps
 
@@ -104,13 +105,13 @@ def sentence(found: Bottleneck) -> str:
     alone = ""
     if found.loader_samples_per_second is not None and found.compute_samples_per_second is not None:
         alone = (
-            f"; the loader alone {found.loader_samples_per_second:.1f}, "
-            f"compute alone {found.compute_samples_per_second:.1f}"
+            f"; the loader alone {formatting.significant(found.loader_samples_per_second)}, "
+            f"compute alone {formatting.significant(found.compute_samples_per_second)}"
         )
     return (
         f"Its steps in {name!r} are {last.kind}{unlike}: {split.wait_seconds / split.seconds:.0%} of a step waits for "
         f"the loader, {split.copy_seconds / split.seconds:.0%} copies to the device, "
         f"{split.compute_seconds / split.seconds:.0%} computes and {split.other_seconds / split.seconds:.0%} is the "
-        f"rest. They reach {last.samples_per_second:.1f} samples/s{alone}. {gone}, they would be "
+        f"rest. They reach {formatting.significant(last.samples_per_second)} samples/s{alone}. {gone}, they would be "
         f"{last.possible_speedup:.2f} times as fast."
     )

@@ -66,21 +66,23 @@ def _p(value: float) -> str:
 
 
 def not_given(group: Sequence[CellResult], job: Job) -> tuple[str, ...]:
-    """Say what the job does not give, of a setting that ran, and what is not shown for want of it."""
+    """Name what the job does not give, of a setting that ran, with what is not shown for want of it."""
     trained = [result.train for result in group if result.train]
     if not trained:
         return ()
     spans = [span for train in trained for span in train.spans]
+    split = [span for span in spans if span.split]
     lacks = {
-        "it has no `evaluate` command: nothing runs after its training": job.evaluate is None,
-        "it reports no spans: no curves, no samples/s, and not where its time went": not spans,
-        "its spans say no `values`: no curves": spans and not any(span.values for span in spans),
-        "its spans say no `samples`: no samples/s": spans and all(span.samples is None for span in spans),
-        "its spans have no `split`: whether it waits for its loader or computes is not told":
-            spans and not any(span.split for span in spans),
-        "it says no `ceilings`: what its loader and its compute reach alone is not told":
-            any(span.split for span in spans) and not any(train.ceilings for train in trained),
-        "it writes no predictions.csv: what it predicts is not compared":
+        "an evaluation (job.yaml has no `evaluate`)": job.evaluate is None,
+        "spans (so no curves, no samples/s, and not where its time went)": not spans,
+        "values of its spans (so no curves)": spans and not any(span.values for span in spans),
+        "samples of its spans (so no samples/s)": spans and all(span.samples is None for span in spans),
+        "a split of its spans (so not whether it waits for its loader or computes)": spans and not split,
+        "samples and steps of its spans with a split (so not what holds it back)":
+            split and not any(span.samples and span.steps for span in split),
+        "ceilings (so not what its loader and its compute reach alone)":
+            split and not any(train.ceilings for train in trained),
+        "predictions (so they are not compared)":
             any(each.status == "ok" for each in group) and not any(each.right for each in group),
     }  # fmt: skip
     return tuple(words for words, is_lacking in lacks.items() if is_lacking)

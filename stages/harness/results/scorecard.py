@@ -14,7 +14,7 @@ def card(compared: Comparison, image: str) -> str:
     found = {
         variant: _values(setting, compared) for (name, variant), setting in _settings(compared).items() if name == image
     }
-    return json.dumps(found, indent=2, allow_nan=False) + "\n"
+    return json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _values(setting: SettingResult, compared: Comparison) -> dict[str, float | str]:
@@ -25,7 +25,8 @@ def _values(setting: SettingResult, compared: Comparison) -> dict[str, float | s
         if summary is None:
             continue
         found[name] = summary.mean
-        spread = [] if summary.spread is None else [f"± {summary.spread:.3g}"]
+        write, _ = formatting.in_unit(metric.unit)
+        spread = [] if summary.spread is None else [f"± {write(summary.spread)}"]
         if metric.timed:
             said = "the baseline" if setting.setting == compared.baseline else "cannot say"
             said = f"{ratio.verdict}, {formatting.ratio(ratio)}" if ratio else said
