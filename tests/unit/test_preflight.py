@@ -192,7 +192,10 @@ def test_shared_memory_of_a_container_is_what_params_give_it_and_the_hosts_is_it
 
 
 def test_shared_memory_is_looked_at_where_the_job_says_what_it_needs():
-    assert "host: shared memory, few" not in look(situation(job=job(shm_bytes=None)))
+    silent = job(shm_bytes=None)
+    assert "host: shared memory, few" not in look(situation(job=silent))
+    check = look(situation(job=silent))["host: shared memory"]
+    assert (check.status, check.found) == ("not checked", "the job's estimate of few, many does not say")
     check = look(situation(job=SILENT))["shared memory"]
     assert (check.status, check.found) == ("not checked", "jobs/mine/job.yaml has no `estimate`")
 

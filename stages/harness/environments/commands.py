@@ -2,12 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,8 +63,11 @@ def _packages(image: str, root: Path) -> Mapping[str, str] | None:
     made = _made(image, root)
     if made is not None:
         return made.contents.packages
-    expects = images.load(image, root).expects
-    return {name: str(version) for name, version in expects.items()} or None
+    definition = images.load(image, root)
+    if definition.on_host:  # that is, in the Python that this is
+        found = [(each.metadata["Name"], each.version) for each in metadata.distributions()]
+        return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in reversed(found) if name}
+    return {name: str(version) for name, version in definition.expects.items()} or None
 
 
 def _has_cuda(image: str, root: Path) -> bool:

@@ -15,7 +15,7 @@ from stages.records import Check, Gpu
 from stages.units import amount
 
 RESERVE_BYTES = 500 * 10**6  # that a disk should have left: logs, results, what else is written meanwhile
-
+SHM_NEEDED = "what the job puts into /dev/shm"
 Besides = Sequence[tuple[Disk, int, str]]  # a disk, the bytes that will be written to it, and what they are
 
 
@@ -118,13 +118,17 @@ def shared_memory(params: Params, found: Situation) -> Iterator[Check]:
         on_host = image.definition.on_host
         there = found.machine.hardware.limits.shm_bytes if on_host else size_bytes(params.container.shm_size)
         free = found.moment.shm_free_bytes if on_host else None
-        for variant in params.variants:
-            estimate = found.job.estimates.get(f"{image.name}/{variant}")
-            if estimate is not None and estimate.shm_bytes is not None:
-                check = checks.shared_memory(variant, estimate.shm_bytes, there, free, not on_host)
-                yield from named(image.name, [check])
+        estimates = {each: found.job.estimates.get(f"{image.name}/{each}") for each in params.variants}
+        sizes = {variant: each.shm_bytes for variant, each in estimates.items() if each is not None}
+        for variant, size in sizes.items():
+            if size is not None:
+                yield from named(image.name, [checks.shared_memory(variant, size, there, free, not on_host)])
+        unknown = [variant for variant, size in sizes.items() if size is None]
+        if unknown:
+            reason = f"the job's estimate of {', '.join(unknown)} does not say"
+            yield from named(image.name, [checks.not_checked("shared memory", SHM_NEEDED, reason)])
     if found.job.no_estimate:
-        yield checks.not_checked("shared memory", "what the job puts into /dev/shm", found.job.no_estimate)
+        yield checks.not_checked("shared memory", SHM_NEEDED, found.job.no_estimate)
 
 
 def container_limits(container: ContainerParams, found: Situation) -> Iterator[Check]:
