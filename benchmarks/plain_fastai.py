@@ -1,7 +1,7 @@
 """What a person writes without faceoff: the recipe in plain fastai 1 or 2, timed by fastai's own recorder.
 
-Run inside an image by benchmarks/overhead.py, from a folder with data/photos. Writes a JSON list of the seconds that
-the recorder reports for each epoch, before it rounds them. Python 3.7 syntax.
+Run inside an image by benchmarks/overhead.py, from a folder with data/dogs_cats/photos. Writes a JSON list of the
+seconds that the recorder reports for each epoch, before it rounds them. Python 3.7 syntax.
 
 python plain_fastai.py OUTPUT SIZE BATCH_SIZE FROZEN_EPOCHS UNFROZEN_EPOCHS
 """
@@ -14,7 +14,7 @@ import torch
 
 
 def recorded_seconds(module):
-    """The recorder formats whole seconds; hand it a formatter that keeps what it was given."""
+    """Hand the recorder, which formats whole seconds, a formatter that keeps what it was given."""
     seconds = []
     module.format_time = lambda value: seconds.append(value) or str(value)
     return seconds
@@ -25,7 +25,11 @@ def learner_of_fastai1(size, batch_size):
     from fastai import basic_train, vision
 
     data = vision.ImageDataBunch.from_folder(
-        Path("data/photos").resolve(), ds_tfms=vision.get_transforms(), size=size, bs=batch_size, num_workers=2
+        Path("data/dogs_cats/photos").resolve(),
+        ds_tfms=vision.get_transforms(),
+        size=size,
+        bs=batch_size,
+        num_workers=2,
     ).normalize(vision.imagenet_stats)
     learn = vision.cnn_learner(
         data,
@@ -42,7 +46,7 @@ def learner_of_fastai2(size, batch_size):
     from fastai.vision import all as vision
 
     loaders = vision.ImageDataLoaders.from_folder(
-        Path("data/photos"),
+        Path("data/dogs_cats/photos"),
         train="train",
         valid="valid",
         item_tfms=vision.Resize(size),

@@ -3,7 +3,7 @@
 Run inside an image by benchmarks/split_overhead.py, in a project with photos. Writes JSON: the seconds of each epoch,
 [with, without] by pair. Python 3.7 syntax.
 
-python split_epochs.py OUTPUT IMAGE BATCH_SIZE PAIRS NETWORK
+python split_epochs.py OUTPUT SECTION BATCH_SIZE PAIRS NETWORK       SECTION: the job's own of params.yaml, as JSON
 
 NETWORK 'recipe': the seconds of its training. 'tiny', with next to no compute: the processor's seconds, which what else
 runs on the machine hardly changes.
@@ -18,20 +18,20 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from stages.records import Cell, Split
-from stages.workload import inputs, learners, networks, photos
-from stages.workload.split import Splitter
+from jobs.dogs_cats import learners, networks, parameters, photos
+from jobs.dogs_cats.split import Splitter
+from stages.contract import Split
 
 
 def main():
-    output, image, batch_size, pairs, network = sys.argv[1:]
+    output, section, batch_size, pairs, network = sys.argv[1:]
     if network == "tiny":
         networks.body = tiny_body
         torch.set_num_threads(1)  # idle threads take the processor's time too
     learner = learners.find()
     learner.import_fastai()
-    job, _ = photos.job_of(Cell(image, "fp32", int(batch_size), 1), inputs.read_recipe())
-    learner.prepare(job)
+    choice = parameters.choice(json.loads(section), {"precision": "fp32", "batch_size": int(batch_size)}, "variants")
+    learner.prepare(photos.load(Path("data/dogs_cats"), choice, 43))
     run = {"recipe": training_seconds, "tiny": processor_seconds}[network]
     run(learner)  # the first epoch allocates
     seconds = []
@@ -45,7 +45,7 @@ def main():
 
 def training_seconds(learner):
     (epoch,) = learner.run_phase("frozen")
-    return epoch.train_seconds
+    return epoch.split.seconds
 
 
 def processor_seconds(learner):
@@ -59,7 +59,7 @@ def without_split(run, learner):
     marks, copies, split = module._step_marks, module.copies_marked, Splitter.split
     module._step_marks = lambda *arguments: []
     module.copies_marked = nothing
-    Splitter.split = lambda self, train_seconds: Split(0, 0.0, 0.0, 0.0, train_seconds)
+    Splitter.split = lambda self, train_seconds: (1, Split(0.0, 0.0, 0.0, train_seconds))
     try:
         return run(learner)
     finally:

@@ -15,35 +15,31 @@ import tempfile
 from pathlib import Path
 
 import numpy
+import yaml
 from scipy import stats
 
-from benchmarks.overhead import inside, source
+from benchmarks.overhead import dogs_cats, inside, prepare, source
 from stages.errors import run_entry
-from tests.project import make_project, stage
 
 TRAIN_PHOTOS = 96
 BATCH_SIZES = {"recipe": 8, "tiny": 2}
 MOST_SHARE = 0.01  # of a step's time
 TINY_TIMES = 5  # as many pairs, of epochs that are short
-RECIPE = {"arch": "resnet18", "pretrained": False, "size": 64, "channels_last": False, "workers": 0}
+RECIPE = {"size": 64, "workers": 0, "frozen_epochs": 1, "unfrozen_epochs": 0}
 
 Pairs = list[tuple[float, float]]  # seconds of a step, with the split and without
 
 
 def main() -> int:
+    """Measure and print; 1 where the split takes too much."""
     parser = argparse.ArgumentParser(description="Epochs with the split of their steps beside epochs without it.")
     parser.add_argument("image", nargs="?", default="host")
     parser.add_argument("--pairs", type=int, default=30)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="faceoff-split-") as name:
-        folder = make_project(
-            Path(name),
-            [arguments.image],
-            dataset={"source": "synthetic", "train_photos": TRAIN_PHOTOS, "valid_photos": 8},
-            recipe={**RECIPE, "frozen_epochs": 1, "unfrozen_epochs": 0},
-        )
-        for command in (["download"], ["machine"], ["image", arguments.image]):
-            stage(folder, *command)
+        photos = {"train_photos": TRAIN_PHOTOS, "valid_photos": 8}
+        folder = dogs_cats(Path(name), arguments.image, BATCH_SIZES["recipe"], photos, **RECIPE)
+        prepare(folder, arguments.image)
         real = measure(folder, arguments.image, arguments.pairs, "recipe")
         tiny = measure(folder, arguments.image, TINY_TIMES * arguments.pairs, "tiny")
     step_seconds = statistics.median(without for _, without in real)
@@ -57,14 +53,17 @@ def main() -> int:
 
 
 def measure(folder: Path, image: str, pairs: int, network: str) -> Pairs:
+    """Return the seconds of a step, by pair."""
     output, batch_size = folder / f"models/{network}.json", BATCH_SIZES[network]
-    arguments = [str(output), image, str(batch_size), str(pairs), network]
+    section = json.dumps(yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))["dogs_cats"])
+    arguments = [str(output), section, str(batch_size), str(pairs), network]
     inside(folder, image, ["python", "-c", source("split_epochs.py"), *arguments])
     steps = TRAIN_PHOTOS // batch_size
     return [(split / steps, without / steps) for split, without in json.loads(output.read_text(encoding="utf-8"))]
 
 
 def interval(values: list[float], form: str) -> str:
+    """Say where the median lies."""
     found = stats.bootstrap((values,), numpy.median, method="percentile", rng=0).confidence_interval
     return f"median {statistics.median(values):{form}} (95 % interval {found.low:{form}} to {found.high:{form}})"
 

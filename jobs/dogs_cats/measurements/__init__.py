@@ -49,11 +49,11 @@ def run(parts: Sequence[Part], deadline: float) -> None:
         try:
             for each in _told(part, deadline, len(parts) - index):
                 details.append(each) if isinstance(each, str) else samples.append(each)
+            if not samples:
+                details.append("not one was done in its share of the time")
         except Exception as error:  # whatever a part raises is its answer: the others go on
             kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
             details.append(kind + (str(error).splitlines() or [""])[0])
-        if not samples and not details:
-            details.append("not one was done in its share of the time")
         event = {"measurement": part.name, "unit": part.unit, "samples": samples, "detail": "; ".join(details)}
         seam.say(**event, applies=part.applies, **({"explains": part.explains} if part.explains else {}))
 

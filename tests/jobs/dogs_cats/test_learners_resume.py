@@ -4,113 +4,56 @@ and fastai 1 in a container of cuda-10.0 alike.
 What a process keeps goes through a file and to a learner that was made anew, as in another process.
 """
 
-import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stages import codec
-from stages.records import Epoch
-from tests import real_engine
-from tests.project import make_project, stage
+from stages.contract import Span
+from tests.jobs.dogs_cats.programs import Programs
 
 FROZEN_EPOCHS, UNFROZEN_EPOCHS = 2, 3
 PROGRAM = """
-import dataclasses, io, json, sys
-import torch
-from torch import nn
-from stages.records import PHASES, Cell
-from jobs.dogs_cats import inputs, learners, networks, photos
-
-def small_body(arch, weights):
-    layers = nn.Sequential(nn.Conv2d(3, 8, 3, 4), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2))
-    return networks.Body(layers, 2, networks.IMAGENET_STATS)
-
-torch.set_num_threads(1)  # several wait for each other where other processes take the CPUs
 networks.body = small_body
 
 def prepared(precision):
     learner = learners.find()
-    learner.import_fastai()
-    learner.prepare(photos.job_of(Cell("any", precision, 4, 1), inputs.read_recipe())[0])
+    learner.prepare(taken(precision, 4))
     return learner
 
-def keep(epochs, state):
+def keep(epoch, state):
     file = io.BytesIO()
     torch.save(state, file)
-    kept.append((epochs, file.getvalue()))
+    kept.append((epoch.name, sum(name == epoch.name for name, *_ in kept) + 1, file.getvalue()))
     return not stop
 
-def from_here_on(epochs, kept_state):
+def from_here_on(phase, done, kept_state):
     learner = prepared(precision)
     torch.rand(7)  # what the generators did before must not matter
-    phase, done = epochs[-1].phase, epochs
-    state = torch.load(io.BytesIO(kept_state), map_location="cpu")
-    found = list(learner.run_phase(phase, done, state))
+    spans = list(learner.run_phase(phase, done, torch.load(io.BytesIO(kept_state), map_location="cpu")))
     if phase == "frozen":
-        found += learner.run_phase("unfrozen")
+        spans += learner.run_phase("unfrozen")
     learner.repeat_steps(lambda asked=iter([True, False]): next(asked))  # ceilings: also where no epoch was left
-    return found
+    return spans
 
-results = {}
-for precision in sys.argv[1:]:
+for precision in arguments["precisions"]:
     kept, stop = [], False
     learner = prepared(precision)
-    whole = [epoch for phase in PHASES for epoch in learner.run_phase(phase, after_epoch=keep)]
-    results[precision] = {"whole": whole, "resumed": [from_here_on(*each) for each in kept]}
+    whole = [span for phase in parameters.PHASES for span in learner.run_phase(phase, after_epoch=keep)]
+    found[precision] = {"whole": whole, "resumed": [from_here_on(*each) for each in kept]}
     kept, stop = [], True
-    results[precision]["stopped"] = prepared(precision).run_phase("unfrozen", after_epoch=keep)
-open("models/resumed.json", "w").write(json.dumps(results, default=dataclasses.asdict))
+    found[precision]["stopped"] = prepared(precision).run_phase("unfrozen", after_epoch=keep)
 """
 PRECISIONS = {"host": ["fp32", "mixed"], "cuda-10.0": ["fp32"]}  # fastai 1 has no mixed precision on a CPU
 
-
-@pytest.fixture(scope="module", params=["host", pytest.param("cuda-10.0", marks=pytest.mark.engine)])
-def image(request):
-    return request.param
-
-
-@pytest.fixture(scope="module", params=[0, 2], ids=["no workers", "2 workers"])
-def found(request, image, tmp_path_factory):
-    """Epochs by precision: of a training that was not stopped, and of those that went on from each of its epochs."""
-    if image != "host":
-        real_engine.connect()
-    folder = make_project(
-        tmp_path_factory.mktemp(image),
-        [image],
-        dataset={"train_photos": 12, "valid_photos": 6},
-        recipe={
-            "arch": "resnet18",
-            "pretrained": False,
-            "size": 32,
-            "frozen_epochs": FROZEN_EPOCHS,
-            "unfrozen_epochs": UNFROZEN_EPOCHS,
-            "workers": request.param,
-        },
-    )
-    for command in (["download"], ["machine"], ["image", image]):
-        stage(folder, *command)
-    (folder / "stages/resumed.py").write_text(PROGRAM)
-    stage(folder, "inside", image, "--", "python", "-m", "stages.resumed", *PRECISIONS[image])
-    return json.loads((folder / "models/resumed.json").read_text())
-
-
-def learned(epochs):
-    """What does not depend on clocks and memory."""
-    return [(e["phase"], e["index"], e["train_loss"], e["valid_loss"], e["accuracy"]) for e in epochs]
-
-
 MASTERS = """
-import io, torch
-from stages.records import Cell
-from jobs.dogs_cats import inputs, learners, photos
 from jobs.dogs_cats.learners import fastai1
 
 def ready(state=None):
     learner = learners.find()
-    learner.import_fastai()
-    learner.prepare(photos.job_of(Cell("any", "mixed", 4, 1), inputs.read_recipe())[0])
-    planned = (None,) * learner._job.epochs("frozen")  # all done: a CPU computes no fp16
-    learner.run_phase("frozen", planned, state)
+    learner.prepare(taken("mixed", 4))
+    learner.run_phase("frozen", learner._input.epochs("frozen"), state)  # all done: a CPU computes no fp16
     return learner._learner
 
 def step(learner):
@@ -145,47 +88,50 @@ assert any(not torch.equal(each, each.half().float()) for each in masters)  # so
 """
 
 
+@pytest.fixture(scope="module", params=["host", pytest.param("cuda-10.0", marks=pytest.mark.engine)])
+def image(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=[0, 2], ids=["no workers", "2 workers"])
+def found(request: pytest.FixtureRequest, image: str, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Of each precision: a training that was not stopped, and those that went on from each of its epochs."""
+    epochs = {"frozen_epochs": FROZEN_EPOCHS, "unfrozen_epochs": UNFROZEN_EPOCHS}
+    photos = {"train_photos": 12, "valid_photos": 6}
+    programs = Programs(tmp_path_factory.mktemp(image), image, photos, workers=request.param, **epochs)
+    return list(programs.run(PROGRAM, precisions=PRECISIONS[image]).values())
+
+
+def learned(spans: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """What does not depend on clocks."""
+    return [(each["name"], *each["values"].values()) for each in spans]
+
+
 @pytest.mark.slow
 @pytest.mark.engine
-def test_fp16_of_fastai_1_goes_on_with_its_fp32_weights_and_their_optimiser(tmp_path):
-    real_engine.connect()
-    recipe = {"arch": "resnet18", "pretrained": False, "size": 32}
-    folder = make_project(tmp_path, ["cuda-10.0"], dataset={"train_photos": 12, "valid_photos": 6}, recipe=recipe)
-    for command in (["download"], ["machine"], ["image", "cuda-10.0"]):
-        stage(folder, *command)
-    (folder / "stages/masters.py").write_text(MASTERS)
-    stage(folder, "inside", "cuda-10.0", "--", "python", "-m", "stages.masters")
+def test_fp16_of_fastai_1_goes_on_with_its_fp32_weights_and_their_optimiser(tmp_path: Path) -> None:
+    Programs(tmp_path, "cuda-10.0", {"train_photos": 12, "valid_photos": 6}).run(MASTERS)
 
 
 @pytest.mark.slow
 class TestResuming:
-    def test_losses_and_accuracies_are_those_of_a_training_that_was_not_stopped(self, found):
-        for of_precision in found.values():
-            for resumed in of_precision["resumed"]:
-                whole = of_precision["whole"]
-                assert learned(resumed) == learned(whole[-len(resumed) :])
+    def test_losses_and_accuracies_are_those_of_a_training_that_was_not_stopped(self, found: list) -> None:
+        for of_precision in found:
+            whole = learned(of_precision["whole"])
+            for place, resumed in enumerate(of_precision["resumed"]):
+                assert learned(resumed) == whole[place + 1 :]
+                assert all(span["steps"] == 12 // 4 for span in resumed)
 
-    def test_it_can_go_on_from_every_epoch_and_they_differ(self, found):
-        for of_precision in found.values():
+    def test_it_can_go_on_from_every_epoch_and_they_differ(self, found: list) -> None:
+        for of_precision in found:
             assert len(of_precision["resumed"]) == FROZEN_EPOCHS + UNFROZEN_EPOCHS
             assert len(set(learned(of_precision["whole"]))) == FROZEN_EPOCHS + UNFROZEN_EPOCHS
 
-    def test_seconds_of_the_epochs_before_are_those_that_were_measured_then(self, found):
-        for of_precision in found.values():
-            frozen, unfrozen = of_precision["whole"][:FROZEN_EPOCHS], of_precision["whole"][FROZEN_EPOCHS:]
-            for place, resumed in enumerate(of_precision["resumed"]):
-                done = (frozen[: place + 1] + unfrozen)[: place + 1]
-                done = [epoch for epoch in done if epoch["phase"] == resumed[0]["phase"]]
-                assert resumed[: len(done)] == done
-                for epoch in resumed[len(done) :]:
-                    assert epoch not in of_precision["whole"]
-                    assert epoch["split"]["steps"] == 12 // 4
+    def test_it_stops_after_an_epoch_when_it_is_told_to(self, found: list) -> None:
+        for of_precision in found:
+            assert len(of_precision["stopped"]) == 1
 
-    def test_it_stops_after_an_epoch_when_it_is_told_to(self, found):
-        for of_precision in found.values():
-            assert [epoch["index"] for epoch in of_precision["stopped"]] == [0]
-
-    def test_what_comes_back_is_an_epoch(self, found):
-        for of_precision in found.values():
-            for epoch in of_precision["resumed"][0]:
-                codec.decode(Epoch, epoch, "epoch")
+    def test_what_comes_back_is_a_span(self, found: list) -> None:
+        for of_precision in found:
+            for span in of_precision["whole"]:
+                codec.decode(Span, span, "span")

@@ -1,0 +1,120 @@
+"""A training by the job's own command: what it tells, and how it ends where it does not end well."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.dogs_cats import needs
+from jobs.dogs_cats.checkpoint import NAME
+from tests.jobs.dogs_cats.by_hand import ByHand, by_hand
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 3
+
+
+@pytest.fixture(scope="module")
+def downloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of data with drawn photos."""
+    job = by_hand(tmp_path_factory.mktemp("downloaded"), {"train_photos": 32, "valid_photos": 8})
+    job.succeed("download")
+    return job.data
+
+
+@pytest.fixture
+def job(downloaded: Path, tmp_path: Path) -> ByHand:
+    return with_data(tmp_path, downloaded)
+
+
+def with_data(folder: Path, downloaded: Path) -> ByHand:
+    """The job with photos that are there, one frozen and two unfrozen epochs."""
+    job = by_hand(folder, {"train_photos": 32, "valid_photos": 8}, unfrozen_epochs=EPOCHS - 1)
+    (folder / "data").symlink_to(downloaded)
+    return job
+
+
+def spans(job: ByHand) -> list[tuple[str, dict[str, float]]]:
+    """What of them does not depend on clocks."""
+    return [(span.name, span.values) for span in job.events().spans]
+
+
+def test_killed_amid_an_epoch_it_goes_on_to_the_very_same_end(job: ByHand, downloaded: Path, tmp_path: Path) -> None:
+    whole = with_data(tmp_path / "whole", downloaded)
+    (tmp_path / "whole").mkdir(exist_ok=True)
+    whole.succeed("train")
+    process = job.start("train")
+    deadline = time.monotonic() + 300
+    while len(job.events().spans) < 2 or not (job.state / NAME).exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    before = spans(job)
+    events = job.succeed("train")
+    kept = events.resumed_after_spans
+    assert kept in (1, 2), "a span is told before it is kept"
+    assert before[:kept] + spans(job) == spans(whole)
+    assert (job.output / "model.pth").read_bytes() == (whole.output / "model.pth").read_bytes()
+    assert [path.name for path in job.output.iterdir()] == ["model.pth"]
+
+
+def test_before_a_session_ends_it_leaves_and_goes_on_in_the_next(job: ByHand) -> None:
+    job.session_ends_at = time.time() + 1
+    code, _, errors = job.run("train")
+    assert code == 75 and "faceoff: session.max_hours: 0 s are left and an epoch takes up to" in errors
+    assert "stopped after epoch 1 of 3 of host/plain, repeat 1; run `make repro` again to go on" in errors
+    assert job.events().error is None and len(job.events().spans) == 1
+    code, _, _ = job.run("train")
+    assert code == 75 and job.events().spans == (), "it does not begin an epoch that will not fit"
+    job.session_ends_at = None
+    assert job.succeed("train").resumed_after_spans == 1
+
+
+def test_a_loss_that_is_none_is_one_line(job: ByHand) -> None:
+    job.section["recipe"]["frozen_learning_rate"] = 1e30
+    line = job.fail("train")
+    assert line.startswith("the loss is nan in frozen epoch 1: the training diverged: lower dogs_cats.recipe.frozen_le")
+    assert list(job.output.iterdir()) == []
+
+
+def test_a_model_that_finds_no_room_is_one_line_and_leaves_nothing(job: ByHand, monkeypatch) -> None:
+    from jobs.dogs_cats import training
+    from stages.errors import FaceoffError
+
+    class Learner:
+        def save(self, path: Path) -> None:
+            path.write_bytes(b"half of it")
+            raise RuntimeError("basic_ios::clear: iostream error")
+
+    with pytest.raises(FaceoffError, match=r"model\.pth: not written, with .* free on that disk: make room, then run"):
+        training.save(Learner(), job.output / "model.pth")
+    assert list(job.output.iterdir()) == []
+
+
+def test_a_dry_run_ends_after_its_steps_and_estimates_a_cell(job: ByHand) -> None:
+    events = job.succeed("train", {"FACEOFF_STEPS": "4"})
+    [span] = events.spans
+    assert span.steps == 2 and span.split is not None
+    assert events.estimate is not None and events.facts["number_format"] == "fp32"
+    recipe = job.section["recipe"]
+    batch_bytes = 16 * 3 * recipe["size"] ** 2 + 4096  # with the labels' page
+    assert events.estimate.memory_bytes == (2 + 1 + needs.UNCOLLECTED_BATCHES - 2) * batch_bytes
+    assert events.estimate.cell_seconds is not None and events.estimate.span_seconds is not None
+    assert events.estimate.cell_seconds > EPOCHS * events.estimate.span_seconds > 0
+    assert list(job.output.iterdir()) == list(job.state.iterdir()) == []
+
+
+def test_signs_of_life_come_before_the_first_epoch_ends(job: ByHand) -> None:
+    process = job.start("train")
+    try:
+        deadline = time.monotonic() + 300
+        while not job.events_path.exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        assert job.events().spans == ()
+        process.send_signal(signal.SIGUSR1)  # shows where it is, and goes on
+    finally:
+        _, errors = process.communicate()
+    assert process.returncode == 0 and "most recent call first" in errors
