@@ -1,1 +1,1 @@
-"""Reads what the cells measured, and makes figures of it."""
+"""Reads what the cells measured, and makes metrics of it."""

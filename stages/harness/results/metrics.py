@@ -89,8 +89,8 @@ def moments(results: Iterable[CellResult], metric: str) -> dict[Cell, float]:
 
 def _source(result: CellResult, metric: str) -> Result:
     """Return the training, unless the evaluation alone tells the metric."""
-    told = [stage for stage in result.stages if metric in stage.metrics or _has_span(stage, metric)]
-    return (told or result.stages)[0]
+    sources = [stage for stage in result.stages if metric in stage.metrics or _has_span(stage, metric)]
+    return (sources or result.stages)[0]
 
 
 def _has_span(stage: Result, metric: str) -> bool:
