@@ -10,13 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from jobs.dogs_cats.inputs import read_recipe
 
-from stages import needs
-from stages.records import Cell
+from jobs.dogs_cats import needs, parameters
+from stages.codec import read
+from stages.records import Cell, Result
 from tests import real_engine
 from tests.mounts import mounting
-from tests.project import make_project, run_stage, stage
+from tests.project import DOGS_CATS, make_project, run_stage, stage
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -35,55 +35,54 @@ def test_fastai_1_in_a_container(tmp_path: Path, setting: tuple[int, int, int]) 
 
     def train(size_bytes: int) -> subprocess.CompletedProcess[str]:
         (folder / "params.yaml").write_text(params.replace("shm_size: 1g", f"shm_size: {size_bytes}b"))
-        return run_stage(folder, *train_arguments("cuda-10.0", setting))
+        return run_stage(folder, *train_arguments("cuda-10.0"))
 
-    check(folder, Cell("cuda-10.0", "fp32", setting[0], 1), needed_bytes(folder, "fastai1", setting), train)
+    check(folder, "cuda-10.0", needed_bytes("1.0.48", setting), train)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids="batch {0[0]}, workers {0[1]}, size {0[2]}".format)
 def test_fastai_2_on_this_machine(tmp_path: Path, setting: tuple[int, int, int]) -> None:
     folder = make(tmp_path, "host", setting)
-    entry, *arguments = train_arguments("host", setting)
+    entry, *arguments = train_arguments("host")
 
     def train(size_bytes: int) -> subprocess.CompletedProcess[str]:
         command = shlex.join([sys.executable, "-m", f"stages.{entry}", *arguments])
         return mounting(f"mount -t tmpfs -o size={size_bytes} tmpfs /dev/shm\n{command}", folder)
 
-    check(folder, Cell("host", "fp32", setting[0], 1), needed_bytes(folder, "fastai2", setting), train)
+    check(folder, "host", needed_bytes("2.8.12", setting), train)
 
 
-def check(folder: Path, cell: Cell, needed: int, train: Callable[[int], subprocess.CompletedProcess[str]]) -> None:
+def check(folder: Path, image: str, needed: int, train: Callable[[int], subprocess.CompletedProcess[str]]) -> None:
     """Train with half of /dev/shm, then with all."""
     done = train(needed // 2 // PAGE_BYTES * PAGE_BYTES)
     assert done.returncode == 1, done.stdout
     assert "faceoff: the loader's processes ran out of shared memory" in done.stderr
-    assert not (folder / cell.train_path).exists()
     done = train(needed)
     assert done.returncode == 0, done.stderr
-    assert (folder / cell.train_path).exists()
+    result: Result = read(folder / Cell(image, "plain", 1).result_path("train"), Result)
+    assert result.status == "ok"
 
 
 def make(folder: Path, image: str, setting: tuple[int, int, int]) -> Path:
     """A project whose photos and image are there, and nothing trained."""
     batch_size, workers, size = setting
-    make_project(
-        folder,
-        [image],
-        recipe={"arch": "resnet18", "pretrained": False, "unfrozen_epochs": 0, "workers": workers, "size": size},
-        dataset={"train_photos": BATCHES[workers] * batch_size, "valid_photos": 2 * batch_size},
-        batch_sizes=[batch_size],
-        compare={"baseline": f"{image}/fp32-bs{batch_size}"},
-    )
-    stage(folder, "download")
-    stage(folder, "machine")
-    stage(folder, "image", image)
+    photos = {"train_photos": BATCHES[workers] * batch_size, "valid_photos": 2 * batch_size}
+    section = {
+        "dataset": {**DOGS_CATS["dataset"], **photos},
+        "recipe": {**DOGS_CATS["recipe"], "unfrozen_epochs": 0, "workers": workers, "size": size},
+    }
+    variants = {"plain": {"precision": "fp32", "batch_size": batch_size}}
+    make_project(folder, [image], job="dogs_cats", variants=variants, dogs_cats=section)
+    for command in (["machine"], ["job"], ["download"], ["image", image]):
+        stage(folder, *command)
     return folder
 
 
-def train_arguments(image: str, setting: tuple[int, int, int]) -> list[str]:
-    place = ["--image", image, "--precision", "fp32", "--batch-size", str(setting[0]), "--repeat", "1"]
-    return ["inside", image, "--", "python", "-m", "stages.train", *place]
+def train_arguments(image: str) -> list[str]:
+    return ["inside", image, "--result", str(Cell(image, "plain", 1).result_path("train"))]
 
 
-def needed_bytes(folder: Path, learner: str, setting: tuple[int, int, int]) -> int:
-    return needs.shared_memory_bytes(learner, False, setting[0], read_recipe(folder / "params.yaml"))
+def needed_bytes(fastai: str, setting: tuple[int, int, int]) -> int:
+    batch_size, workers, size = setting
+    own = {"precision": "fp32", "batch_size": batch_size, "workers": workers, "size": size}
+    return needs.shared_memory_bytes(fastai, False, batch_size, parameters.choice(DOGS_CATS, own, "variants").recipe)
