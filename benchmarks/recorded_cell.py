@@ -23,7 +23,7 @@ def main():
 
     def import_and_record(self):
         import_fastai(self)
-        importlib.import_module(kind.told_by).format_time = lambda value: seconds.append(value) or str(value)
+        importlib.import_module(kind.module).format_time = lambda value: seconds.append(value) or str(value)
 
     kind.import_fastai = import_and_record
     code = real_run.main()

@@ -212,7 +212,9 @@ class Reader:
         name, value = self._name(document["fact"], "fact", where), _value(document, where)
         if not isinstance(value, (str, int, float, bool)):
             raise RecordError("{}: value: expected text, a number, true or false, found {!r:.80}".format(where, value))
-        self._facts[name] = value if isinstance(value, (str, bool)) else decode(float, value, where + ": value")
+        if not isinstance(value, (str, bool)):
+            decode(float, value, where + ": value")
+        self._facts[name] = value
 
     def _take_unsupported(self, document: Dict[str, Any], where: str) -> None:
         self._told["unsupported"] = _line(document["unsupported"], where + ": unsupported")

@@ -9,10 +9,10 @@ from stages.codec import RecordError
 
 def main(arguments: Sequence[str]) -> int:
     """Raise a FaceoffError, one line that names the key, for what is wrong."""
-    told = seam.cell()
-    section = parameters.section(told["section"])
-    where = "params.yaml: variants.{}".format(told["variant"])
-    _check_photos(section, parameters.choice(told["section"], told["parameters"], where), where)
+    cell = seam.cell()
+    section = parameters.section(cell["section"])
+    where = "params.yaml: variants.{}".format(cell["variant"])
+    _check_photos(section, parameters.choice(cell["section"], cell["parameters"], where), where)
     return 0
 
 

@@ -29,9 +29,9 @@ def main(arguments: Sequence[str]) -> int:
 def download(data: Path) -> None:
     """Place photos, weights and, last, the listing: one that is there vouches for the rest."""
     began = time.monotonic()
-    told = seam.cell()
-    section = parameters.section(told["section"])
-    choices = [parameters.choice(told["section"], each, "params.yaml: variants") for each in told["variants"]]
+    cell = seam.cell()
+    section = parameters.section(cell["section"])
+    choices = [parameters.choice(cell["section"], each, "params.yaml: variants") for each in cell["variants"]]
     (data / LISTING).unlink(missing_ok=True)
     weights.place(parameters.architectures(choices), data / DOWNLOADS / "weights", data / DOWNLOADS)
     receipt = photos.place(sources.pick(section.dataset, data / DOWNLOADS), data / FOLDER)

@@ -18,10 +18,10 @@ DRAWN_PHOTO_BYTES = 22_000  # mean of 60
 
 def main(arguments: Sequence[str]) -> int:
     """Tell the estimate. Raises FaceoffError where the section or the variant is not right."""
-    told, data = seam.cell(), seam.folder(contract.DATA)
-    dataset = parameters.section(told["section"]).dataset
-    where = f"params.yaml: variants.{told['variant']}"
-    choice = parameters.choice(told["section"], told["parameters"], where)
+    cell, data = seam.cell(), seam.folder(contract.DATA)
+    dataset = parameters.section(cell["section"]).dataset
+    where = f"params.yaml: variants.{cell['variant']}"
+    choice = parameters.choice(cell["section"], cell["parameters"], where)
     model = needs.MODEL_BYTES[choice.recipe.arch]
     has_photos = photos.written(sources.pick(dataset, data / DOWNLOADS), data / FOLDER)
     weights = parameters.weights_path(data, choice.recipe)
@@ -31,9 +31,9 @@ def main(arguments: Sequence[str]) -> int:
         "output_bytes": model,
         "state_bytes": needs.CHECKPOINT_MODELS * model,
     }
-    fastai = (told["packages"] or {}).get("fastai")
+    fastai = (cell["packages"] or {}).get("fastai")
     if fastai is not None:
-        found["shm_bytes"] = needs.shared_memory_bytes(fastai, told["on_gpu"], choice.batch_size, choice.recipe)
+        found["shm_bytes"] = needs.shared_memory_bytes(fastai, cell["on_gpu"], choice.batch_size, choice.recipe)
     if dataset.source == "kaggle" and not has_photos:
         found["elsewhere_bytes"] = {str(kaggle_cache()): KAGGLE_COPIES * REAL_PHOTOS_BYTES}
     seam.say(estimate=found)

@@ -19,11 +19,11 @@ from stages.contract import Span
 
 def main(arguments: Sequence[str]) -> int:
     """Evaluate as the command line and the environment say. Raises FaceoffError for what the user can mend."""
-    told, heartbeat = seam.cell(), seam.Heartbeat()
+    cell, heartbeat = seam.cell(), seam.Heartbeat()
     own = parameters.of_arguments(arguments)
     model = Path(own.pop("model", ".")) / MODEL_NAME
-    choice = parameters.choice(told["section"], own, "params.yaml: variants")
-    taken = photos.load(seam.folder(contract.DATA), choice, told["seed"], heartbeat)
+    choice = parameters.choice(cell["section"], own, "params.yaml: variants")
+    taken = photos.load(seam.folder(contract.DATA), choice, cell["seed"], heartbeat)
     learner = learners.find()
     learner.import_fastai()
     with failures.explained(taken, learner.version):

@@ -6,6 +6,7 @@ syntax.
 
 import importlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +21,7 @@ COMMANDS = {
 
 
 def main() -> int:
-    from jobs.dogs_cats import seam
+    """Run the command that the first argument names."""
     from stages.errors import FaceoffError
 
     name, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
@@ -31,8 +32,19 @@ def main() -> int:
         return int(command.main(arguments))
     except FaceoffError as error:
         if error.exit_code == 1:
-            seam.say(error=str(error))
+            tell(str(error))
         raise
+    except Exception as error:
+        tell("{}: {}".format(type(error).__name__, (str(error).splitlines() or [""])[0]))
+        raise
+
+
+def tell(error: str) -> None:
+    """Tell of the error; on a full disk what is printed has to do."""
+    from jobs.dogs_cats import seam
+
+    with suppress(OSError):
+        seam.say(error=error)
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ MODEL_NAME = "model.pth"
 
 def main(arguments: Sequence[str]) -> int:
     """Train as the command line and the environment say. Raises FaceoffError for what the user can mend."""
-    told, heartbeat = seam.cell(), seam.Heartbeat()
-    choice = parameters.choice(told["section"], parameters.of_arguments(arguments), "params.yaml: variants")
+    cell, heartbeat = seam.cell(), seam.Heartbeat()
+    choice = parameters.choice(cell["section"], parameters.of_arguments(arguments), "params.yaml: variants")
     steps = seam.steps()
     if steps is not None:
-        return dry_run.run(choice, told["seed"], steps)
-    taken = photos.load(seam.folder(contract.DATA), choice, told["seed"], heartbeat)
+        return dry_run.run(choice, cell["seed"], steps)
+    taken = photos.load(seam.folder(contract.DATA), choice, cell["seed"], heartbeat)
     learner = learners.find()
     reason = learner.unsupported(taken.precision)
     if reason:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         print("unsupported: " + reason)
         return 0
     kept = checkpoint.load(seam.folder(contract.STATE))  # looked at first: what takes long may then be spared
-    training = Training(taken, told, kept[0])
+    training = Training(taken, cell, kept[0])
     training.leave_unless_it_fits()
     learner.import_fastai()
     with failures.explained(taken, learner.version):
@@ -84,11 +84,11 @@ def say_span(span: Span) -> None:
 class Training:
     """Both phases of a training, from where an earlier process came to the end."""
 
-    def __init__(self, taken: Input, told: Dict[str, Any], progress: Progress) -> None:
+    def __init__(self, taken: Input, cell: Dict[str, Any], progress: Progress) -> None:
         self.progress = progress
         self._input = taken
-        self._name = "{}/{}, repeat {}".format(told["image"], told["variant"], told["repeat"])
-        ends_at = told["session_ends_at"]
+        self._name = "{}/{}, repeat {}".format(cell["image"], cell["variant"], cell["repeat"])
+        ends_at = cell["session_ends_at"]
         self._session_ends_at = math.inf if ends_at is None else float(ends_at)
         self._diverged = None  # type: Optional[str]
 
@@ -161,8 +161,8 @@ def _divergence(taken: Input, epoch: Span, number: int) -> Optional[str]:
         loss = epoch.values[name]
         if not math.isfinite(loss):
             rate = "frozen_learning_rate" if epoch.name == "frozen" else "unfrozen_learning_rates"
-            told = "the loss is {} in {} epoch {}: the training diverged: lower dogs_cats.recipe.{} in params.yaml{}"
-            return told.format(
+            line = "the loss is {} in {} epoch {}: the training diverged: lower dogs_cats.recipe.{} in params.yaml{}"
+            return line.format(
                 loss,
                 epoch.name,
                 number,

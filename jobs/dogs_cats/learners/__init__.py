@@ -44,7 +44,7 @@ TTA_BETA = 0.4  # weight of the plain prediction
 class Learner:
     """Interface of a learner. `prepare` first; then any number of phases and predictions."""
 
-    told_by = ""  # a module that this version of fastai has and the other has not
+    module = ""  # a module that this version of fastai has and the other has not
 
     @property
     def version(self) -> str:
@@ -131,7 +131,7 @@ def find() -> Learner:
 
     if importlib.util.find_spec("fastai") is not None:
         for kind in (Fastai2, Fastai1):
-            if importlib.util.find_spec(kind.told_by) is not None:
+            if importlib.util.find_spec(kind.module) is not None:
                 return kind()
     raise FaceoffError("this environment has no fastai that the job can drive: it needs fastai 1.0.x or 2.x")
 

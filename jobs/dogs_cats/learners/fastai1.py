@@ -17,7 +17,7 @@ from stages.contract import Span
 
 
 class Fastai1(Learner):
-    told_by = "fastai.basic_train"
+    module = "fastai.basic_train"
 
     def unsupported(self, precision: str) -> Optional[str]:
         if precision == "mixed" and not torch.cuda.is_available():

@@ -18,7 +18,7 @@ from stages.contract import Span
 
 
 class Fastai2(Learner):
-    told_by = "fastai.learner"
+    module = "fastai.learner"
 
     def unsupported(self, precision: str) -> Optional[str]:
         return None  # fp16 on a GPU, bfloat16 on a CPU

@@ -34,11 +34,11 @@ class Part(NamedTuple):
 
 def main(arguments: Sequence[str]) -> int:
     """Measure within the seconds that FACEOFF_CELL allows, importing torch included."""
-    told = seam.cell()
-    deadline = time.monotonic() + float(told["seconds"]) - RESERVE_SECONDS
+    cell = seam.cell()
+    deadline = time.monotonic() + float(cell["seconds"]) - RESERVE_SECONDS
     data = seam.folder(contract.DATA)
     photos = [str(data / FOLDER / photo.path) for photo in read(data / LISTING, Photos).photos]
-    run([*of_photos(photos), *of_network(told["section"], told["variants"])], deadline)
+    run([*of_photos(photos), *of_network(cell["section"], cell["variants"])], deadline)
     return 0
 
 
@@ -47,7 +47,7 @@ def run(parts: Sequence[Part], deadline: float) -> None:
     for index, part in enumerate(parts):
         details, samples = [], []  # type: List[str], List[float]
         try:
-            for each in _told(part, deadline, len(parts) - index):
+            for each in _measured(part, deadline, len(parts) - index):
                 details.append(each) if isinstance(each, str) else samples.append(each)
             if not samples:
                 details.append("not one was done in its share of the time")
@@ -58,7 +58,7 @@ def run(parts: Sequence[Part], deadline: float) -> None:
         seam.say(**event, applies=part.applies, **({"explains": part.explains} if part.explains else {}))
 
 
-def _told(part: Part, deadline: float, parts_left: int) -> Iterator[Any]:
+def _measured(part: Part, deadline: float, parts_left: int) -> Iterator[Any]:
     module = importlib.import_module("jobs.dogs_cats.measurements." + part.module)
     left = deadline - time.monotonic()
     if left <= 0:

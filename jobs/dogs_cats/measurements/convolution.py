@@ -12,7 +12,7 @@ from torch import nn
 from jobs.dogs_cats import networks
 from jobs.dogs_cats.measurements.sampling import NotPossible, rates
 
-Told = Iterator[Union[str, float]]
+Measured = Iterator[Union[str, float]]
 TRIALS = 3
 
 
@@ -25,7 +25,7 @@ def convolution(
     channels_last: bool,
     batch_size: int,
     seconds: float,
-) -> Told:
+) -> Measured:
     """Run one layer of the network forward and backward. The first needs no gradient of its input, a photo."""
     _refuse_unknown(device, number_format)
     _allow_tf32(number_format == "tf32")

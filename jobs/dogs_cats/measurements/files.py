@@ -160,9 +160,9 @@ def _resident_share(photos: List[Path]) -> float:
                 continue
             address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
             flags = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
-            told = libc.mincore(address, size, flags)
+            failed = libc.mincore(address, size, flags)
             libc.munmap(address, size)
-            if told != 0:
+            if failed:
                 raise NotPossible(
                     "whether pages were dropped can't be told: mincore: {}".format(os.strerror(ctypes.get_errno()))
                 )
