@@ -1,4 +1,4 @@
-"""A cell whose training is a command of a test's own: a project without photos or torch, in which it is attempted."""
+"""A cell whose training is a script of a test's own: a project without data or torch, in which it is attempted."""
 
 import json
 import subprocess
@@ -9,37 +9,44 @@ from typing import Any
 import yaml
 
 from stages import codec, records
-from stages.records import Cell, TrainResult
+from stages.harness.params import jobs
+from stages.records import Cell, Result
 from tests import results
-from tests.project import make_project, run_stage
+from tests.project import TINY, make_project, run_stage, write_job
 
 
 def make(folder: Path, image: str = "host", **overrides: Any) -> Path:
     """A project with one cell, of `image`; the image itself is not made."""
-    root = make_project(folder, ["host"], **overrides)
-    if image != "host":
-        text = (root / "params.yaml").read_text().replace("- host", f"- {image}")
-        text = text.replace("image: host", f"image: {image}").replace("host/fp32", f"{image}/fp32")
-        (root / "params.yaml").write_text(text)
+    root = make_project(folder, [image], **{"repeats": [1], **overrides})
     with chdir(root):
-        results.write_dataset()
-        codec.write(records.MACHINE_PATH, results.machine())
+        results.write_run()
+    is_run(root, "")
     return root
 
 
-def attempt(root: Path, script: str, cell: Cell, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the Python script as the cell's training."""
-    return run_stage(root, *arguments(script, cell), **environment)
+def is_run(root: Path, script: str, evaluate: str | None = None) -> None:
+    """Have the project's job be these Python scripts."""
+    job = "train: python train.py\n" + ("evaluate: python evaluate.py\n" if evaluate is not None else "")
+    write_job(root, TINY, {"job.yaml": job, "train.py": script, "evaluate.py": evaluate or ""})
+    codec.write(root / records.JOB_PATH, jobs.record(TINY, jobs.load(TINY, root), None, 42, root))
 
 
-def arguments(script: str, cell: Cell) -> tuple[str, ...]:
-    return ("inside", cell.image, "--result", str(cell.train_path), "--", "python", "-c", script)
+def attempt(
+    root: Path, script: str, cell: Cell, stage: str = "train", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the script as the cell's training, or as what evaluates it."""
+    is_run(root, *(("", script) if stage == "evaluate" else (script,)))
+    return run_stage(root, *arguments(cell, stage), **environment)
 
 
-def failed(root: Path, cell: Cell) -> str:
+def arguments(cell: Cell, stage: str = "train") -> tuple[str, ...]:
+    return ("inside", cell.image, "--result", str(cell.result_path(stage)))
+
+
+def failed(root: Path, cell: Cell, stage: str = "train") -> str:
     """Why the cell's result says that it failed."""
-    result = codec.read(root / cell.train_path, TrainResult)
-    assert (result.status, result.cell, result.epochs) == ("failed", cell, ())
+    result = codec.read(root / cell.result_path(stage), Result)
+    assert (result.status, result.cell, result.spans) == ("failed", cell, ())
     assert result.reason is not None and "\n" not in result.reason
     assert not (root / cell.running_path).exists()
     return result.reason

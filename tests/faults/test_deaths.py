@@ -17,15 +17,15 @@ import pytest
 from stages import codec
 from stages.harness.params import schema
 from stages.harness.results.read import read_all
-from stages.records import Cell, TrainResult
-from tests import attempts, results
+from stages.records import Cell, Result
+from tests import attempts
 from tests.attempts import attempt, failed, told
 from tests.mounts import mounting
-from tests.project import cell_stage, make_project, run_stage, stage
+from tests.project import run_stage
 from tests.real_engine import unable
 
-CELL = Cell("host", "fp32", 16, 1)
-WHERE = "host/fp32-bs16, repeat 1: "
+CELL = Cell("host", "plain", 1)
+WHERE = "host/plain, repeat 1: "
 MIB = 2**20
 BUS_ERROR = """
 import mmap, tempfile
@@ -35,16 +35,12 @@ memory = mmap.mmap(file.fileno(), 4096)
 file.truncate(0)
 memory[0]
 """
-# A real step of the heartbeat, as often as a network would make one, and then none.
-STEPS_THEN_HANG = f"""
-import sys, time
-from pathlib import Path
-from stages.workload import heartbeat
-heartbeat.INTERVAL_SECONDS = 0.1
-step = heartbeat.Heartbeat(Path("{CELL.running_path}"))
+# A real sign of life, as often as a step would give one, and then none.
+STEPS_THEN_HANG = """
+import os, time
 for _ in range(30):
     time.sleep(0.1)
-    step()
+    os.utime(os.environ["FACEOFF_EVENTS"])
 print("stepped", flush=True)
 def waits_for_a_loader():
     time.sleep(600)
@@ -68,7 +64,7 @@ def root(tmp_path: Path) -> Path:
             137,
             "it was killed (SIGKILL), and not by faceoff",
         ),
-        ("raise SystemExit(7)", 7, "it ended with exit code 7; its own words are above"),
+        ("raise SystemExit(7)", 1, "the command ended with exit code 7; its own words are above"),
     ],
     ids=["segmentation fault", "bus error", "abort", "kill", "exit code"],
 )
@@ -77,18 +73,18 @@ def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, 
     assert done.returncode == code
     reason = failed(root, CELL)
     assert reason.startswith(words)
-    assert told(done) == [f"faceoff: {WHERE}{reason}"]
+    assert told(done)[-1] in (f"faceoff: {WHERE}{reason}", f"faceoff: {reason}")
 
 
-def test_a_full_dev_shm_is_told_from_another_bus_error(root: Path) -> None:
+def test_a_bus_error_tells_how_much_room_dev_shm_has(root: Path) -> None:
     """With what helps on this machine: container.shm_size is for containers."""
-    command = [sys.executable, "-m", "stages." + attempts.arguments(BUS_ERROR, CELL)[0]]
-    command += attempts.arguments(BUS_ERROR, CELL)[1:]
+    attempts.is_run(root, BUS_ERROR)
+    command = [sys.executable, "-m", "stages." + attempts.arguments(CELL)[0], *attempts.arguments(CELL)[1:]]
     done = mounting(f"mount -t tmpfs -o size=1m tmpfs /dev/shm\n{shlex.join(command)}", root)
     assert done.returncode == 135, done.stderr
     reason = failed(root, CELL)
-    assert reason.startswith("it died of a bus error, as one does whose /dev/shm is full: batches may need ")
-    assert "; found: 1 MiB; mount -o remount,size=" in reason and "container.shm_size" not in reason
+    assert reason.startswith("it died of a bus error, as one does whose /dev/shm is full: /dev/shm has 1 MiB, ")
+    assert "enlarge it (mount -o remount,size=" in reason and "container.shm_size" not in reason
 
 
 def test_a_segmentation_fault_says_where(root: Path) -> None:
@@ -100,45 +96,43 @@ def test_on_failure_record_goes_on_and_says_how_to_try_again(root: Path) -> None
     attempts.params_with(root, on_failure="record")
     done = attempt(root, "raise SystemExit(7)", CELL)
     assert done.returncode == 0
-    again = "dvc repro -s -f train@1-host-fp32-16"
+    again = "dvc repro -s -f train@1-host-plain"
     assert told(done)[1:] == [f"faceoff: recorded as failed; to try again: {again}, then make repro"]
-    assert (root / CELL.model_dir).is_dir()  # an output of the stage, which DVC asks for
+    assert (root / CELL.output_dir).is_dir()  # an output of the stage, which DVC asks for
 
 
 def test_what_compare_reads_is_failed_and_why(root: Path) -> None:
-    attempts.params_with(root, on_failure="record", recipe=vars(results.RECIPE))
+    attempts.params_with(root, on_failure="record")
     attempt(root, "raise SystemExit(7)", CELL)
     found = next(each for each in read_all(schema.load(root), root) if each.cell == CELL)
-    assert (found.status, found.reason) == ("failed", "it ended with exit code 7; its own words are above")
+    assert (found.status, found.reason) == ("failed", "the command ended with exit code 7; its own words are above")
 
 
 def test_a_failed_evaluation_is_a_failed_cell(root: Path) -> None:
-    attempts.params_with(root, on_failure="record", recipe=vars(results.RECIPE))
-    with contextlib.chdir(root):
-        codec.write(CELL.train_path, results.trained(CELL))
-    place = ("inside", "host", "--result", str(CELL.evaluate_path), "--", "python", "-c")
-    assert run_stage(root, *place, "import os; os.abort()").returncode == 0
+    attempts.params_with(root, on_failure="record")
+    attempts.is_run(root, "", "import os; os.abort()")
+    for each in ("train", "evaluate"):
+        assert run_stage(root, *attempts.arguments(CELL, each)).returncode == 0
     found = next(each for each in read_all(schema.load(root), root) if each.cell == CELL)
     assert (found.status, found.reason) == ("failed", "it aborted in native code; its last words are above")
     assert (root / CELL.predictions_path).exists()
 
 
-@pytest.mark.parametrize(
-    "path", [CELL.train_path, CELL.evaluate_path, CELL.predictions_path], ids=lambda path: path.stem
-)
-def test_a_job_that_dies_while_it_writes_leaves_nothing_half_written(root: Path, path: Path) -> None:
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_supervisor_that_dies_while_it_writes_leaves_nothing_half_written(root: Path, stage: str) -> None:
     attempts.params_with(root, on_failure="record")
-    (root / CELL.model_dir).mkdir(parents=True)
-    (root / CELL.model_dir / "model.pth").touch()  # as one that trained to the end leaves
-    writes = (
-        "import os; from pathlib import Path; from stages import codec; os.fsync = lambda _: os.kill(os.getpid(), 9)"
+    attempts.is_run(root, "import os; open(os.environ['FACEOFF_OUTPUT'] + '/model', 'w')", "")
+    assert run_stage(root, *attempts.arguments(CELL)).returncode == 0
+    dies = root / "site/sitecustomize.py"
+    dies.parent.mkdir()
+    dies.write_text(
+        f"import os, sys\nif sys.orig_argv[1:3] == ['-m', 'stages.{stage}']:\n"
+        "    os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
     )
-    script = f"{writes}; codec.write_text(Path('{path}'), 'half')"
-    result = CELL.train_path if path == CELL.train_path else CELL.evaluate_path
-    run_stage(root, "inside", "host", "--result", str(result), "--", "python", "-c", script)
-    assert (root / result).exists()
+    run_stage(root, *attempts.arguments(CELL, stage), PYTHONPATH=str(dies.parent))
+    assert failed(root, CELL, stage).startswith("it was killed (SIGKILL)")
     assert list((root / "metrics").rglob(".*")) == []
-    assert any((root / CELL.model_dir).iterdir()) == (path != CELL.train_path)  # a failed evaluation has its model
+    assert any((root / CELL.output_dir).iterdir()) == (stage == "evaluate")  # a failed evaluation has its model
 
 
 @pytest.mark.parametrize(
@@ -149,7 +143,7 @@ def test_a_job_that_dies_while_it_writes_leaves_nothing_half_written(root: Path,
 def test_an_interruption_is_no_failure(root: Path, script: str, code: int) -> None:
     attempts.params_with(root, on_failure="record")
     assert attempt(root, script, CELL).returncode == code
-    assert not (root / CELL.train_path).exists() and not (root / CELL.running_path).exists()
+    assert not (root / CELL.result_path("train")).exists() and not (root / CELL.running_path).exists()
 
 
 # --------------------------------------------------------------------------------------------------------------- memory
@@ -173,10 +167,9 @@ def memory_limit(size_bytes: int) -> Iterator[str]:
 
 
 def test_a_job_that_the_kernel_kills_for_memory_is_told_from_one_that_is_killed(root: Path) -> None:
-    fills = f"x = bytearray({1024 * MIB}); print(len(x))"
+    attempts.is_run(root, f"x = bytearray({1024 * MIB}); print(len(x))")
     with memory_limit(400 * MIB) as line:
-        command = [sys.executable, "-m", "stages." + attempts.arguments(fills, CELL)[0]]
-        command += attempts.arguments(fills, CELL)[1:]
+        command = [sys.executable, "-m", "stages." + attempts.arguments(CELL)[0], *attempts.arguments(CELL)[1:]]
         done = subprocess.run(["sh", "-c", line, "sh", *command], cwd=root, capture_output=True, text=True)
     assert done.returncode == 137, done.stderr
     has = "it ran out of memory: it needs more than this machine has (8 GiB): end what else runs here, or lower "
@@ -189,15 +182,15 @@ def test_a_job_that_the_kernel_kills_for_memory_is_told_from_one_that_is_killed(
 def test_a_job_that_stands_still_is_ended_and_says_where_it_stood(root: Path) -> None:
     attempts.params_with(root, limits={"stall_minutes": 0.025, "cell_minutes": None})
     done = attempt(root, STEPS_THEN_HANG, CELL)
-    assert done.stdout == "stepped\n"  # for twice as long as it may stand still
-    assert failed(root, CELL).startswith("no step for 0.025 minutes (limits.stall_minutes): a loader that hangs")
+    assert "stepped\n" in done.stdout  # for twice as long as it may stand still
+    assert failed(root, CELL).startswith("no event for 0.025 minutes (limits.stall_minutes): a loader that hangs")
     assert "in waits_for_a_loader" in done.stderr
 
 
 def test_a_job_that_takes_too_long_is_ended_though_it_goes_on(root: Path) -> None:
     attempts.params_with(root, limits={"stall_minutes": 1, "cell_minutes": 0.02})
     done = attempt(root, STEPS_THEN_HANG.replace("range(30)", "range(3000)"), CELL)
-    assert done.returncode == 137
+    assert done.returncode > 128
     assert failed(root, CELL).startswith("not done after 0.02 minutes (limits.cell_minutes)")
 
 
@@ -210,76 +203,11 @@ def test_a_stage_that_is_no_cells_is_held_to_a_limit_too(root: Path) -> None:
     attempts.params_with(root, limits={"stall_minutes": 0.02, "cell_minutes": None})
     done = run_stage(root, "inside", "host", "--", "sleep", "600", DVC_STAGE="profile@host")
     assert done.returncode > 128 and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("faceoff: image host: not done after 0.06 minutes (limits.stall_minutes for each")
+    assert done.stderr.startswith("faceoff: image host: not done after 0.04 minutes (limits.stall_minutes for each")
 
 
-# ---------------------------------------------------------------------------------------- what torch raises, on the way
-
-# The real exception, from as deep as there is something without a GPU: where the gradients are computed.
-GPU_FULL = """
-import runpy, sys, torch
-def full(*args, **kwargs):
-    print("backward", flush=True)
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of "
-        "15.90 GiB of which 1.09 GiB is free. Including non-PyTorch memory, this process has 14.80 GiB memory in use.")
-torch.autograd.backward = torch.Tensor.backward = full
-"""
-WORKER_HANGS = """
-import os, runpy, sys, time, torch
-fetch = torch.utils.data._utils.fetch._IterableDatasetFetcher.fetch
-def hang(*args):
-    time.sleep(600)
-torch.utils.data._utils.fetch._IterableDatasetFetcher.fetch = hang
-"""
-WORKER_CRASHES = WORKER_HANGS.replace("time.sleep(600)", "time.sleep(5); os.kill(os.getpid(), 11)")
-TRAINS = """
-sys.argv = ["train", "--image", "host", "--precision", "fp32", "--batch-size", "16", "--repeat", "1"]
-runpy.run_module("stages.train", run_name="__main__", alter_sys=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that can really train."""
-    recipe = {"arch": "resnet18", "pretrained": False, "size": 32, "unfrozen_epochs": 0}
-    root = make_project(tmp_path_factory.mktemp("real"), ["host"], recipe=recipe, dataset={"train_photos": 64})
-    for each in ("download", "machine"):
-        stage(root, each)
-    stage(root, "image", "host")
-    return root
-
-
-@pytest.mark.slow
-def test_a_full_gpu_is_told_with_torchs_figures_and_no_smaller_batch_is_tried(real: Path) -> None:
-    done = attempt(real, GPU_FULL + TRAINS, CELL)
-    assert failed(real, CELL) == (
-        "out of GPU memory at batch size 16: 2.50 GiB more needed, 1.09 GiB of 15.90 GiB free: "
-        "lower batch_sizes or recipe.size in params.yaml"
-    )
-    assert (done.returncode, told(done)) == (1, [f"faceoff: {failed(real, CELL)}"])
-    assert done.stdout.count("backward") == 1
-    assert [path.name for path in (real / "metrics/host").rglob("train-*")] == ["train-1.json"]
-
-
-@pytest.mark.slow
-def test_a_loader_that_hangs(real: Path) -> None:
-    attempts.params_with(real, limits={"stall_minutes": 1, "cell_minutes": None})
-    done = attempt(real, WORKER_HANGS + TRAINS, CELL)
-    assert done.returncode == 137
-    assert failed(real, CELL).startswith("no step for 1 minutes (limits.stall_minutes)")
-    assert "torch/utils/data/dataloader.py" in done.stderr  # where it waits
-
-
-@pytest.mark.slow
-def test_a_loader_that_crashes(real: Path) -> None:
-    done = attempt(real, WORKER_CRASHES + TRAINS, CELL)
-    assert failed(real, CELL).startswith("a process of the loader died (Segmentation fault)")
-    assert (done.returncode, told(done)) == (1, [f"faceoff: {failed(real, CELL)}"])
-
-
-@pytest.mark.slow
-def test_a_cell_that_failed_is_measured_when_it_is_run_again(real: Path) -> None:
-    attempt(real, "raise SystemExit(7)", CELL)
-    assert failed(real, CELL)
-    cell_stage(real, "train", "host", "fp32")
-    assert codec.read(real / CELL.train_path, TrainResult).status == "ok"
+def test_a_cell_that_failed_is_measured_when_it_is_run_again(root: Path) -> None:
+    attempt(root, "raise SystemExit(7)", CELL)
+    assert failed(root, CELL)
+    assert attempt(root, "", CELL).returncode == 0
+    assert codec.read(root / CELL.result_path("train"), Result).status == "ok"

@@ -10,19 +10,15 @@ import pytest
 from stages import codec, records
 from stages.errors import FaceoffError
 from stages.records import Cell
-from tests.jobs.dogs_cats.downloads import from_server, kaggle_environment
-from tests.mounts import mounting
-from tests.project import make_project
+from tests import attempts
+from tests.jobs.dogs_cats.downloads import in_project, kaggle_environment
 from tests.jobs.dogs_cats.helper_http import FileServer, Kaggle, serving
 from tests.jobs.dogs_cats.helper_photos import photo_set, tgz_of, tree, zip_of
+from tests.mounts import mounting
+from tests.project import DOGS_CATS, make_project
 
-CELL = Cell("host", "fp32", 16, 1)
-TINY = {"arch": "resnet18", "pretrained": False, "size": 32, "workers": 0}
-# As in dvc.yaml.
-TRAIN = (
-    f"-m stages.inside host --result {CELL.train_path} -- python -m stages.train --image host --precision fp32 "
-    "--batch-size 16 --repeat 1"
-)
+CELL = Cell("host", "plain", 1)
+DOWNLOAD, TRAIN = "-m stages.download", f"-m stages.inside host --result {CELL.result_path('train')}"  # as in dvc.yaml
 MORE = b"".join(bytes([index % 251]) * 1000 for index in range(6000))  # 6 MB beside the photos
 
 # The command on a file system with {free} bytes left, then, with more room, once more. In between: what it left there.
@@ -58,17 +54,23 @@ class Outcome:
 def fill(folder: Path, free_bytes: int, disk: str, command: str, **environment: str) -> Outcome:
     (folder / disk).mkdir(exist_ok=True)
     (folder / "before.stamp").touch()
-    named = {"disk": disk, "python": sys.executable, "command": command, "result": CELL.train_path}
+    named = {"disk": disk, "python": sys.executable, "command": command, "result": CELL.result_path("train")}
     script = FILLS_AND_GOES_ON.format(free=free_bytes, **named)
     done = mounting(script, folder, **environment)
     assert done.returncode == 0, done.stdout + done.stderr + (folder / "first.err").read_text()
     errors = (folder / "first.err").read_text()
     assert "Traceback" not in errors
-    lines = dict.fromkeys(line for line in errors.splitlines() if line.startswith("faceoff: "))  # each once
-    [line] = [each for each in lines if "; the training goes on without it" not in each]  # of a checkpoint
+    [line] = dict.fromkeys(line for line in errors.splitlines() if line.startswith("faceoff: "))  # each once
     blocks, block_bytes = (folder / "free").read_text().split()
     left = (folder / "left").read_text().split()
     return Outcome(int((folder / "first.code").read_text()), line, left, int(blocks) * int(block_bytes), done.stdout)
+
+
+def of_photos(folder: Path, **dataset: object) -> Path:
+    """A project whose job downloads these photos, and no weights."""
+    variants = {"plain": {"precision": "fp32", "batch_size": 16}}
+    section = {"dataset": {**DOGS_CATS["dataset"], **dataset}}
+    return make_project(folder, ["host"], job="dogs_cats", variants=variants, dogs_cats=section)
 
 
 def manifest(folder: Path) -> records.Manifest:
@@ -79,44 +81,38 @@ def manifest(folder: Path) -> records.Manifest:
 
 
 def test_photos_that_find_no_room(tmp_path):
-    folder = make_project(tmp_path, ["host"], dataset={"train_photos": 300}, recipe=TINY)
-    found = fill(folder, 3 * MIB, "data", "-m stages.download")
+    folder = of_photos(tmp_path, train_photos=300)
+    found = fill(folder, 3 * MIB, "data", DOWNLOAD)
     assert found.code == 1 and "No space left on device: make room on that disk, then run again" in found.line
     assert found.left == [] and found.free_bytes > 2.9 * MIB
-    assert len(manifest(folder).photos) == 396 == len(tree(folder / "after/photos"))
-
-
-def test_weights_that_find_no_room(tmp_path):
-    folder = make_project(tmp_path, ["host"], dataset={"train_photos": 4, "valid_photos": 4})
-    found = fill(folder, 8 * MIB, "data", "-m stages.download")
-    assert found.code == 1 and "No space left on device" in found.line
-    assert found.left == [] and found.free_bytes > 7.9 * MIB
-    assert (folder / "after/weights/tf_efficientnet_lite0.pth").stat().st_size > 10**7
+    assert len(tree(folder / "after/dogs_cats/photos")) == 316 <= manifest(folder).files
 
 
 def test_fastais_archive_goes_on_from_what_found_room(tmp_path):
-    folder = make_project(tmp_path, ["host"], dataset={"source": "fastai"}, recipe=TINY)
+    folder = of_photos(tmp_path, source="fastai")
     archive = tgz_of({**photo_set(), "more": MORE}, level=0)
     with serving(FileServer()) as server:
         server.files["/dogscats.tgz"] = archive
-        found = fill(folder, 3 * MIB, "data", from_server(server, folder, archive))
+        in_project(server, folder, archive)
+        found = fill(folder, 3 * MIB, "data", DOWNLOAD)
     assert found.code == 1 and found.line.endswith(
         "make room on that disk, then run again; what was downloaded is kept"
     )
-    assert found.left == ["data/downloads/dogscats.tgz.part"]
+    assert found.left == ["data/dogs_cats/downloads/dogscats.tgz.part"]
     first, again = server.asked
     assert first[1] is None and 2 * MIB < int(again[1].strip("bytes=-")) <= 3 * MIB
-    assert tree(folder / "after/photos") == photo_set()
+    assert tree(folder / "after/dogs_cats/photos") == photo_set()
 
 
 @pytest.mark.parametrize("free_bytes", [3 * MIB, 9 * MIB], ids=["downloading", "unpacking"])
 def test_kaggles_archive_goes_on_from_what_found_room(tmp_path, free_bytes):
-    folder = make_project(tmp_path, ["host"], dataset={"source": "kaggle"}, recipe=TINY)
+    folder = of_photos(tmp_path, source="kaggle")
     archive = zip_of({**photo_set(), "test1/1.bin": MORE}, level=0)
     environment = kaggle_environment(folder)
     with serving(Kaggle()) as server:
         server.offer(archive)
-        found = fill(folder, free_bytes, "cache", from_server(server, folder, archive), **environment)
+        in_project(server, folder, archive)
+        found = fill(folder, free_bytes, "cache", DOWNLOAD, **environment)
     assert found.code == 1 and f"{folder}/cache: No space left on device: make room on that disk" in found.line
     assert found.left == ["cache/datasets/lingjin525/dogs-and-cats-fastai/3.archive"]
     asked = [how for path, how in server.asked if path == Kaggle.ARCHIVE]
@@ -124,56 +120,61 @@ def test_kaggles_archive_goes_on_from_what_found_room(tmp_path, free_bytes):
         assert MIB < int(asked[-1].strip("bytes=-")) <= 3 * MIB
     else:
         assert asked[0] is None and found.free_bytes > 2 * MIB, "what was unpacked is still there"
-    assert tree(folder / "data/photos") == photo_set()
+    assert tree(folder / "data/dogs_cats/photos") == photo_set()
 
 
 # ---------------------------------------------------------------------------------------------------------- training
 
 
-@pytest.fixture(scope="module")
-def trainable(tmp_path_factory):
-    """A project with photos and a machine record, in which image host can train."""
-    folder = make_project(
-        tmp_path_factory.mktemp("project"), ["host"], dataset={"train_photos": 32, "valid_photos": 8}, recipe=TINY
-    )
-    for stage in ("machine", "download", "image host"):
-        subprocess.run([sys.executable, "-m", *f"stages.{stage}".split()], cwd=folder, check=True, capture_output=True)
-    return folder
+SAVES = """
+import os, sys
+path = os.environ["FACEOFF_OUTPUT"] + "/model"
+try:
+    open(path, "wb").write(bytes(4_000_000))
+except OSError as error:
+    os.unlink(path)
+    sys.exit(f"no model: {error.strerror}")
+"""
 
 
-@pytest.mark.slow
+@pytest.fixture
+def trainable(tmp_path):
+    """A project whose job writes a model of 4 MB."""
+    root = attempts.make(tmp_path)
+    attempts.is_run(root, SAVES)
+    return root
+
+
 def test_a_model_that_finds_no_room_is_no_result(trainable):
     found = fill(trainable, 2 * MIB, "models", TRAIN)
     assert found.code == 1
-    failed = codec.read(trainable / "failed.json", records.TrainResult)
+    failed = codec.read(trainable / "failed.json", records.Result)
     assert failed.status == "failed" and f"faceoff: {failed.reason}" == found.line
-    assert f"{CELL.model_dir}/model.pth: not written, with" in found.line and "make room, then run again" in found.line
-    assert not [path for path in found.left if "model" in Path(path).name]
-    assert found.free_bytes > 1.9 * MIB
-    assert codec.read(trainable / CELL.train_path, records.TrainResult).status == "ok"
-    assert (trainable / "after/host/fp32-bs16/1/model.pth").exists()
+    assert "no model: No space left on device" in (trainable / "first.err").read_text()
+    assert not [each for each in found.left if each.startswith(str(CELL.output_dir) + "/")]
+    assert (trainable / "after" / CELL.output_dir.relative_to("models") / "model").stat().st_size == 4_000_000
 
 
-@pytest.mark.slow
 def test_a_result_that_finds_no_room_is_not_there(trainable):
-    (trainable / CELL.train_path).unlink(missing_ok=True)  # whose room would be free
+    (trainable / CELL.result_path("train")).parent.mkdir(parents=True)  # or its folder would be free
     found = fill(trainable, 0, "metrics", TRAIN)
     assert found.code == 1
-    assert f"{CELL.train_path}: not written: No space left on device: make room on that disk" in found.line
+    assert f"{CELL.result_path('train')}: not written: No space left on device: make room on that disk" in found.line
     assert found.left == [] and found.free_bytes == 0
-    assert codec.read(trainable / "after" / CELL.train_path.relative_to("metrics"), records.TrainResult).status == "ok"
+    path = trainable / "after" / CELL.result_path("train").relative_to("metrics")
+    assert codec.read(path, records.Result).status == "ok"
 
 
 def test_a_record_that_finds_no_room_leaves_the_one_that_was_there(tmp_path):
     folder = make_project(tmp_path, ["host"])
     (folder / "write.py").write_text(WRITE)
-    old = records.Manifest("old", (), {}, "0" * 64)
+    old = records.Manifest("old", "0" * 64, 0, 0)
     codec.write(folder / "small/manifest.json", old)
     found = fill(folder, 64 * 1024, "small", "write.py")
     assert found.code == 1 and found.line.startswith("faceoff: small/manifest.json: not written: No space left")
     assert found.left == [] and found.free_bytes == 64 * 1024
     assert codec.read(folder / "first.json", records.Manifest) == old
-    assert codec.read(folder / "after/manifest.json", records.Manifest).source == "new"
+    assert codec.read(folder / "after/manifest.json", records.Manifest).job.startswith("new")
 
 
 def test_a_full_disk_that_nothing_foresaw_is_one_line(tmp_path):
@@ -185,7 +186,7 @@ def test_a_full_disk_that_nothing_foresaw_is_one_line(tmp_path):
 
 
 def test_why_a_cell_failed_is_not_hidden_by_a_disk_that_is_full():
-    from stages.workload.failures import recorded  # imports torch
+    from stages.workload.supervisor.reasons import recorded
 
     with pytest.raises(FaceoffError, match="the reason"), recorded(Path("/dev/full")):
         raise FaceoffError("the reason")
@@ -200,9 +201,8 @@ from stages.errors import run_entry
 def main():
     if not Path("first.json").exists():
         shutil.copy("small/manifest.json", "first.json")
-    photos = tuple(records.Photo(f"train/cats/{number}.jpg", 1, "0" * 64) for number in range(1000))
     try:
-        codec.write(Path("small/manifest.json"), records.Manifest("new", photos, {}, "1" * 64))
+        codec.write(Path("small/manifest.json"), records.Manifest("new" * 100_000, "1" * 64, 0, 0))
     finally:
         shutil.copy("small/manifest.json", "first.json" if Path("small/filler").exists() else "second.json")
     return 0

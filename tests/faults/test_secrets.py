@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -14,10 +13,10 @@ import yaml
 
 from stages import records
 from tests import real_engine
-from tests.jobs.dogs_cats.downloads import from_server, kaggle_environment
-from tests.project import make_project, run_stage
+from tests.jobs.dogs_cats.downloads import in_project, kaggle_environment
 from tests.jobs.dogs_cats.helper_http import Kaggle, serving
 from tests.jobs.dogs_cats.helper_photos import photo_set, zip_of
+from tests.project import DOGS_CATS, make_project, run_stage
 
 CANARY = "KGAT_0123456789canary0123456789abcdef"
 TOKENS = {
@@ -52,12 +51,15 @@ def files_below(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(("variables", "files"), TOKENS.values(), ids=TOKENS)
 def test_a_download_shows_the_token_to_kaggle_alone(tmp_path: Path, variables: dict, files: dict) -> None:
     environment = os.environ | credentials(tmp_path, variables, files)
-    folder = make_project(tmp_path / "project", ["host"], dataset={"source": "kaggle"}, recipe={"pretrained": False})
+    variants = {"plain": {"precision": "fp32", "batch_size": 16}}
+    section = {"dataset": {**DOGS_CATS["dataset"], "source": "kaggle"}}
+    folder = make_project(tmp_path / "project", ["host"], job="dogs_cats", variants=variants, dogs_cats=section)
     archive = zip_of(photo_set())
     said = b""
     with serving(Kaggle()) as server:
         server.offer(archive)
-        command = [sys.executable, *shlex.split(from_server(server, folder, archive))]
+        in_project(server, folder, archive)
+        command = [sys.executable, "-m", "stages.download"]
         for status in (401, 500, None):
             server.status = status
             done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)

@@ -14,6 +14,7 @@ from stages.records import Cell
 from stages.units import amount
 
 SHM = "/dev/shm"  # noqa: S108 - looked at, not written to
+LITTLE_BYTES = 2**30  # of /dev/shm: what batches may fill, where the job does not say what it needs
 SMALLER = "lower the variant's memory need (batch size, workers)"
 SIGNALS = {
     signal.SIGSEGV: "it died of a segmentation fault in native code; where is above: see that the driver fits the "
@@ -42,7 +43,7 @@ def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params) -> str
     if outcome.out_of_memory:
         return out_of_memory(outcome, params.container)
     if outcome.exit_code == 128 + signal.SIGBUS:
-        return _bus_error(outcome, cell, params)
+        return _bus_error(outcome, cell, params, seen_full=SHM in last_words)
     died_of = SIGNALS.get(signal.Signals(outcome.exit_code - 128)) if _is_signal(outcome.exit_code) else None
     words = died_of or last_words or f"it ended with exit code {outcome.exit_code}; its own words are above"
     return f"{words}: {READ_ONLY}" if outcome.met_read_only and not died_of else words
@@ -74,15 +75,16 @@ def _memory() -> str:
     return f" ({amount(min(known))})" if known else ""
 
 
-def _bus_error(outcome: Outcome, cell: Cell, params: Params) -> str:
-    """Name /dev/shm where it is full, or where the job says that it needs more than there is."""
+def _bus_error(outcome: Outcome, cell: Cell, params: Params, seen_full: bool) -> str:
+    """Name /dev/shm where it was seen full, or where the job says that it needs more than there is."""
     container = None if outcome.on_host else size_bytes(params.container.shm_size)
     # A host's is shared, and whatever else is in it may still be there; a container's was its own.
     total, free = (container, container) if container else (shutil.disk_usage(SHM).total, shutil.disk_usage(SHM).free)
     where = f"/dev/shm has {amount(total)}" + ("" if container else f", {amount(free)} of it free")  # noqa: S108
     need = _shm_bytes(cell, params)
+    enough = not seen_full and free >= (LITTLE_BYTES if need is None else need)
     advice = "raise container.shm_size" if container else "enlarge it (mount -o remount,size=... /dev/shm)"
-    if need is not None and need <= free:
+    if enough:
         return f"it died of a bus error in native code, and not for want of /dev/shm ({where}); where is above"
     needs = "" if need is None else f", and its batches may need {amount(need)}"
     return f"it died of a bus error, as one does whose /dev/shm is full: {where}{needs}: {advice}, or {SMALLER}"
