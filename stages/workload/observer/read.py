@@ -35,7 +35,7 @@ class Observation:
     processes: int = 0  # that trained
     cuda: bool = False  # CUDA was started: the host's clock tells whole spans, not what a step waits for
     torch: Optional[str] = None
-    unseen: Tuple[str, ...] = ()  # what could not be seen, in sentences
+    notes: Tuple[str, ...] = ()  # what could not be seen and what else to know, in sentences
 
     @property
     def steady(self) -> Tuple[Step, ...]:
@@ -49,15 +49,15 @@ def observed(prefix: Path) -> Observation:
     trained = [process for process in processes if process.trained]
     if not trained:
         read = processes and NOT_TRAINED.format(sum(len(each.loaders) for each in processes))
-        return Observation(torch=processes[0].torch if processes else None, unseen=(read or NOT_SEEN,))
+        return Observation(torch=processes[0].torch if processes else None, notes=(read or NOT_SEEN,))
     first = min(process.rank for process in trained)
-    ours, unseen = _one_after_the_other([process for process in trained if process.rank == first])
+    ours, notes = _one_after_the_other([process for process in trained if process.rank == first])
     runs = [(process, run) for process in ours for run in runs_of(process) if run.training or run.validation]
     others = [runs_of(process) for process in trained if process.rank != first]
     steps = tuple(step for _, run in runs for step in run.steps())
     warm_up = _warm_up(steps)
     found = Observation(
-        spans=_with_others([_span(process, run) for process, run in runs], others, unseen),
+        spans=_with_others([_span(process, run) for process, run in runs], others, notes),
         waits=tuple(run.wait_seconds for _, run in runs),
         steps=steps,
         warm_up=warm_up,
@@ -67,7 +67,7 @@ def observed(prefix: Path) -> Observation:
     )
     return dataclasses.replace(
         found,
-        unseen=tuple(unseen + _unseen(found, ours, {process.rank for process in trained}, [run for _, run in runs])),
+        notes=tuple(notes + _notes(found, ours, {process.rank for process in trained}, [run for _, run in runs])),
     )
 
 
@@ -111,14 +111,14 @@ def _split(run: Run) -> Optional[Split]:
     return Split(wait_seconds=wait, copy_seconds=0.0, compute_seconds=compute, other_seconds=rest - compute)
 
 
-def _with_others(spans: List[Span], others: List[List[Run]], unseen: List[str]) -> Tuple[Span, ...]:
+def _with_others(spans: List[Span], others: List[List[Run]], notes: List[str]) -> Tuple[Span, ...]:
     """Return the spans with the samples of all ranks."""
     for name, kind in ((TRAIN, "training"), (VALIDATION, "validation")):
         at = [index for index, span in enumerate(spans) if span.name == name]
         ranks = [[run.samples for run in runs if getattr(run, kind)] for runs in others]
         if any(len(each) != len(at) for each in ranks):
             if name == TRAIN:
-                unseen.append("the ranks show different numbers of training passes: samples are the first one's alone")
+                notes.append("the ranks show different numbers of training passes: samples are the first one's alone")
             continue
         for order, index in enumerate(at):
             counts = [spans[index].samples, *[each[order] for each in ranks]]
@@ -146,7 +146,7 @@ def _warm_up(steps: Sequence[Step]) -> int:
     return len(steps) // 2
 
 
-def _unseen(found: Observation, processes: List[Process], ranks: Set[int], runs: List[Run]) -> List[str]:
+def _notes(found: Observation, processes: List[Process], ranks: Set[int], runs: List[Run]) -> List[str]:
     """Return what could not be seen, in sentences."""
     training = [run for run in runs if run.training]
     steady = found.steady
@@ -168,7 +168,7 @@ def _unseen(found: Observation, processes: List[Process], ranks: Set[int], runs:
         < processes[0].world,
         "CUDA is used: what steps wait for is not known from the host, whose times hold for whole spans": found.cuda,
         "the observer's file reached its limit: later steps are missing": any(each.full for each in processes),
-        "torch.compile made graphs in {} later steps".format(
+        "torch.compile was at work after the warm-up too: steps {}".format(
             sum(step.compiled for step in found.steps[found.warm_up :])
         ): any(step.compiled for step in found.steps[found.warm_up :]),
         "steps take {:.1f} ms: the observer's own {:.0f} microseconds are {:.0%} of them".format(

@@ -130,26 +130,28 @@ class Run:
         rows = self.rows
         one_each = sum(row.backwards for row in rows) == len(sizes)
         found: List[_Open] = []
+        fresh = False  # whether a batch came since the last step
         step = _Open(self.began, self.loader.seconds if self.loader else 0.0)
         for row in rows:
             step.wait += 0.0 if self.threaded else row.wait
             step.graphs += row.graphs
+            fresh = fresh or row.run is not None
             step.batches += row.backwards if one_each else bool(row.backwards or row.steps)
             at = self.marked(row)
             if at is None:
                 continue
-            if found and self._same_batch(row, at):
+            if found and not fresh and self._same_batch(at):
                 found[-1].ended, step = at, _Open(at)
                 continue
             step.ended = at
             step.sizes, sizes = sizes[: step.batches], sizes[step.batches :]
             found.append(step)
-            step = _Open(at)
+            step, fresh = _Open(at), False
         return [each.closed(self.pauses) for each in found]
 
-    def _same_batch(self, row: Row, at: float) -> bool:
-        """Whether the step is a further one on the batch of the step before: a GAN's."""
-        if row.run is not None or self.loader is None or self.threaded:
+    def _same_batch(self, at: float) -> bool:
+        """Whether a step at that time, with no batch since the last one, is a further one on its batch: a GAN's."""
+        if self.loader is None or self.threaded:
             return False
         return self.end is None or at < (self.end.asked or 0.0)
 
@@ -179,7 +181,7 @@ def runs_of(process: Process) -> List[Run]:
     """Return a process's runs, in their order."""
     by_steps = any(row.steps for row in process.rows)
     keys = _attributed(process, by_steps)
-    _dissolve_companions(process.rows, keys, by_steps)
+    _join_loaders(process.rows, keys, by_steps)
     found: Dict[int, Run] = {}
     for row, (key, beside) in zip(process.rows, keys):
         run = found.get(key)
@@ -228,29 +230,37 @@ def _goes_on(row: Row, rows: List[Row], end: Optional[Row]) -> bool:
     return taken > worked and (worked > 0 or taken <= AHEAD)
 
 
-def _dissolve_companions(rows: List[Row], keys: List[Tuple[int, bool]], by_steps: bool) -> None:
-    """Give the rows of loaders that are read in turns with a training's to its run: they are no run of their own.
+def _join_loaders(rows: List[Row], keys: List[Tuple[int, bool]], by_steps: bool) -> None:
+    """Make one run of loaders that are read in turns: between the batches of a validation nobody trains.
 
-    Between the batches of a validation nobody trains.
+    Work is seen on the loader that was asked last. The run is that of the one that was asked first.
     """
     places: Dict[int, List[int]] = {}  # of each run's rows
     for index, (key, _) in enumerate(keys):
         places.setdefault(key, []).append(index)
-    trained = [index for index, row in enumerate(rows) if (row.steps if by_steps else row.backwards)]
-    working = {keys[index][0] for index in trained}
+    worked = [index for index, row in enumerate(rows) if (row.steps if by_steps else row.backwards)]
+    working = {keys[index][0] for index in worked}
+    idle = {key for key in places if key not in working}
+    for key in idle:
+        first, last = places[key][0], places[key][-1]
+        within = [index for index in worked if first < index < last]
+        if 0 < len(within) < 2 * len(places[key]):  # a batch for each step
+            end = next((index for index in worked if index > last), last)
+            _move(keys, [index for index in range(first, end + 1) if keys[index][0] in working], key)
+        elif within:  # now and then one
+            _move(keys, places[key], keys[next((index for index in worked if index > last), worked[-1])][0])
     main, until = 0, -1
     for key, at in sorted(places.items(), key=lambda each: each[1][0]):
-        if key in working:
-            if at[0] < until:  # a GAN that takes a batch for each of its halves
-                for index in at:
-                    keys[index] = (main, True)
-                continue
+        if key in working and at[0] < until:  # a GAN that takes a batch for each of its halves
+            _move(keys, [index for index in at if keys[index][0] == key], main)
+        elif key in working:
             main, until = key, at[-1]
-        elif any(at[0] < index < at[-1] for index in trained):
-            for index in at:
-                later = next((each for each in trained if each > index), trained[-1])
-                if not rows[index].fetched:
-                    keys[index] = (keys[later][0], True)
+
+
+def _move(keys: List[Tuple[int, bool]], places: List[int], key: int) -> None:
+    for index in places:
+        if keys[index][0] != key:
+            keys[index] = (key, True)
 
 
 def _without_loader(run: Run) -> Run:
@@ -260,7 +270,7 @@ def _without_loader(run: Run) -> Run:
     if run.loader is None or run.end is not None or run.fetched or len(taken) != 1 or len(further) < 3:
         return run
     rows = run.rows if run.marked(run.rows[0]) is not None else run.rows[1:]
-    return Run(rows=[dataclasses.replace(row, run=None) for row in rows], by_steps=run.by_steps)
+    return Run(rows=[dataclasses.replace(row, run=None, asked=None) for row in rows], by_steps=run.by_steps)
 
 
 def _within(pauses: List[Tuple[float, float]], began: float, ended: float) -> float:

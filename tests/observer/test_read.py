@@ -1,0 +1,129 @@
+"""What the reader makes of lines, written by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.workload.observer.read import Observation, observed
+
+Line = dict[str, Any]
+
+
+def process(rank: int = 0, world: int = 1, unix: float = 1000.0) -> Line:
+    return {"event": "process", "format": 1, "rank": rank, "world": world, "clock": 0.0, "unix": unix, "torch": "2.0"}
+
+
+def loader(run: int, began: float, length: int = 64, size: int = 16) -> Line:
+    facts = {"length": length, "batch_size": size, "drop_last": False, "workers": 0}
+    return {"event": "loader", "run": run, "began": began, "seconds": 0.0, **facts}
+
+
+def batch(run: int | None, asked: float | None, at: float | None, **changes: Any) -> Line:
+    """A batch that was there after 0.1 s and worked on until `at`."""
+    count = 0 if at is None else 1
+    line = {"event": "batch", "run": run, "asked": asked, "wait": 0.1, "samples": 16, "thread": True, "graphs": 0}
+    return {**line, "backwards": count, "backward_at": at, "steps": count, "step_at": at, **changes}
+
+
+def end(run: int, asked: float) -> Line:
+    return {"event": "exhausted", "run": run, "asked": asked, "seconds": 0.05}
+
+
+def epoch(run: int, began: float, count: int = 4) -> list[Line]:
+    """Batches of a second each."""
+    rows = [batch(run, began + index, began + index + 0.8) for index in range(count)]
+    return [loader(run, began, 16 * count), *rows, end(run, began + count)]
+
+
+def write(folder: Path, *lines: Line, rank: int = 0, pid: int = 1, tail: str = "") -> Observation:
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    with (folder / f"o.{rank}.{pid}.jsonl").open("a") as file:
+        file.write(text + tail)
+    return observed(folder / "o")
+
+
+def test_a_split_makes_up_the_whole_of_a_training_on_a_cpu(tmp_path: Path) -> None:
+    found = write(tmp_path, process(), *epoch(1, 1.0))
+    (span,) = found.spans
+    assert (span.name, span.samples, span.steps) == ("train", 64, 4)
+    assert span.seconds == pytest.approx(4.05)
+    assert span.split is not None
+    parts = (span.split.wait_seconds, span.split.copy_seconds, span.split.compute_seconds, span.split.other_seconds)
+    assert parts == pytest.approx((0.45, 0.0, 2.8, 0.8))
+
+
+def test_cuda_leaves_whole_spans_and_waits_alone_and_says_so(tmp_path: Path) -> None:
+    found = write(tmp_path, process(), *epoch(1, 1.0), {"event": "cuda"})
+    assert found.cuda and found.spans[0].split is None
+    assert found.spans[0].seconds == pytest.approx(4.05) and found.waits == (pytest.approx(0.45),)
+    assert any(note.startswith("CUDA is used") for note in found.notes)
+
+
+def test_a_broken_last_line_and_an_event_of_tomorrow_are_passed_over(tmp_path: Path) -> None:
+    found = write(tmp_path, process(), *epoch(1, 1.0), {"event": "new"}, tail='{"event": "batch", "run": 1, "ask')
+    assert (len(found.spans), len(found.steps)) == (1, 4)
+
+
+def test_a_file_of_another_format_is_not_guessed_at(tmp_path: Path) -> None:
+    assert write(tmp_path, {**process(), "format": 2}, *epoch(1, 1.0)).spans == ()
+
+
+def test_processes_one_after_the_other_add_up_though_they_share_a_number(tmp_path: Path) -> None:
+    write(tmp_path, process(unix=2000.0), *epoch(1, 1.0, 3), pid=7)
+    found = write(tmp_path, process(unix=1000.0), *epoch(1, 1.0, 5), pid=7)
+    assert [span.steps for span in found.spans] == [5, 3]
+
+
+def test_processes_side_by_side_without_ranks_are_not_added(tmp_path: Path) -> None:
+    write(tmp_path, process(), *epoch(1, 1.0, 3), pid=7)
+    found = write(tmp_path, process(unix=1000.5), *epoch(1, 1.0, 5), pid=8)
+    assert [span.steps for span in found.spans] == [5]
+    assert "2 processes trained at the same time without a rank of their own" in found.notes[0]
+
+
+def test_a_rank_that_left_no_file_is_missed(tmp_path: Path) -> None:
+    write(tmp_path, process(0, 3), *epoch(1, 1.0), rank=0)
+    found = write(tmp_path, process(1, 3), *epoch(1, 1.0), rank=1)
+    assert found.spans[0].samples == 128
+    assert "2 of 3 ranks were seen: samples are theirs alone" in found.notes
+
+
+def test_a_loader_that_is_only_read_is_no_training(tmp_path: Path) -> None:
+    found = write(tmp_path, process(), loader(1, 1.0), batch(1, 1.0, None), batch(1, 2.0, None), end(1, 3.0))
+    assert found.spans == () and "no training was seen" in found.notes[0]
+
+
+def test_a_validation_iterator_that_gives_one_batch_now_and_then_is_no_loader_of_the_training(tmp_path: Path) -> None:
+    lines = [process(), loader(9, 0.5, 640)]
+    for run in (1, 2):
+        rows = epoch(run, 10.0 * run, 8)
+        lines += [*rows[:5], batch(9, 10.0 * run + 3.9, None), *rows[5:]]
+    found = write(tmp_path, *lines)
+    assert [(span.name, span.steps, span.samples) for span in found.spans] == [("train", 8, 128), ("train", 8, 128)]
+
+
+def steps(folder: Path, *seconds: float, compiled: tuple[int, ...] = ()) -> Observation:
+    at, lines = 1.0, [process(), loader(1, 1.0, 16 * len(seconds))]
+    for index, each in enumerate(seconds):
+        lines.append(batch(1, at, at + each, graphs=int(index in compiled)))
+        at += each
+    return write(folder, *lines, end(1, at))
+
+
+def test_the_warm_up_ends_where_five_steps_are_near_the_later_ones(tmp_path: Path) -> None:
+    assert steps(tmp_path, 5.0, 4.0, 3.0, 2.0, *[1.0] * 30).warm_up == 2
+
+
+def test_the_warm_up_takes_in_what_was_compiled_at_its_end(tmp_path: Path) -> None:
+    found = steps(tmp_path, 9.0, 1.0, 1.0, 9.0, *[1.0] * 30, 8.0, compiled=(0, 3, 34))
+    assert found.warm_up == 4 and len(found.steady) == 30
+
+
+def test_few_steps_have_one_for_a_warm_up(tmp_path: Path) -> None:
+    assert steps(tmp_path, 9.0, 1.0, 1.0).warm_up == 1
+
+
+def test_short_steps_say_what_the_observer_takes_of_them(tmp_path: Path) -> None:
+    assert "25 microseconds are 5% of them" in steps(tmp_path, *[0.0005] * 30).notes[-1]

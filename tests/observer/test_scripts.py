@@ -1,0 +1,96 @@
+"""Trainings of all kinds, unchanged: what the observer counts is what each script counts by itself."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.observer.observing import Seen, observe
+
+TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+THREAD = "the script reads its loader in a thread of its own: waiting for it is unknown"
+BACKWARDS = "no optimiser's step was seen: a step is a backward pass, so accumulation does not show"
+NO_LOADER = "no DataLoader of torch is read in training: waiting and samples are unknown, and the first step's begin"
+SIDE_BY_SIDE = "several loaders are read side by side: samples are those of one of them"
+
+
+def agrees(seen: Seen, note: str = "") -> None:
+    truth = seen.truth
+    assert seen.counts == {key: truth[key] for key in ("train", "steps", "samples", "validation")}
+    assert seen.done.stderr.count("faceoff") == 0
+    others = [each for each in seen.observation.notes if each != note and "microseconds" not in each]
+    assert (note in seen.observation.notes or not note, others) == (True, [])
+    assert len(seen.observation.steps) == truth["steps"]
+    assert seen.seconds("train") == pytest.approx(truth["seconds"], rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "note"),
+    [
+        ("plain.py", {}, ""),
+        ("plain.py", {"STRIPPED": "1"}, BACKWARDS),
+        ("gan.py", {}, ""),
+        ("two_loaders.py", {}, SIDE_BY_SIDE),
+        ("two_loaders.py", {"WORK": "both"}, SIDE_BY_SIDE),
+        ("no_loader.py", {}, NO_LOADER),
+        ("no_loader.py", {"LOOK": "1"}, NO_LOADER),
+        ("subclassed.py", {}, ""),
+        ("children.py fork", {}, ""),
+        ("children.py spawn", {}, ""),
+        ("fastai_2.py", {}, ""),
+    ],
+)
+def test_counts_are_the_scripts_own(tmp_path: Path, command: str, environment: dict[str, str], note: str) -> None:
+    seen = observe(tmp_path, *command.split(), **environment)
+    agrees(seen, note)
+    assert len(seen.files) == 1
+    assert all(span.split is not None or note == NO_LOADER for span in seen.observation.spans if span.name == "train")
+
+
+def test_steps_of_several_batches_know_their_samples(tmp_path: Path) -> None:
+    seen = observe(tmp_path, "accumulate.py")
+    agrees(seen)
+    assert [step.samples for step in seen.observation.steps] == seen.truth["step_samples"] * 2
+
+
+def test_validation_within_an_epoch_is_not_its_time(tmp_path: Path) -> None:
+    seen = observe(tmp_path, "midway.py")
+    agrees(seen)
+    assert seen.seconds("validation") == pytest.approx(seen.truth["validated"], rel=0.1)
+    assert sum(step.seconds for step in seen.observation.steps) == pytest.approx(seen.truth["seconds"], rel=0.1)
+
+
+def test_a_loader_in_a_thread_leaves_the_waiting_unknown(tmp_path: Path) -> None:
+    seen = observe(tmp_path, "subclassed.py", THREAD="1")
+    agrees(seen, THREAD)
+    assert {(span.split, wait) for span, wait in zip(seen.observation.spans, seen.observation.waits, strict=True)} == {
+        (None, None)
+    }
+
+
+def test_the_loader_tells_sizes_and_no_sampler_of_the_script_is_asked(tmp_path: Path) -> None:
+    seen = observe(tmp_path, "sizes.py")
+    truth = seen.truth
+    assert seen.counts == {key: truth[key] for key in ("train", "steps", "samples", "validation")}
+    assert truth["asked"] == 0
+
+
+def test_ranks_write_a_file_each_and_samples_are_of_all(tmp_path: Path) -> None:
+    seen = observe(tmp_path, *TORCHRUN, "ranks.py")
+    agrees(seen)
+    assert [path.name.split(".")[1] for path in seen.files] == ["0", "1"]
+    assert seen.observation.processes == 2
+
+
+@pytest.mark.parametrize("environment", [{}, {"STEP": "1"}])
+def test_a_compiled_training_has_the_same_graphs_and_its_compilations_apart(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    seen = observe(tmp_path, "compiled.py", **environment)
+    truth, plain = seen.truth, observe(tmp_path, "compiled.py", **environment, FACEOFF_OBSERVE="").truth
+    assert seen.counts == {key: truth[key] for key in ("train", "steps", "samples", "validation")}
+    assert (truth["graphs"], truth["breaks"]) == (plain["graphs"], plain["breaks"])
+    found = seen.observation
+    compiled = [index for index, step in enumerate(found.steps) if step.compiled]
+    assert compiled[0] == 0 and 20 in compiled and found.warm_up > 0
+    assert not any(step.compiled for step in found.steady)
+    assert "torch.compile was at work after the warm-up too: steps" in " ".join(found.notes)

@@ -1,0 +1,83 @@
+"""The oldest torch, in the image that has it: the scripts that know no newer one."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from stages.workload.observer.read import observed
+from tests import real_engine
+from tests.observer.observing import HOOK, SCRIPTS, Seen
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+FASTAI_1 = """
+import time
+from common import data, net, tell, nn
+from fastai.basics import *
+bunch = DataBunch.create(data(130), data(40), bs=16, num_workers=0, device=torch.device("cpu"))
+learn = Learner(bunch, net(), loss_func=nn.functional.cross_entropy, silent=True)
+began = time.perf_counter()
+learn.fit(2)
+tell(train=2, steps=16, samples=256, validation=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def image() -> str:
+    images = real_engine.connect()._client.images.list("faceoff/cuda-10.0")
+    if not images:
+        real_engine.unable("cuda-10.0 is not built")
+    reference: str = images[0].id
+    return reference
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "plain.py",
+        "plain.py WORKERS=1",
+        "accumulate.py",
+        "gan.py",
+        "two_loaders.py",
+        "two_loaders.py WORK=both",
+        "midway.py",
+        "no_loader.py",
+        "subclassed.py",
+        "subclassed.py THREAD=1",
+        "sizes.py",
+        "children.py fork",
+        "children.py spawn",
+        FASTAI_1,
+    ],
+)
+def test_counts_are_the_scripts_own(tmp_path: Path, image: str, command: str) -> None:
+    tmp_path.chmod(0o777)
+    words = ["-c", command] if "\n" in command else [word for word in command.split() if "=" not in word]
+    changes = [] if "\n" in command else [word for word in command.split() if "=" in word]
+    environment = ["FACEOFF_OBSERVE=/out/observed", "PYTHONPATH=/hook:/scripts", "OMP_NUM_THREADS=1", *changes]
+    done = subprocess.run(
+        [
+            "docker",
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--shm-size",
+            "256m",
+            "--entrypoint",
+            "",
+            "--workdir",
+            "/scripts",
+        ]
+        + [f"--env={each}" for each in environment]
+        + [f"--volume={HOOK}:/hook:ro", f"--volume={SCRIPTS}:/scripts:ro", f"--volume={tmp_path}:/out"]
+        + [image, "python", *words],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    seen = Seen(done, observed(tmp_path / "observed"), sorted(tmp_path.glob("*.jsonl")))
+    assert seen.counts == {key: seen.truth[key] for key in ("train", "steps", "samples", "validation")}
+    assert "faceoff" not in done.stderr
+    assert seen.observation.torch == "1.2.0"
