@@ -80,7 +80,7 @@ def test_the_image_stage_recorded_what_the_image_holds(project: Path) -> None:
 
 def test_it_runs_where_the_checkout_is_and_sees_nothing_else_of_it(project: Path) -> None:
     seen = python(project, "import os; print(os.getcwd(), sorted(os.listdir('.')))")
-    assert seen == f"{project} ['data', 'metrics', 'models', 'params.yaml', 'stages']\n"
+    assert seen == f"{project} ['data', 'jobs', 'metrics', 'models', 'params.yaml', 'stages']\n"
 
 
 def test_code_data_and_system_are_read_only(project: Path) -> None:

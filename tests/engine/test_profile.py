@@ -6,7 +6,7 @@ import pytest
 
 from stages import codec, records
 from tests import real_engine
-from tests.project import make_project, stage
+from tests.project import DOGS_CATS, make_project, stage
 
 pytestmark = [pytest.mark.alone, pytest.mark.engine, pytest.mark.slow]
 
@@ -23,13 +23,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tmp_path_factory.mktemp("profile") / "project",
         [IMAGE],
         container={"cpus": 1, "memory": "2g", "shm_size": "256m", "gpus": "none"},
-        dataset={"train_photos": 24, "valid_photos": 8},
-        recipe={"arch": "resnet18", "pretrained": False, "size": 32},
+        job="dogs_cats",
+        dogs_cats={"dataset": {**DOGS_CATS["dataset"], "train_photos": 24, "valid_photos": 8}},
+        variants={"fp32-bs16": {"precision": "fp32", "batch_size": 16}},
         profile={"measure_seconds": MEASURE_SECONDS},
     )
-    stage(folder, "download")
-    stage(folder, "machine")
-    stage(folder, "image", IMAGE)
+    for each in (["machine"], ["job"], ["download"], ["image", IMAGE]):
+        stage(folder, *each)
     return folder
 
 
@@ -38,7 +38,7 @@ Profiled = tuple[records.Profile, str]
 
 def profile(folder: Path) -> Profiled:
     """The stage inside the image as dvc.yaml runs it, and what it printed."""
-    printed = stage(folder, "inside", IMAGE, "--", "python", "-m", "stages.profile", "--image", IMAGE)
+    printed = stage(folder, "inside", IMAGE, "--profile")
     return codec.read(folder / records.profile_path(IMAGE), records.Profile), printed
 
 
@@ -51,7 +51,7 @@ def measured(project: Path) -> Profiled:
 def test_it_is_what_the_job_sees_there(project: Path, measured: Profiled) -> None:
     found, printed = measured
     facts, limits = found.facts, found.facts.hardware.limits
-    assert (facts.contents.torch, facts.contents.fastai, facts.device) == ("1.2.0", "1.0.48", "cpu")
+    assert (facts.contents.torch, facts.contents.packages["fastai"], facts.device) == ("1.2.0", "1.0.48", "cpu")
     assert facts.contents.python.startswith("3.7.")
     assert facts.contents == codec.read(project / records.image_path(IMAGE), records.Image).contents
     assert (limits.cpu_quota, limits.usable_cpus, limits.memory_bytes) == (1.0, 1.0, 2048 * MIB)

@@ -1,12 +1,10 @@
 """Ctrl-C, SIGTERM and SIGKILL at every stage of a real `dvc repro`, at the worst moment: when a result is half written.
 
-Image host; tests/engine/test_interruptions.py has containers. What trains, evaluates and profiles are stand-ins that
-run at once, everything around them is real.
+Image host; tests/engine/test_interruptions.py has containers. The job ends at once, all stages but preflight are real.
 """
 
 import ctypes
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -26,16 +24,16 @@ from tests.project import ROOT
 
 pytestmark = pytest.mark.slow
 
-REAL = ("inside", "machine", "download", "image")
 STAGES = (
-    *("machine", "preflight", "download", "image", "profile", "preflight_inside"),
+    *("machine", "preflight", "job", "download", "image", "profile", "preflight_inside"),
     *("train", "evaluate", "compare", "scorecard"),
 )
-CELL = Cell("host", "fp32", 16, 1)
+CELL = Cell("host", "fp32", 1)
+RESULT_PATH = CELL.result_path("train")
 DVC_FILES = ("dvc.lock", "rwlock")
 PATIENCE_SECONDS = 60
 PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
-RESULTS = (CELL.train_path, CELL.evaluate_path, records.COMPARISON_PATH, records.SCORECARD_PATH)
+RESULTS = (RESULT_PATH, CELL.result_path("evaluate"), records.COMPARISON_PATH, records.SCORECARD_PATH)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,14 +60,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 def make(path: Path) -> Checkout:
     """A checkout with one cell on image host, and nothing run."""
-    made = Checkout(path)
-    for name in REAL:
-        shutil.copy(ROOT / f"stages/{name}.py", path / "stages")
-    text = (path / "params.yaml").read_text()
-    for key, value in {"images": "[host]", "precisions": "[fp32]", "repeats": "[1]"}.items():
-        text = re.sub(f"^{key}: .*$", f"{key}: {value}", text, flags=re.MULTILINE)
-    text = re.sub("(train|valid)_photos: .*", r"\1_photos: 4", text).replace("pretrained: true", "pretrained: false")
-    (path / "params.yaml").write_text(text)
+    made = Checkout(path, images=["host"], variants={"fp32": {"precision": "fp32"}}, repeats=[1])
+    shutil.copy(ROOT / "stages/machine.py", path / "stages")
     (path / "site").mkdir()
     shutil.copy(ROOT / "tests/faults/pause.py", path / "site/sitecustomize.py")
     (path / ".git/info/exclude").open("a").write("/paused\n/site\n")
@@ -125,9 +117,7 @@ def temporary(checkout: Checkout) -> Path:
 def left_over(checkout: Checkout) -> list[Path]:
     """Temporary files and locks."""
     parts = [checkout.path / name for name in ("metrics", "models", "reports", "data")]
-    files = [
-        each for part in parts for each in part.rglob("*") if each.name != ".receipt.json"
-    ]  # of photos that are whole
+    files = [each for part in parts for each in part.rglob("*")]
     left = [each for each in files if each.name.startswith(".") or each.suffix in (".tmp", ".running", ".partial")]
     left += [each for each in temporary(checkout).iterdir() if not each.name.startswith("torchinductor_")]  # empty
     return [*left, *(checkout.path / ".dvc/tmp").glob("faceoff.*")]
@@ -139,7 +129,7 @@ def forget(checkout: Checkout, stage: str) -> None:
         path = checkout.path / name
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     if stage == "train":
-        (checkout.path / CELL.train_path).unlink(missing_ok=True)
+        (checkout.path / RESULT_PATH).unlink(missing_ok=True)
 
 
 def check_clean(checkout: Checkout) -> None:
@@ -229,20 +219,20 @@ def test_dvc_is_killed_while_it_writes_its_own_files(checkout: Checkout, killed:
     """And no cell is measured again that was committed, though DVC has lost half of what it knew."""
     if not (checkout.path / records.SCORECARD_PATH).exists():
         checkout.repro()
-    measured = (checkout.path / CELL.train_path).stat().st_mtime_ns
+    measured = (checkout.path / RESULT_PATH).stat().st_mtime_ns
     process = begin(checkout, file, sys.executable, "-m", "stages.repro")
     subprocess.run(["pkill", "-KILL", "-s", str(process.pid), "-f", f"python.* -m {killed}"], check=True)
     assert process.wait(PATIENCE_SECONDS) != 0
     wait_until(lambda: not processes(checkout.path), "all has ended")
     reap()
     checkout.run(sys.executable, "-m", "stages.repro")
-    assert (checkout.path / CELL.train_path).stat().st_mtime_ns == measured
+    assert (checkout.path / RESULT_PATH).stat().st_mtime_ns == measured
     assert left_over(checkout) == []
 
 
 FILLS = """
 import pathlib, time
-while not pathlib.Path("metrics/host/fp32-bs16/train-2.json").exists():
+while not pathlib.Path("metrics/host/fp32/train-2.json").exists():
     time.sleep(0.01)
 with open("filler", "wb", buffering=0) as file:
     while True:
@@ -272,9 +262,9 @@ exit $code
 def test_the_disk_is_full_when_a_cell_is_committed(checkout: Checkout, tmp_path: Path) -> None:
     """By another process, as DVC writes dvc.lock over: what was committed before is not measured again."""
     (tmp_path / "fills.py").write_text(FILLS)
-    places = {"checkout": checkout.path, "first": CELL.train_path}
+    places = {"checkout": checkout.path, "first": RESULT_PATH}
     done = mounting(ON_A_FULL_DISK.format(python=sys.executable, **places), tmp_path)
-    assert f"{CELL.train_path}: OK\n" in done.stdout, done.stdout + done.stderr
+    assert f"{RESULT_PATH}: OK\n" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 255 and "No space left on device" in done.stderr
 
 
@@ -290,7 +280,7 @@ MAKE = ["make", "-o", ".venv/host.stamp"]  # the set-up counts as done
         (["dvc", "repro"], [["dvc", "repro"]]),
         (
             [sys.executable, "-m", "stages.repro"],
-            [[*MAKE, "PRESET=smoke", "repro"], [*MAKE, "PRESET=smoke", "preflight"], [*MAKE, "preflight"]],
+            [[*MAKE, "repro"], [*MAKE, "preflight"], [*MAKE, "preflight"]],
         ),
     ],
     ids=["dvc repro", "make"],
@@ -320,9 +310,7 @@ def test_a_second_command_in_one_checkout(checkout: Checkout, command: list[str]
 
 def test_two_attempts_at_one_cell(checkout: Checkout) -> None:
     forget(checkout, "train")
-    place = ["--image", "host", "--precision", "fp32", "--batch-size", "16", "--repeat", "1"]
-    result = ["--result", str(CELL.train_path), "--", "python", "-m", "stages.train", *place]
-    command = [sys.executable, "-m", "stages.inside", "host", *result]
+    command = [sys.executable, "-m", "stages.inside", "host", "--result", str(RESULT_PATH)]
     first = begin(checkout, "train", *command)
     second = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True)
     assert (second.returncode, second.stderr) == (
