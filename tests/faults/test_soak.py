@@ -1,4 +1,4 @@
-"""A soak: a face-off of 60 cells, in a container and on image host, while faults strike at random, from a seed.
+"""A soak: a face-off of 48 cells, in a container and on image host, while faults strike at random, from a seed.
 
 DVC, stages.repro, stages.inside, stages.image and the containers are real, and so is what kills them. A run that ends
 badly is started again at once, as an impatient user would. Every cell must end in a result that says what really was
@@ -9,31 +9,27 @@ import dataclasses
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import chdir
 from pathlib import Path
 
 import pytest
-import yaml
 
-from stages import codec, records
 from stages.harness.params import schema
-from stages.harness.results.read import Result, read_all
-from stages.records import Cell
-from tests import real_engine, results
+from stages.harness.results.read import CellResult, read_all
+from stages.records import STAGES, Cell
+from tests import real_engine
 from tests.pipeline.test_pipeline import Checkout
-from tests.project import ROOT
+from tests.project import ROOT, write_job
 
 pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 SEED = int(os.environ.get("FACEOFF_SOAK_SEED", "20261124"))
-REPEATS = 15  # of 2 images x 2 precisions: 60 cells
+REPEATS = 12  # of 2 images x 2 variants: 48 cells
 STALL_MINUTES = 0.2
 LONGEST_RUN_SECONDS = 900
 RUNS_AT_MOST = 40
@@ -42,8 +38,8 @@ RUNS_AT_MOST = 40
 REASONS = {
     "SIGKILL": "it was killed (SIGKILL), and not by faceoff",
     "SIGSEGV": "it died of a segmentation fault in native code",
-    "exception": "it ended with exit code 1; its own words are above",
-    "stall": f"no step for {STALL_MINUTES} minutes (limits.stall_minutes)",
+    "exception": "the command ended with exit code 1; its own words are above",
+    "stall": f"no event for {STALL_MINUTES} minutes (limits.stall_minutes)",
     "memory": "it ran out of memory: it needs more than the 100m of container.memory",
 }
 # What happens to those that run the job, who are killed by the command that they are.
@@ -53,7 +49,7 @@ DAMAGES = {
     "edited": lambda text: text.replace('_seconds": ', '_seconds": 1', 1),
 }
 JOB = ["SIGKILL", "SIGSEGV", "exception"]
-# About half of the 30 cells of each image.
+# About half of the 24 cells of each image.
 FAULTS = {
     "host": [*JOB, *JOB, "stall", *DAMAGES, "inside SIGKILL", "inside SIGTERM", "make SIGINT", "dvc SIGKILL"],
     "probe": [
@@ -80,7 +76,7 @@ class Soak:
         self.faults = deal(self.params.cells(), random.Random(SEED))  # noqa: S311
         running = [each for each in self.faults.values() if each.name not in DAMAGES]
         plan = {str(each.result): [each.name, each.moment] for each in running}
-        (path / "stages/soak/plan.json").write_text(json.dumps(plan))
+        (path / "jobs/soak/plan.json").write_text(json.dumps(plan))
         self.sessions: set[int] = set()
         self.struck: set[Path] = set()
 
@@ -115,7 +111,7 @@ class Soak:
                     os.kill(pid, signal.Signals[number])
                     self.struck.add(reached)
 
-    def results(self) -> dict[Cell, Result]:
+    def results(self) -> dict[Cell, CellResult]:
         found = read_all(self.params, self.path)
         assert [each.cell for each in found] == self.params.cells()
         return {each.cell: each for each in found}
@@ -128,20 +124,22 @@ class Soak:
             file.write_text(DAMAGES[fault.name](file.read_text()))
         return set(damaged)
 
-    def check(self, result: Result, damaged: set[Cell]) -> None:
-        """Of one cell: its status, its reason, its figures."""
+    def check(self, result: CellResult, damaged: set[Cell]) -> None:
+        """Of one cell: its status, its reason, its metrics."""
         fault = self.faults.get(result.cell)
         if result.cell in damaged:
             assert fault is not None and result.status == "refused" and str(fault.result) in str(result.reason)
         elif fault is not None and fault.name in REASONS:
             assert result.status == "failed" and str(result.reason).startswith(REASONS[fault.name]), (fault, result)
-            assert fault.result == result.cell.evaluate_path or not any((self.path / result.cell.model_dir).iterdir())
+            evaluated = fault.result == result.cell.result_path("evaluate")
+            assert evaluated or not any((self.path / result.cell.output_dir).iterdir())
         else:
             assert (result.status, result.reason) == ("ok", None), (fault, result)
-            assert result.train is not None and result.evaluate is not None
             measured = self.measured()
-            assert [each.epoch_seconds for each in result.train.epochs] == measured[str(result.cell.train_path)]
-            assert [result.evaluate.predict_tta_seconds] == measured[str(result.cell.evaluate_path)]
+            for each in result.stages:
+                path = result.cell.result_path(each.stage)
+                assert [span.seconds for span in each.spans] == measured[str(path)]
+            assert len(result.stages) == 2
 
     def measured(self) -> dict[str, list[float]]:
         """What each job says that it measured last, by its result."""
@@ -168,30 +166,21 @@ class Soak:
 
 def make(path: Path, base: str) -> None:
     """A checkout with the matrix of the soak; `probe` is an image that holds nothing but Python."""
-    checkout = Checkout(path)
-    for name in ("inside", "image"):
-        shutil.copy(ROOT / f"stages/{name}.py", path / "stages")
-    for name in ("train", "evaluate"):
-        shutil.copy(ROOT / "tests/faults/soak_job.py", path / f"stages/{name}.py")
-    shutil.copy(ROOT / "tests/faults/soak_profile.py", path / "stages/profile.py")
+    checkout = Checkout(
+        path,
+        images=list(FAULTS),
+        job="soak",
+        variants={"one": {}, "two": {}},
+        repeats=list(range(1, REPEATS + 1)),
+        on_failure="record",
+        container={"memory": "100m"},
+        limits={"stall_minutes": STALL_MINUTES},
+    )
     (path / "docker/probe").mkdir()
     (path / "docker/probe/image.yaml").write_text(f"pull: {base}\nexpects: {{python: '3'}}\n")
-    (path / "docker/host/image.yaml").write_text("run: host\n")
-    document = yaml.safe_load((path / "params.yaml").read_text())
-    document |= {"images": list(FAULTS), "repeats": list(range(1, REPEATS + 1)), "on_failure": "record"}
-    document["container"]["memory"] = "100m"
-    document["limits"]["stall_minutes"] = STALL_MINUTES
-    (path / "params.yaml").write_text(yaml.safe_dump(document))
-    wanted = schema.load(path)
-    with chdir(path / "stages"):
-        some = Cell("host", "fp32", 16, 1)
-        codec.write(
-            Path("soak/train.json"), results.trained(some, recipe=wanted.recipe, container=wanted.container.limits)
-        )
-        codec.write(Path("soak/evaluate.json"), results.evaluated(some))
-        for image in FAULTS:
-            codec.write(Path("soak") / f"{image}-{records.facts_path(image).name}", results.facts(image))
-            codec.write(Path("soak") / f"{image}-{records.profile_path(image).name}", results.profile(image))
+    job = "train: python train.py\nevaluate: python evaluate.py\ntotal: [train, evaluate]\n"
+    script = (ROOT / "tests/faults/soak_job.py").read_text()
+    write_job(path, "soak", {"job.yaml": job, "train.py": script, "evaluate.py": script})
     checkout.commit("The soak")
 
 
@@ -201,7 +190,7 @@ def deal(wanted: list[Cell], draw: random.Random) -> dict[Cell, Fault]:
     for image, names in FAULTS.items():
         struck = draw.sample([cell for cell in wanted if cell.image == image], len(names))
         for cell, name in zip(struck, names, strict=True):
-            result = draw.choice((cell.train_path, cell.evaluate_path))
+            result = cell.result_path(draw.choice(STAGES))
             dealt[cell] = Fault(name, result, draw.choice(("at work", "writing")))
     return dealt
 
