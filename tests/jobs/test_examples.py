@@ -22,6 +22,7 @@ def test_an_example_is_at_most_40_lines(name):
     assert (ROOT / "jobs" / name / "job.yaml").read_text().startswith("# ")
 
 
+@pytest.mark.slow
 def test_five_lines_of_bash_are_faced_off(tmp_path):
     variants = {"fast": {"level": 1}, "small": {"level": 9}}
     folder = checkout.make(tmp_path / "project", ["host"], job="bash_timer", variants=variants)
@@ -58,6 +59,7 @@ def test_five_lines_of_bash_are_faced_off(tmp_path):
     assert checkout.run(folder, "python", "-m", "stages.publish")
 
 
+@pytest.mark.slow
 def test_plain_python_has_a_timed_metric_of_its_own(tmp_path):
     variants = {"sha": {"algorithm": "sha512"}, "md5": {"algorithm": "md5"}}
     folder = checkout.make(tmp_path / "project", ["host"], job="plain_python", variants=variants)
@@ -78,6 +80,7 @@ def test_plain_python_has_a_timed_metric_of_its_own(tmp_path):
     assert sha.facts["openssl"] and sha.curve == () and sha.bottleneck is None
 
 
+@pytest.mark.slow
 def test_a_job_that_says_more_gets_more(tmp_path):
     variants = {"few": {"epochs": 2, "learning_rate": 0.01}, "backwards": {"epochs": 2, "learning_rate": -0.0005}}
     folder = checkout.make(tmp_path / "project", ["host"], job="says_more", variants=variants)
@@ -132,6 +135,7 @@ def test_a_strangers_script_in_an_image_of_its_own_python(tmp_path):
     assert any("torch 1.2.0" in each for each in found["cuda-10.0/bs16"].differences)
 
 
+@pytest.mark.slow
 @pytest.mark.engine
 def test_bash_in_an_image_that_holds_no_torch(tmp_path):
     """An image with Python 3.7 and nothing else; profile and preflight say what they could not look at."""

@@ -2,12 +2,14 @@
 
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from jobs.dogs_cats import needs
-from jobs.dogs_cats.checkpoint import NAME
+from jobs.dogs_cats import needs, parameters, photos, training
+from jobs.dogs_cats.checkpoint import NAME, Progress
+from stages.errors import FaceoffError
 from tests.jobs.dogs_cats.by_hand import ByHand, by_hand
 
 pytestmark = pytest.mark.slow
@@ -31,6 +33,7 @@ def job(downloaded: Path, tmp_path: Path) -> ByHand:
 def with_data(folder: Path, downloaded: Path) -> ByHand:
     """The job with photos that are there, one frozen and two unfrozen epochs."""
     job = by_hand(folder, {"train_photos": 32, "valid_photos": 8}, unfrozen_epochs=EPOCHS - 1)
+    folder.mkdir(exist_ok=True)
     (folder / "data").symlink_to(downloaded)
     return job
 
@@ -42,7 +45,6 @@ def spans(job: ByHand) -> list[tuple[str, dict[str, float]]]:
 
 def test_killed_amid_an_epoch_it_goes_on_to_the_very_same_end(job: ByHand, downloaded: Path, tmp_path: Path) -> None:
     whole = with_data(tmp_path / "whole", downloaded)
-    (tmp_path / "whole").mkdir(exist_ok=True)
     whole.succeed("train")
     process = job.start("train")
     deadline = time.monotonic() + 300
@@ -60,16 +62,27 @@ def test_killed_amid_an_epoch_it_goes_on_to_the_very_same_end(job: ByHand, downl
     assert [path.name for path in job.output.iterdir()] == ["model.pth"]
 
 
-def test_before_a_session_ends_it_leaves_and_goes_on_in_the_next(job: ByHand) -> None:
-    job.session_ends_at = time.time() + 1
+def test_a_session_that_is_over_is_left_at_once_and_is_no_error(job: ByHand) -> None:
+    job.session_ends_at = time.time()
     code, _, errors = job.run("train")
-    assert code == 75 and "faceoff: session.max_hours: 0 s are left and an epoch takes up to" in errors
-    assert "stopped after epoch 1 of 3 of host/plain, repeat 1; run `make repro` again to go on" in errors
-    assert job.events().error is None and len(job.events().spans) == 1
-    code, _, _ = job.run("train")
-    assert code == 75 and job.events().spans == (), "it does not begin an epoch that will not fit"
-    job.session_ends_at = None
-    assert job.succeed("train").resumed_after_spans == 1
+    assert code == 75 and "faceoff: session.max_hours: 0 s are left and an epoch takes up to 0 s" in errors
+    assert "stopped after epoch 0 of 3 of host/plain, repeat 1; run `make repro` again to go on" in errors
+    assert job.events().error is None and job.events().spans == ()
+
+
+@pytest.mark.parametrize(
+    ("spans", "longest_seconds", "leaves"), [(1, 200.0, True), (1, 50.0, False), (3, 200.0, False)]
+)
+def test_no_epoch_is_begun_that_does_not_fit_into_the_session(
+    job: ByHand, spans: int, longest_seconds: float, leaves: bool
+) -> None:
+    cell = {"image": "host", "variant": "plain", "repeat": 1, "session_ends_at": time.time() + 100}
+    choice = parameters.choice(job.section, job.parameters, "variants")
+    progress = Progress(spans, "unfrozen", 1, longest_seconds)
+    under_way = training.Training(photos.load(job.data, choice, 43), cell, progress)
+    with pytest.raises(FaceoffError) if leaves else nullcontext() as caught:
+        under_way.leave_unless_it_fits()
+    assert not leaves or (caught and caught.value.exit_code == 75)
 
 
 def test_a_loss_that_is_none_is_one_line(job: ByHand) -> None:
@@ -79,10 +92,7 @@ def test_a_loss_that_is_none_is_one_line(job: ByHand) -> None:
     assert list(job.output.iterdir()) == []
 
 
-def test_a_model_that_finds_no_room_is_one_line_and_leaves_nothing(job: ByHand, monkeypatch) -> None:
-    from jobs.dogs_cats import training
-    from stages.errors import FaceoffError
-
+def test_a_model_that_finds_no_room_is_one_line_and_leaves_nothing(job: ByHand) -> None:
     class Learner:
         def save(self, path: Path) -> None:
             path.write_bytes(b"half of it")
