@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.records import Cache, GpuState
+from stages.workload import processes
 from stages.workload.probes import conditions, cpu, disk, files, gpus, hardware, limits, load
 from tests.project import ROOT
 from tests.results import CONDITIONS
@@ -439,7 +440,7 @@ def test_a_card_that_is_hot_or_held_down_or_shared_is_warned_of(card, warning):
 
 def test_what_runs_beside_this_process_is_counted():
     """By processes that are not its descendants: their parent has ended."""
-    spin = f"for i in $(seq {os.cpu_count()}); do (while :; do :; done) & echo $!; done"
+    spin = f"for i in $(seq {os.cpu_count()}); do (while :; do :; done) >/dev/null 2>&1 & echo $!; done"
     begun = subprocess.run(["bash", "-c", spin], capture_output=True, text=True, check=True)
     try:
         loaded = conditions.look(Path("/"))
@@ -511,3 +512,12 @@ def test_what_the_kernel_counted_meanwhile_is_told_by_its_name(tree, monkeypatch
 def test_a_load_without_the_kernels_files_is_null_with_reasons(tmp_path):
     found = load.Meter(tmp_path).read()
     assert set(found.absent) == {"others_share", "steal_share", "throttled_seconds"} and load.warnings(found) == ()
+
+
+def test_children_are_the_same_by_the_kernels_list_and_by_all_processes_parents():
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            assert child.pid in processes.children(os.getpid())
+            assert set(processes._by_parent()[os.getpid()]) == set(processes.children(os.getpid()))
+        finally:
+            child.kill()

@@ -23,6 +23,7 @@ from stages.workload.supervisor.follower import Follower
 from stages.workload.supervisor.progress import Arrival, Part, Progress
 
 KEEP_SECONDS = 10.0  # between two notes of a training that is alive and has not reported a span yet
+KEEP_SHARE = 0.02  # of the time that notes may take: a job with a span for each step has long ones
 
 
 def now() -> str:
@@ -55,11 +56,12 @@ class Recorder:
         self._path = task.cell.events_path
         if not self._path.exists() or self._path.stat().st_size:  # untouched where the host has just made it
             write_text(self._path, "")
-        self._touched = self._path.stat().st_mtime_ns
+        self._touched = _touched(self._path)
         self._follower = Follower(self._path, task.job.metrics)
         self._arrivals = []  # type: List[Arrival]
         self._heartbeat = None  # type: Optional[Load]
-        self._kept_at = 0.0
+        self._kept_at = self._keep_seconds = 0.0
+        self._unkept = False  # spans have come since
         self._told_problem = False
         self._shm_bytes = limits.shm_free_bytes(files.ROOT)
 
@@ -85,19 +87,23 @@ class Recorder:
         free = limits.shm_free_bytes(files.ROOT)
         if free is not None and self._shm_bytes is not None:
             self._shm_bytes = min(free, self._shm_bytes)
+        touched = _touched(self._path)
+        if touched != self._touched:
+            self._touched = touched
+            self._take_events()
+        since = time.perf_counter() - self._kept_at
+        alive = not self._arrivals and self._heartbeat is not None
+        if (self._unkept and since > self._keep_seconds / KEEP_SHARE) or (alive and since > KEEP_SECONDS):
+            self._keep()
+
+    def _take_events(self) -> None:
         self._follower.look()
         if self._follower.problem is not None and not self._told_problem:
             self._told_problem = True
             print(f"faceoff: {self._follower.problem}: the cell will fail", file=sys.stderr)
-        touched = _touched(self._path)
-        if touched == self._touched:
-            return
-        self._touched = touched
-        came = self._take_spans(None)
+        self._unkept |= self._take_spans(None)
         if not self._arrivals:
             self._heartbeat = self._meter.read()
-        if came or (not self._arrivals and time.perf_counter() - self._kept_at > KEEP_SECONDS):
-            self._keep()
 
     def _take_spans(self, taken: Optional[Load]) -> bool:
         """Note spans that have come, with the load until now; whether there were any."""
@@ -124,6 +130,7 @@ class Recorder:
         )
         kept = dataclasses.replace(self._earlier, parts=(*self._earlier.parts, part))
         write(self._task.cell.progress_path, Progress(self._task.belongs, kept.parts))
+        self._unkept, self._keep_seconds = False, time.perf_counter() - self._kept_at
 
 
 def environment_of(task: Task, events: Path, folders: Dict[str, Path]) -> Dict[str, str]:
@@ -138,8 +145,10 @@ def environment_of(task: Task, events: Path, folders: Dict[str, Path]) -> Dict[s
     return {**inherited, **task.belongs.variant.env, **seam}
 
 
-def _touched(path: Path) -> int:
+def _touched(path: Path) -> Tuple[int, int]:
+    """Return what tells whether the file was written to, or just touched, since."""
     try:
-        return path.stat().st_mtime_ns
+        status = path.stat()
     except OSError:
-        return 0
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
