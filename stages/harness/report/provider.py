@@ -9,7 +9,6 @@ from stages.units import amount
 
 # The kernel and the firmware keep up to some percent of the memory for themselves; GB taken for GiB is 7 percent off.
 TOLERANCE = 0.05
-HEADER = ("", "the machine", "the job may use", "the provider states", "")  # of a table of rows
 BRANDS = {"nvidia", "tesla", "geforce", "gpu"}  # left out by some who name a card
 
 

@@ -32,6 +32,12 @@ ICONS = {  # each verdict by its shape too
     "inconclusive": "◇",
     "cannot say": "○",
 }
+MACHINE_COLUMNS = (  # title, field of a provider.Row
+    ("the machine has", "machine"),
+    ("the job may use", "limit"),
+    ("the provider states", "claim"),
+    ("claim against finding", "verdict"),
+)
 CODE = ("stages", "jobs", "docker", "dvc.yaml", str(PARAMS_PATH))  # that decide what is run
 
 
@@ -155,7 +161,7 @@ def _environments(
 ) -> dict[str, Any]:
     """Gather what the template shows of machine and images."""
     names = [image for image in wanted.images if image in profiles]
-    image = _baseline_image(wanted)
+    image, rows = _baseline_image(wanted), _machine_rows(wanted, profiles)
     return {
         "images": names,
         "baseline_image": image,
@@ -163,7 +169,8 @@ def _environments(
         "overview": environment_tables.overview([profiles[name] for name in names]),
         "image_details": environment_tables.of_images(names, profiles, images),
         "differences": _differences(image, names, profiles),
-        "machine_rows": _machine_rows(wanted, profiles),
+        "machine_rows": rows,
+        "machine_columns": [each for each in MACHINE_COLUMNS if any(getattr(row, each[1]) for row in rows)],
         "machine_details": environment_tables.of_machine(profiles.get(image), compared.machine),
         "measurements": _measurements(names, profiles),
     }
