@@ -61,8 +61,8 @@ def without_a_key(cell: Cell) -> str:
 
 
 def without_an_inner_key(cell: Cell) -> str:
-    rewritten(cell.result_path("train"), lambda document: document["spans"][1].pop("split"))
-    return f"{cell.result_path('train')}: spans[1]: key 'split' is missing"
+    rewritten(cell.result_path("train"), lambda document: document["spans"][1].pop("seconds"))
+    return f"{cell.result_path('train')}: spans[1]: key 'seconds' is missing"
 
 
 def with_a_key_of_its_own(cell: Cell) -> str:
