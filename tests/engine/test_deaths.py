@@ -184,7 +184,7 @@ def started(root: Path, **environment: str) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command, cwd=root, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    assert process.stdout is not None and any(line == "ready\n" for line in process.stdout)
     return process
 
 
