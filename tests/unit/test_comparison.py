@@ -112,7 +112,7 @@ def test_what_a_job_does_not_give_is_said_and_nothing_is_made_up_for_it():
     assert said.verdict == "slower" and said.words.startswith("slower: 1.2")
     assert (said.curve, said.bottleneck, said.predictions, said.explanation) == ((), None, None, ())
     assert said.not_given == (
-        "it has no `evaluate` command: nothing runs after its training",
+        "an evaluation (job.yaml has no `evaluate`)",
         "spans (so no curves, no samples/s, and not where its time went)",
         "predictions (so they are not compared)",
     )
