@@ -129,6 +129,20 @@ def test_a_cell_may_write_what_is_its_settings_alone(root: Path) -> None:
         (root / name / CELL.setting / "new").unlink()
 
 
+CHANGES_THE_MODEL = """
+import os
+open(os.environ["FACEOFF_OUTPUT"] + "/scratch", "w").close()
+open("../../models/probe/plain/1/model", "a")
+"""
+
+
+def test_an_evaluation_cannot_change_the_model(root: Path) -> None:
+    attempts.is_run(root, "import os; open(os.environ['FACEOFF_OUTPUT'] + '/model', 'w')", CHANGES_THE_MODEL)
+    assert run_stage(root, *attempts.arguments(CELL)).returncode == 0
+    done = run_stage(root, *attempts.arguments(CELL, "evaluate"))
+    assert done.returncode == 1 and "Read-only file system: '../../models/probe/plain/1/model'" in done.stderr
+
+
 def test_a_container_that_cannot_be_stopped_is_removed_all_the_same(
     engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
