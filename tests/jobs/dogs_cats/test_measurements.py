@@ -55,7 +55,7 @@ def test_what_fails_says_why_and_the_others_go_on(
 def test_all_that_the_job_measures(tmp_path: Path) -> None:
     job = by_hand(tmp_path, {"train_photos": 16, "valid_photos": 4})
     job.succeed("download")
-    found = {each.name: each for each in job.succeed("measure", variants=VARIANTS, seconds=20).measurements}
+    found = {each.name: each for each in job.succeed("measure", variants=VARIANTS, seconds=60).measurements}
     explains = {name: each.explains for name, each in found.items() if each.explains}
     assert explains == {
         "read of photos, cold": "wait",
