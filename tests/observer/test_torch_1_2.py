@@ -16,7 +16,7 @@ import time
 from common import data, net, tell, nn
 from fastai.basics import *
 bunch = DataBunch.create(data(130), data(40), bs=16, num_workers=0, device=torch.device("cpu"))
-learn = Learner(bunch, net(), loss_func=nn.functional.cross_entropy, silent=True)
+learn = Learner(bunch, net(), loss_func=nn.functional.cross_entropy, path="/tmp")
 began = time.perf_counter()
 learn.fit(2)
 tell(train=2, steps=16, samples=256, validation=2)
@@ -56,27 +56,10 @@ def test_counts_are_the_scripts_own(tmp_path: Path, image: str, command: str) ->
     words = ["-c", command] if "\n" in command else [word for word in command.split() if "=" not in word]
     changes = [] if "\n" in command else [word for word in command.split() if "=" in word]
     environment = ["FACEOFF_OBSERVE=/out/observed", "PYTHONPATH=/hook:/scripts", "OMP_NUM_THREADS=1", *changes]
-    done = subprocess.run(
-        [
-            "docker",
-            "run",
-            "--rm",
-            "--network",
-            "none",
-            "--shm-size",
-            "256m",
-            "--entrypoint",
-            "",
-            "--workdir",
-            "/scripts",
-        ]
-        + [f"--env={each}" for each in environment]
-        + [f"--volume={HOOK}:/hook:ro", f"--volume={SCRIPTS}:/scripts:ro", f"--volume={tmp_path}:/out"]
-        + [image, "python", *words],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    docker = ["docker", "run", "--rm", "--network=none", "--shm-size=256m", "--workdir=/scripts", "--entrypoint="]
+    volumes = [f"{HOOK}:/hook:ro", f"{SCRIPTS}:/scripts:ro", f"{tmp_path}:/out"]
+    options = [*(f"--env={each}" for each in environment), *(f"--volume={each}" for each in volumes)]
+    done = subprocess.run([*docker, *options, image, "python", *words], capture_output=True, text=True, timeout=300)
     seen = Seen(done, observed(tmp_path / "observed"), sorted(tmp_path.glob("*.jsonl")))
     assert seen.counts == {key: seen.truth[key] for key in ("train", "steps", "samples", "validation")}
     assert "faceoff" not in done.stderr
