@@ -10,7 +10,9 @@ from stages.workload import supervisor
 
 
 def main() -> int:
-    return supervisor.main("train")
+    """Run this stage of the cell that --task describes."""
+    code: int = supervisor.main("train")
+    return code
 
 
 if __name__ == "__main__":
