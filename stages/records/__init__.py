@@ -70,9 +70,9 @@ from stages.records.job import (
     Manifest,
     Metric,
     Task,
+    cell_document,
     data_dir,
     image_task_path,
-    cell_document,
 )
 from stages.records.preflight import (
     CHECK_STATUSES,
@@ -153,11 +153,11 @@ __all__ = [
     "Summary",
     "Task",
     "Variant",
+    "cell_document",
     "data_dir",
     "facts_path",
     "image_path",
     "image_task_path",
     "preflight_path",
     "profile_path",
-    "cell_document",
 ]
