@@ -248,7 +248,7 @@ cp -a {checkout}/. disk
 cd disk
 {python} -m stages.repro
 sha256sum {first} >../before
-sed -i 's/^repeats: .*/repeats: [1, 2]/' params.yaml
+sed -i 's/^- 1$/- 1\\n- 2/' params.yaml
 {python} ../fills.py & filler=$!
 code=0; {python} -m stages.repro || code=$?
 kill $filler

@@ -59,7 +59,7 @@ def test_a_session_that_ends_is_one_line(checkout: Checkout) -> None:
     script.write_text(text)
     done = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True)
     assert done.returncode == 255
-    assert "\na cell fails" in done.stderr and f"failed to reproduce 'train@{FAILING.matrix_name}'" in done.stderr
+    assert "a cell fails" in done.stderr and f"failed to reproduce 'train@{FAILING.matrix_name}'" in done.stderr
 
 
 def test_other_limits_measure_nothing_again(checkout: Checkout) -> None:
