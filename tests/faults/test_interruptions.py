@@ -265,7 +265,8 @@ def test_the_disk_is_full_when_a_cell_is_committed(checkout: Checkout, tmp_path:
     places = {"checkout": checkout.path, "first": RESULT_PATH}
     done = mounting(ON_A_FULL_DISK.format(python=sys.executable, **places), tmp_path)
     assert f"{RESULT_PATH}: OK\n" in done.stdout, done.stdout + done.stderr
-    assert done.returncode == 255 and "No space left on device" in done.stderr
+    said = ("No space left on device", "Unable to read RWLock-file")  # whichever of DVC's files it is at by then
+    assert done.returncode == 255 and any(each in done.stderr for each in said), done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------- two runs at once
