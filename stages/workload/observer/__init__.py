@@ -5,5 +5,8 @@
     runs     which pass of a loader was training, and its steps
     read     all of it as the contract's spans, and in words what could not be seen
 
+Of a command: PYTHONPATH begins with the folder hook, FACEOFF_OBSERVE is a path without its end, both absolute. The
+files <it>.<rank>.<pid>.jsonl change about once a second while a training goes on: a heartbeat.
+
 The hook runs inside the job (Python 3.6, standard library, any torch from 1.2 on) and imports nothing of faceoff.
 """

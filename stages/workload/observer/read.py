@@ -54,10 +54,13 @@ def observed(prefix: Path) -> Observation:
     ours, notes = _one_after_the_other([process for process in trained if process.rank == first])
     runs = [(process, run) for process in ours for run in runs_of(process) if run.training or run.validation]
     others = [runs_of(process) for process in trained if process.rank != first]
-    steps = tuple(step for _, run in runs for step in run.steps())
+    of_runs = [run.steps() for _, run in runs]
+    steps = tuple(step for each in of_runs for step in each)
     warm_up = _warm_up(steps)
     found = Observation(
-        spans=_with_others([_span(process, run) for process, run in runs], others, notes),
+        spans=_with_others(
+            [_span(process, run, len(each)) for (process, run), each in zip(runs, of_runs)], others, notes
+        ),
         waits=tuple(run.wait_seconds for _, run in runs),
         steps=steps,
         warm_up=warm_up,
@@ -91,12 +94,12 @@ def _when(process: Process) -> Tuple[float, float]:
     return worked[0], worked[-1]
 
 
-def _span(process: Process, run: Run) -> Span:
+def _span(process: Process, run: Run, steps: int) -> Span:
     return Span(
         name=TRAIN if run.training else VALIDATION,
         seconds=run.seconds,
         samples=run.samples,
-        steps=len(run.steps()) if run.training else len(run.batches),
+        steps=steps if run.training else len(run.batches),
         split=_split(run) if run.training and not process.cuda else None,
     )
 

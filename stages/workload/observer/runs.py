@@ -6,6 +6,7 @@ loader's end. So work belongs to a run, never to the batch that was asked for la
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import bisect
 import dataclasses
 from typing import Dict, List, Optional, Tuple
 
@@ -71,8 +72,8 @@ class Run:
             asked = self.end.asked + self.end.wait
         else:
             asked = self.rows[-1].asked or 0.0 if self.rows else self.began
-        worked = [row.worked_at for row in self.rows if row.worked_at is not None] if self.training else []
-        return max([asked, *worked[-1:]])
+        worked = next((row.worked_at for row in reversed(self.rows) if row.worked_at is not None), None)
+        return max(asked, worked if worked is not None and self.training else asked)
 
     @property
     def seconds(self) -> float:
@@ -92,6 +93,8 @@ class Run:
         total, last = 0.0, self.began
         for row in self.rows:
             began = row.asked + row.wait if row.asked is not None else last
+            if self.end is not None and row.asked is None and last <= (self.end.asked or 0.0) < (row.worked_at or 0.0):
+                began = (self.end.asked or 0.0) + self.end.wait  # on a batch that was fetched ahead
             ended = row.worked_at
             if ended is not None:
                 total += ended - began - _within(self.pauses, began, ended)
@@ -126,34 +129,33 @@ class Run:
         """Return the steps of a training."""
         if not self.training:
             return []
-        sizes = self._sizes()
-        rows = self.rows
+        sizes, used = self._sizes(), 0
+        rows, threaded = self.rows, self.threaded
         one_each = sum(row.backwards for row in rows) == len(sizes)
         found: List[_Open] = []
         fresh = False  # whether a batch came since the last step
         step = _Open(self.began, self.loader.seconds if self.loader else 0.0)
         for row in rows:
-            step.wait += 0.0 if self.threaded else row.wait
+            step.wait += 0.0 if threaded else row.wait
             step.graphs += row.graphs
             fresh = fresh or row.run is not None
             step.batches += row.backwards if one_each else bool(row.backwards or row.steps)
             at = self.marked(row)
             if at is None:
                 continue
-            if found and not fresh and self._same_batch(at):
+            if found and not fresh and not threaded and self._same_batch(at):
                 found[-1].ended, step = at, _Open(at)
                 continue
             step.ended = at
-            step.sizes, sizes = sizes[: step.batches], sizes[step.batches :]
+            step.sizes = sizes[used : used + step.batches]
+            used += step.batches
             found.append(step)
             step, fresh = _Open(at), False
         return [each.closed(self.pauses) for each in found]
 
     def _same_batch(self, at: float) -> bool:
         """Whether a step at that time, with no batch since the last one, is a further one on its batch: a GAN's."""
-        if self.loader is None or self.threaded:
-            return False
-        return self.end is None or at < (self.end.asked or 0.0)
+        return self.loader is not None and (self.end is None or at < (self.end.asked or 0.0))
 
 
 @dataclasses.dataclass
@@ -194,7 +196,9 @@ def runs_of(process: Process) -> List[Run]:
     runs = [_without_loader(run) for run in found.values()]
     validations = [(run.began, run.ended) for run in runs if run.validation]
     for run in runs:
-        run.pauses = validations if run.training else []
+        if run.training:
+            began, ended = run.began, run.ended
+            run.pauses = [pause for pause in validations if pause[0] < ended and pause[1] > began]
     return runs
 
 
@@ -243,12 +247,13 @@ def _join_loaders(rows: List[Row], keys: List[Tuple[int, bool]], by_steps: bool)
     idle = {key for key in places if key not in working}
     for key in idle:
         first, last = places[key][0], places[key][-1]
-        within = [index for index in worked if first < index < last]
-        if 0 < len(within) < 2 * len(places[key]):  # a batch for each step
-            end = next((index for index in worked if index > last), last)
+        within = bisect.bisect_left(worked, last) - bisect.bisect_right(worked, first)
+        following = worked[bisect.bisect_right(worked, last) :][:1]
+        if 0 < within < 2 * len(places[key]):  # a batch for each step
+            end = following[0] if following else last
             _move(keys, [index for index in range(first, end + 1) if keys[index][0] in working], key)
         elif within:  # now and then one
-            _move(keys, places[key], keys[next((index for index in worked if index > last), worked[-1])][0])
+            _move(keys, places[key], keys[(following or worked[-1:])[0]][0])
     main, until = 0, -1
     for key, at in sorted(places.items(), key=lambda each: each[1][0]):
         if key in working and at[0] < until:  # a GAN that takes a batch for each of its halves

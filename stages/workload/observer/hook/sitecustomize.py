@@ -10,7 +10,7 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TARGETS = {"torch.autograd", "torch.optim.optimizer", "torch.utils.data.dataloader", "fastai.optimizer"}
+TARGETS = {"torch.autograd", "torch.optim.optimizer", "torch.utils.data.dataloader"}
 
 
 class Finder(object):
@@ -20,7 +20,7 @@ class Finder(object):
 
     def find_spec(self, name, path=None, target=None):
         """Return what the others find."""
-        if name not in TARGETS or self.asking:
+        if self.asking or not (name in TARGETS or (name.endswith(".optimizer") and "torch" in sys.modules)):
             return None
         self.asking = True
         try:

@@ -13,11 +13,11 @@ RECORDER = Recorder(os.environ["FACEOFF_OBSERVE"])
 
 
 def hook(module):
-    """Put the hooks into a module of torch or fastai that was just imported."""
+    """Put the hooks into a module of torch, or into a framework's own optimisers, just after its import."""
     if module.__name__ == "torch.autograd":  # the first of them
         for part in (facts, recorder, sys.modules[__name__]):
             skip_frames_in(part)
-    HOOKS[module.__name__](module)
+    HOOKS.get(module.__name__, hook_others)(module)
 
 
 def observe(note, *args):
@@ -59,6 +59,13 @@ def after_step(optimiser, args, kwargs):
     observe(RECORDER.step, optimiser)
 
 
+def hook_others(module):
+    """Note the steps of a framework's own optimisers, which are none of torch's."""
+    kind = getattr(module, "Optimizer", None)
+    if isinstance(kind, type) and hasattr(kind, "step") and not issubclass(kind, sys.modules["torch"].optim.Optimizer):
+        hook_classes_of(module)
+
+
 def hook_classes_of(module):
     """Wrap `step` of each optimiser's class, once, when one is made: its instances stay as they are."""
     base = module.Optimizer
@@ -90,7 +97,7 @@ def noted_step(original):
 
 
 def hook_loader(module):
-    """Note what iterators of torch's loaders do, which fastai 2's own loader uses too."""
+    """Note what iterators of torch's loaders do, which loaders of frameworks use too."""
     base = module._BaseDataLoaderIter
     for kind in (base, module._SingleProcessDataLoaderIter, module._MultiProcessingDataLoaderIter):
         if "__next__" in vars(kind):
@@ -198,5 +205,4 @@ HOOKS = {
     "torch.autograd": hook_autograd,
     "torch.optim.optimizer": hook_optimiser,
     "torch.utils.data.dataloader": hook_loader,
-    "fastai.optimizer": hook_classes_of,
 }

@@ -20,6 +20,11 @@ FLUSH_SECONDS = 1.0
 MOST_ROWS = 4096  # kept until they are written, whatever the clock says
 MOST_BYTES = 256 * 2**20  # of a file, some 1.5 million batches; from then on only its time of change tells
 
+LINE = (
+    '{{"event": "batch", "run": {}, "asked": {}, "wait": {:.6f}, "samples": {}, "backwards": {}, "backward_at": {}, '
+    '"steps": {}, "step_at": {}, "thread": {}, "graphs": {}}}\n'
+)
+
 clock = time.perf_counter
 get_ident = threading.get_ident
 
@@ -49,20 +54,19 @@ class Row:
         self.graphs = graphs_compiled()
 
     def line(self):
-        """Return it as an event."""
-        return {
-            "event": "batch",
-            "run": self.run,
-            "asked": rounded(self.asked),
-            "wait": rounded(self.wait),
-            "samples": self.samples,
-            "backwards": self.backwards,
-            "backward_at": rounded(self.backward_at),
-            "steps": self.steps,
-            "step_at": rounded(self.step_at),
-            "thread": self.thread is not None,
-            "graphs": self.graphs,
-        }
+        """Return it as an event. By hand: json takes three times as long."""
+        return LINE.format(
+            "null" if self.run is None else self.run,
+            seconds(self.asked),
+            self.wait,
+            "null" if self.samples is None else self.samples,
+            self.backwards,
+            seconds(self.backward_at),
+            self.steps,
+            seconds(self.step_at),
+            "false" if self.thread is None else "true",
+            self.graphs,
+        )
 
 
 class Recorder:
@@ -195,7 +199,7 @@ class Recorder:
         lines = []
         while self.rows:
             row = self.rows.popleft()
-            lines.append(json.dumps(row.line() if isinstance(row, Row) else row) + "\n")
+            lines.append(row.line() if isinstance(row, Row) else json.dumps(row) + "\n")
         if lines:
             self.write("".join(lines).encode("ascii"))
 
@@ -233,6 +237,6 @@ class Recorder:
                 sys.stderr.write("faceoff: steps are not recorded any more: {}\n".format(error))
 
 
-def rounded(seconds):
-    """Return microseconds' precision: what more digits say is noise."""
-    return None if seconds is None else round(seconds, 6)
+def seconds(value):
+    """Return it to the microsecond, as JSON."""
+    return "null" if value is None else "{:.6f}".format(value)
