@@ -13,7 +13,7 @@ from stages.workload.observer.lines import Process, read_processes
 from stages.workload.observer.runs import Run, Step, runs_of
 
 TRAIN, VALIDATION = "train", "validation"
-OWN_SECONDS = 25e-6  # of the observer in a step (measured: 18 to 26 microseconds)
+OWN_SECONDS = 25e-6  # of the observer in a step, at most (measured: 10 to 26 microseconds)
 OWN_SHARE = 0.01  # of a step, from which on it is said
 WARM = 1.25  # times the steady step: what five steps must be under for the warm-up to be over
 HICCUP = 3.0
