@@ -105,6 +105,9 @@ class Training:
                 if self._diverged:
                     raise FaceoffError(self._diverged)
                 self.leave_unless_it_fits()
+        for phase in PHASES:  # the total names both; one without an epoch takes no time
+            if not self._input.epochs(phase):
+                say_span(Span(phase, 0.0, samples=0, steps=0))
 
     def _keep(self, epoch: Span, state: dict) -> bool:
         """Tell of the epoch, then keep it, so that no checkpoint holds one that was not told of; whether to go on.

@@ -63,7 +63,7 @@ class CellStage:
                 return outcome.exit_code
             said = running.read_text(encoding="utf-8").strip()
             reason = failures.reason(outcome, said, self.cell, self.params)
-            if reason != said:
+            if reason != said or outcome.exit_code > 128:  # of a signal the supervisor has said nothing
                 print(f"faceoff: {self.title}: {reason}", file=sys.stderr)
             self._record(task.belongs, reason, started_at, time.monotonic() - began)
         if self.params.on_failure == "stop":

@@ -34,6 +34,8 @@ def recorded(path: Path) -> Iterator[None]:
             told = (kind + str(error).strip().partition("\n")[0]).encode("utf-8", "replace")[:REASON_BYTES]
             with suppress(OSError), path.open("r+b") as file:  # which must not hide the error: that is printed
                 file.write(told)
+            if isinstance(error, FaceoffError) and error.exit_code > 128:
+                raise SystemExit(error.exit_code) from None  # what the signal means, the host tells
         raise
 
 
