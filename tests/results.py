@@ -25,6 +25,7 @@ JOB = Job(
     metrics={"accuracy": Metric("share", "higher")},
     resumes=True,
     dry_run=True,
+    observe=False,
     section_json=json.dumps({"data": {"seed": 42}, "size": 96}, sort_keys=True),
     seed=42,
 )
@@ -129,6 +130,7 @@ def _result(cell: Cell, stage: str, given: dict[str, Any]) -> Result:
         "attempts": (records.Attempt(0, 41.0, LOAD),),
         "conditions": (CONDITIONS, CONDITIONS),
         "warnings": (),
+        "notes": (),
     }
     fields = {**plain, **given}
     absent = {name: "the job does not say it" for name, value in fields.items() if value is None and name != "reason"}

@@ -32,7 +32,7 @@ class Checkout:
     def __init__(self, folder: Path, python: str = sys.executable, **job: Any) -> None:
         self.root, self.python = folder, python
         plain: dict[str, Any] = {"name": JOB, "train": "as the test says", "evaluate": None, "files": {}}
-        plain |= {"total": records.WALL, "metrics": {}, "resumes": False, "dry_run": False}
+        plain |= {"total": records.WALL, "metrics": {}, "resumes": False, "dry_run": False, "observe": False}
         self.job = Job(**{**plain, "section_json": '{"size": 3}', "seed": 42, **job})
         self.variant = Variant({"rate": 0.5}, {"MINE": "of the variant"})
         (folder / "jobs" / JOB).mkdir(parents=True)

@@ -88,6 +88,11 @@ class Cell:
         return Path("models") / self.setting / "{}.earlier.jsonl".format(self.repeat)
 
     @property
+    def observed_dir(self) -> Path:
+        """Folder of what the observer notes of the attempt that runs."""
+        return Path("models") / self.setting / "{}.observed".format(self.repeat)
+
+    @property
     def running_path(self) -> Path:
         """There while the cell is trained or evaluated: its lock; why it failed goes in."""
         return Path("models") / self.setting / "{}.running".format(self.repeat)

@@ -48,6 +48,7 @@ class Job:
     metrics: Dict[str, Metric]  # the job's own, beside those that are there by themselves
     resumes: bool
     dry_run: bool
+    observe: bool  # whether PyTorch is looked at from outside, where the training says no spans itself
     section_json: str  # the job's own section of params.yaml, as JSON with sorted keys
     seed: int  # repeat 1 has seed + 1, and so on
 

@@ -124,6 +124,7 @@ class CellStage:
             attempts=(),
             conditions=(),
             warnings=(),
+            notes=(),
             started_at=started_at,
             wall_seconds=wall_seconds,
             absent=dict.fromkeys(nulls, "the cell failed"),

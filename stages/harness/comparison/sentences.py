@@ -85,4 +85,5 @@ def not_given(group: Sequence[CellResult], job: Job) -> tuple[str, ...]:
         "predictions (so they are not compared)":
             any(each.status == "ok" for each in group) and not any(each.right for each in group),
     }  # fmt: skip
-    return tuple(words for words, is_lacking in lacks.items() if is_lacking)
+    notes = dict.fromkeys(note for train in trained for note in train.notes)
+    return (*(words for words, is_lacking in lacks.items() if is_lacking), *notes)

@@ -23,6 +23,8 @@ PARAMETERS = "parameters"
 PLACEHOLDERS = ("repeat", "seed", "output", "state", PARAMETERS)
 OF_A_CELL = ("train", "evaluate")  # commands that a variant's parameters must reach
 COMMANDS = (*OF_A_CELL, "download", "check", "estimate", "measure")
+AUTO = "auto"
+OBSERVE = (AUTO, "none")
 BY_THEMSELVES = re.compile(r"total_seconds|samples_per_second|peak_process_memory_bytes")
 LEFT_OUT = ("__pycache__",)  # of a job's files
 
@@ -42,12 +44,14 @@ class Definition:
     total: tuple[str, ...] = records.WALL
     resumes: bool = False
     dry_run: bool = False
+    observe: str = AUTO  # of OBSERVE: whether a training in PyTorch is looked at from outside
     metrics: dict[str, Metric] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in COMMANDS:
             text = getattr(self, key)
             codec.check(key, text, text is None or bool(_words(key, text)), "a command")
+        codec.check("observe", self.observe, self.observe in OBSERVE, "one of " + ", ".join(OBSERVE))
         codec.check("total", list(self.total), bool(self.total), "wall, or a list of spans")
         own = {*(f"{span}_seconds" for span in self.total)}
         for name in self.metrics:
@@ -101,6 +105,7 @@ def record(name: str, definition: Definition, section: Any, seed: int, root: Pat
         metrics=definition.metrics,
         resumes=definition.resumes,
         dry_run=definition.dry_run,
+        observe=definition.observe == AUTO,
         section_json=json.dumps(section, sort_keys=True),
         seed=seed,
     )

@@ -10,3 +10,8 @@ files <it>.<rank>.<pid>.jsonl change about once a second while a training goes o
 
 The hook runs inside the job (Python 3.6, standard library, any torch from 1.2 on) and imports nothing of faceoff.
 """
+
+from pathlib import Path
+
+VARIABLE = "FACEOFF_OBSERVE"
+HOOK = Path(__file__).absolute().parent / "hook"

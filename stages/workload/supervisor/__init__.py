@@ -1,11 +1,12 @@
 """Runs a cell's command inside an image, looks at the machine meanwhile, and writes down what came out.
 
-    command    starts, signals, ends it; its time and memory
-    follower   reads its events as they come
-    recorder   one command, with its events, the CPUs' load and the machine's conditions
-    progress   what earlier attempts left
-    reasons    why it failed, in a line
-    results    the record of it
+    command      starts, signals, ends it; its time and memory
+    follower     reads its events as they come
+    observation  what is seen from outside of a training that says none
+    recorder     one command, with its events, the CPUs' load and the machine's conditions
+    progress     what earlier attempts left
+    reasons      why it failed, in a line
+    results      the record of it
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
@@ -19,7 +20,7 @@ from stages.codec import read, sync_folder, write
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Result, Task
 from stages.workload import surroundings
-from stages.workload.supervisor import progress, reasons, results
+from stages.workload.supervisor import observation, progress, reasons, results
 from stages.workload.supervisor.recorder import Recorder, now
 
 
@@ -65,14 +66,18 @@ def train(task: Task, began: float) -> Result:
             _empty(cell.output_dir)
             return results.unsupported(task, recorded, started_at, time.perf_counter() - began)
         counted = progress.count(earlier, recorded.events.resumed_after_spans)
-        results.check_spans(task, (*counted.spans, *recorded.events.spans))
+        said = (*counted.spans, *recorded.events.spans)
+        seen = observation.seen(task, said, len(counted.attempts) + 1)
+        results.check_spans(task, (*said, *seen.spans))
     except BaseException:
         _empty(cell.output_dir)
         raise
+    finally:
+        observation.forget(task)
     sync_folder(cell.output_dir)
     if earlier.parts and recorded.events.resumed_after_spans is None:
         print(f"{cell.setting}, repeat {cell.repeat}: began anew: the job said nothing of going on")
-    return results.ok(task, recorded, counted, None, started_at, time.perf_counter() - began)
+    return results.ok(task, recorded, counted, seen, None, started_at, time.perf_counter() - began)
 
 
 def evaluate(task: Task, began: float) -> Result:
@@ -97,7 +102,7 @@ def evaluate(task: Task, began: float) -> Result:
         return results.not_run(task, trained, digest, started_at, wall_seconds)
     if recorded.events.unsupported is not None:
         return results.unsupported(task, recorded, started_at, wall_seconds)
-    return results.ok(task, recorded, progress.NOTHING, digest, started_at, wall_seconds)
+    return results.ok(task, recorded, progress.NOTHING, observation.Seen(), digest, started_at, wall_seconds)
 
 
 def _leave_if_over(task: Task) -> None:

@@ -12,12 +12,19 @@ from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value
 from stages.errors import FaceoffError
 from stages.records import WALL, Attempt, Conditions, Result, Task
 from stages.workload.probes import conditions, files, load
+from stages.workload.supervisor.observation import Seen
 from stages.workload.supervisor.progress import Counted
 from stages.workload.supervisor.recorder import Recorded
 
 
 def ok(
-    task: Task, recorded: Recorded, earlier: Counted, predictions: Optional[str], started_at: str, wall_seconds: float
+    task: Task,
+    recorded: Recorded,
+    earlier: Counted,
+    seen: Seen,
+    predictions: Optional[str],
+    started_at: str,
+    wall_seconds: float,
 ) -> Result:
     """Return the result of a command that ended well. `predictions`: sha256 of the kept file, of an evaluation."""
     events = recorded.events
@@ -30,12 +37,13 @@ def ok(
         status="ok",
         reason=None,
         belongs=task.belongs,
-        spans=(*earlier.spans, *events.spans),
+        spans=(*earlier.spans, *events.spans, *seen.spans),
         metrics=events.metrics,
         facts=_texts(events.facts),
         attempts=attempts,
         conditions=moments,
         warnings=_warnings(task, attempts, moments),
+        notes=seen.notes,
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
         **files.known(
@@ -130,6 +138,7 @@ def _without_times(
         attempts=(),
         conditions=(),
         warnings=(),
+        notes=(),
         started_at=started_at,
         wall_seconds=wall_seconds,
         absent=absent,
