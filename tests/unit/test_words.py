@@ -29,19 +29,22 @@ def test_other_words_that_hold_their_letters_are_free(line):
     assert not WORDS.search(line)
 
 
-def test_nothing_of_the_pipeline_imports_a_job():
-    def imported(tree):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                yield from (alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                yield node.module or ""
+def imported(path):
+    """Modules that a Python file imports, by their full names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
+
+def test_nothing_of_the_pipeline_imports_a_job():
     sources = [path for path in FILES if path.suffix == ".py"]
-    found = {
-        path.relative_to(ROOT).as_posix(): name
-        for path in sources
-        for name in imported(ast.parse(path.read_text(encoding="utf-8")))
-        if name.split(".")[0] == "jobs"
-    }
+    found = {path.name: name for path in sources for name in imported(path) if name.split(".")[0] == "jobs"}
     assert sources and found == {}
+
+
+def test_a_job_imports_of_the_pipeline_what_runs_everywhere_alone():
+    sources = [*(ROOT / "jobs").rglob("*.py")]
+    names = {name for path in sources for name in imported(path) if name.split(".")[0] == "stages"}
+    assert names and {name.split(".")[1] for name in names} <= {"codec", "contract", "errors", "units"}
