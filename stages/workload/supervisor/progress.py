@@ -7,12 +7,11 @@ import dataclasses
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 from stages.codec import RecordError, read, write
 from stages.contract import Reader, Span
 from stages.records import Attempt, Belongs, Conditions, Load, Task
-from stages.workload.surroundings import differences
 
 WORDS = {
     "job_sha256": "the job",
@@ -165,11 +164,18 @@ def _completed(part: Part, path: Path) -> Part:
 def _why_anew(task: Task, found: Progress) -> Optional[str]:
     if not task.job.resumes:
         return "its job.yaml does not say `resumes: true`"
-    told = [
-        WORDS.get(name.partition(" ")[0], name)
-        for name in differences(dataclasses.asdict(found.belongs), dataclasses.asdict(task.belongs))
-    ]
+    told = list(_differences(dataclasses.asdict(found.belongs), dataclasses.asdict(task.belongs)))
     return "the earlier attempt was of another state: " + "; ".join(told) if told else None
+
+
+def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Yield 'variant.parameters.rate was 0.5, is 0.1'; a key that came or went, or a limit, is one too."""
+    if isinstance(was, dict) and isinstance(now, dict):
+        for key in {**was, **now}:
+            yield from _differences(was.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif was != now:
+        shown = ["not there" if each is None else repr(each) for each in (was, now)]
+        yield WORDS.get(name, "{} was {}, is {}".format(name, *shown))
 
 
 def _discard(path: Path) -> None:
