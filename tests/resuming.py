@@ -1,4 +1,4 @@
-"""A job that goes on where it was cut off, with half a second and next to no CPU per span; and attempts at it."""
+"""A job that goes on where it was cut off, with little time and next to no CPU per span; and attempts at it."""
 
 import json
 import os
@@ -22,11 +22,11 @@ rate, state, model = float(sys.argv[1]), Path(os.environ["FACEOFF_STATE"]), Path
 def tell(**line):
     with open(os.environ["FACEOFF_EVENTS"], "a") as events:
         events.write(json.dumps(line) + "\\n")
-def write_slowly(path, text):
+def write_slowly(path, text, seconds):
     with path.open("w") as file:
         file.write(text[:len(text) // 2])
         file.flush()
-        time.sleep(0.25)
+        time.sleep(seconds)
         file.write(text[len(text) // 2:])
 print("found:", sorted(each.name for each in state.iterdir()), flush=True)
 done = json.loads((state / "done").read_text()) if (state / "done").exists() else []
@@ -35,13 +35,13 @@ if done:
 tell(fact="begun", value=True)
 while len(done) < 4:
     began = time.perf_counter()
-    time.sleep(0.25)
+    time.sleep(0.3)
     done.append(rate * (done[-1] if done else 0.3) * (1 - (done[-1] if done else 0.3)))
     tell(span="epoch", seconds=time.perf_counter() - began, values={"loss": done[-1]})
-    write_slowly(state / "new", json.dumps(done))
+    write_slowly(state / "new", json.dumps(done), 0.3)
     (state / "new").replace(state / "done")
-time.sleep(0.25)
-write_slowly(model, json.dumps(done))
+time.sleep(0.3)
+write_slowly(model, json.dumps(done), 0.6)
 tell(metric="score", value=sum(done))
 """
 DEFINITION = """train: python train.py {rate}
