@@ -121,7 +121,7 @@ def _setting(
         curve=curve(group),
         differences=tuple(f"{each.what} {each.a}, not {each.b}" for each in differences),
         explanation=explanation.explain(group, reference, total, profiles, job.total),
-        warnings=(*stability.of_setting(group, job), *apart),
+        warnings=(*stability.of_setting(group, job), *sentences.caveats(group), *apart),
         not_given=sentences.not_given(group, job),
     )
 

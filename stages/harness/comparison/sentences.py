@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stages.harness import formatting
 from stages.harness.results.read import CellResult
 from stages.harness.statistics.estimates import CONFIDENCE
-from stages.records import Job, PairedPredictions, Ratio
+from stages.records import Job, PairedPredictions, Ratio, Result
 
 # Of the statuses of repeats that have no metrics, what they mean in a sentence.
 WITHOUT_METRICS = {
@@ -85,5 +85,14 @@ def not_given(group: Sequence[CellResult], job: Job) -> tuple[str, ...]:
         "predictions (so they are not compared)":
             any(each.status == "ok" for each in group) and not any(each.right for each in group),
     }  # fmt: skip
-    notes = dict.fromkeys(note for train in trained for note in train.notes)
-    return (*(words for words, is_lacking in lacks.items() if is_lacking), *notes)
+    return (*(words for words, is_lacking in lacks.items() if is_lacking), *(() if spans else _notes(trained)))
+
+
+def caveats(group: Sequence[CellResult]) -> tuple[str, ...]:
+    """Return what is to be known of spans that were seen from outside."""
+    trained = [result.train for result in group if result.train and result.train.spans]
+    return _notes(trained)
+
+
+def _notes(trained: Sequence[Result]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for train in trained for note in train.notes))
