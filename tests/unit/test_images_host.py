@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stages import inside
 from stages.harness.environments.launch import GPU_DEVICES
+from stages.inside import USAGE
 from tests.project import make_project, run_stage
 
 # Starts a child that outlives a polite end, says both process ids, and waits.
@@ -143,7 +143,7 @@ def test_output_comes_while_the_command_runs(project: Path) -> None:
 def test_a_wrong_call_is_one_line(project: Path, arguments: list[str]) -> None:
     done = run_stage(project, "inside", *arguments)
     assert done.returncode == 2
-    assert done.stderr == f"faceoff: {inside.USAGE}\n" and done.stderr.count("\n") == 1
+    assert done.stderr == f"faceoff: {USAGE}\n" and done.stderr.count("\n") == 1
 
 
 def test_an_unknown_image_is_one_line(project: Path) -> None:
