@@ -116,7 +116,7 @@ def read(path: Path) -> numpy.ndarray:
 def face_offs(
     runs: numpy.ndarray, margin: float, drift: float, slowdown: float, rivals: int, number: int, seed: int
 ) -> list[list[FaceOff]]:
-    """So many in all, in GROUPS of one recording each."""
+    """Draw so many face-offs in all, in GROUPS of one recording each."""
     generator = numpy.random.default_rng(seed)
     groups = []
     for _ in range(GROUPS):
@@ -132,7 +132,7 @@ def blocks(runs: numpy.ndarray, number: int, generator: numpy.random.Generator) 
 
 
 def draw(runs: numpy.ndarray, drift: float, slowdown: float, rivals: int, generator: numpy.random.Generator) -> Values:
-    """As many repeats as may be asked for. The first rival is the one that is slower."""
+    """Draw as many repeats as may be asked for. The first rival is the one that is slower."""
     settings = 1 + rivals
     number = settings * MAX_REPEATS // BLOCK
     turns = generator.permuted(numpy.tile(numpy.arange(settings), (number, 1)), axis=1)
@@ -160,7 +160,7 @@ def face_off(values: Values, margin: float) -> FaceOff:
 
 
 def at_asked(values: Values, margin: float) -> Look:
-    """After the repeats that the pilot asks for; the pilot where it asks for none."""
+    """Look after the repeats that the pilot asks for; at the pilot itself where it asks for none."""
     pilot = judged(values, PILOT, [], margin)
     if pilot["1"].verdict != "inconclusive":
         return look(values, PILOT, pilot)
@@ -169,7 +169,7 @@ def at_asked(values: Values, margin: float) -> Look:
 
 
 def judged(values: Values, repeats: int, looks: Sequence[int], margin: float, metric: str = TOTAL) -> dict[str, Ratio]:
-    """By rival."""
+    """Return the ratio of each rival to the baseline, by the rival's number."""
     _, settings, _ = values.shape
     column = values[:repeats, :, NAMES.index(metric)]
     pairs = {
@@ -225,7 +225,7 @@ def report(groups: list[list[FaceOff]], drift: float, slowdown: float, rivals: i
 
 @dataclass(frozen=True)
 class Share:
-    """Of all, with its 95 % interval, a bootstrap over groups."""
+    """A share of all face-offs, with its 95 % interval, a bootstrap over groups."""
 
     value: float
     low: float

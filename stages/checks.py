@@ -60,7 +60,7 @@ def capability(gpu: Gpu, architectures: Iterable[str]) -> Check:
 
 
 def capability_in_range(gpu: Gpu, lowest: str, highest: str) -> Check:
-    """As `capability`, where only the range is known that an image.yaml states: before the image is there.
+    """Check the card as `capability` does, by the range that an image.yaml states, before the image is there.
 
     Of the highest a binary is taken to be there, which runs on later minor versions too. Nothing is known of PTX.
     """

@@ -38,7 +38,7 @@ def check(key: str, value: object, holds: bool, expected: str) -> None:
 
 
 def check_absent(record: Any, *but: str) -> None:
-    """For `__post_init__` of a record with a field `absent`: every null field, `but` left out, has a reason."""
+    """Raise RecordError unless the record's `absent` has a reason for every null field but those named, and no other."""
     names = [field.name for field in dataclasses.fields(record) if field.name not in but]
     nulls = sorted(name for name in names if getattr(record, name) is None)
     expected = "a reason for each null field and no other ({})".format(", ".join(nulls) or "none")
@@ -106,7 +106,7 @@ def fingerprint(record: Any) -> str:
 
 
 def file_fingerprint(path: Path, kind: Any) -> Optional[str]:
-    """Of the record in the file; None where there is no file."""
+    """Return the fingerprint of the record in the file; None where there is no file."""
     return fingerprint(read(path, kind)) if path.exists() else None
 
 

@@ -32,7 +32,7 @@ class Unsupported(FaceoffError):
 
 
 def no_room(error: OSError) -> str:
-    """Of an error of the kind FULL: what the disk refused, and what to do."""
+    """Say what the disk refused, and what to do, of an error of the kind FULL."""
     return "{}: make room on that disk, then run again".format(error.strerror)
 
 

@@ -82,7 +82,7 @@ def command(name: str, words: tuple[str, ...], run: Runner, wanted: Params) -> i
 
 
 def stage_watch(wanted: Params) -> Watch | None:
-    """For a stage that is no cell's: what a cell may take over a step, for each variant. A user's own has its time."""
+    """Limit a stage that is no cell's to a cell's time for a step, for each variant. A user's own has its time."""
     minutes = wanted.limits.stall_minutes
     if "DVC_STAGE" not in os.environ or minutes is None:
         return None

@@ -17,7 +17,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _check_photos(section: Section, choice: Choice, where: str) -> None:
-    """Of how many there are only the drawn ones' number is known before the download."""
+    """Raise RecordError where a batch is larger than the drawn photos; the number of others is known later only."""
     drawn = section.dataset.train_photos
     if section.dataset.source == "synthetic" and choice.batch_size > drawn:
         raise RecordError(

@@ -51,7 +51,7 @@ class Recipe:
 
     @property
     def epochs(self) -> int:
-        """Of both phases."""
+        """Return the number of epochs of both phases."""
         return self.frozen_epochs + self.unfrozen_epochs
 
 

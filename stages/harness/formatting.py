@@ -37,7 +37,7 @@ def seconds(number: float) -> str:
 
 
 def axis_seconds(number: float) -> str:
-    """On an axis: '0.5 s', '12 s', '1:30'."""
+    """Write seconds as an axis has them: '0.5 s', '12 s', '1:30'."""
     return f"{number:g} s" if number < 60 else seconds(number)
 
 

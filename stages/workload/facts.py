@@ -75,7 +75,7 @@ def describe(facts: Facts) -> str:
 
 
 def _software() -> Tuple[Optional[Software], Optional[str]]:
-    """In the child. Or why there is none."""
+    """Return what Python and torch tell, or why nothing is told; runs in a guard's child."""
     began = time.perf_counter()
     try:
         torch = contents.find_torch()

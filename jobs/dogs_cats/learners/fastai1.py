@@ -88,7 +88,7 @@ class Fastai1(Learner):
         from fastai.basic_train import LearnerCallback
 
         class Timing(LearnerCallback):
-            """Beside fastai's own recorder (order -10), so that both see the same epoch."""
+            """Times epochs beside fastai's own recorder (order -10), so that both see the same epoch."""
 
             _order = -9
 
@@ -181,7 +181,7 @@ def _keeping(learner, timer: EpochTimer, done: int, state: Optional[dict], keep:
     from fastai.basic_train import LearnerCallback
 
     class Keeping(LearnerCallback):
-        """When all others have made themselves ready for the first epoch, and when they are through with each."""
+        """Resumes when all others are ready for the first epoch, and keeps the state when they are through with each."""
 
         _order = 2000
 
@@ -222,7 +222,7 @@ def _restore(learner, state: dict) -> None:
 
 
 def _masters(learner) -> list:
-    """In mixed precision, the fp32 weights that the optimiser works on."""
+    """Return the fp32 weights that the optimiser works on in mixed precision; none without it."""
     mixed = getattr(learner, "mixed_precision", None)
     return [parameter for group in mixed.master_params for parameter in group] if mixed else []
 

@@ -186,7 +186,7 @@ def _timing(timer: EpochTimer, first: int):
     from fastai.callback.core import Callback
 
     class Timing(Callback):
-        """Just after fastai's own recorder (order 50), so that both see the same epoch."""
+        """Times epochs just after fastai's own recorder (order 50), so that both see the same epoch."""
 
         order = 51
 
@@ -210,7 +210,7 @@ def _resuming(state: dict):
     from fastai.torch_core import to_device
 
     class Resuming(Callback):
-        """When all others have made themselves ready for the first epoch."""
+        """Resumes when all others have made themselves ready for the first epoch."""
 
         order = 1000
 

@@ -65,7 +65,7 @@ def pairs(
     when: Mapping[Cell, float],
     of_blocks: Mapping[Cell, int],
 ) -> dict[str, Pair]:
-    """By repeat: the metric of a setting and of the baseline, where both have one above 0."""
+    """Pair the metric of a setting with the baseline's, by repeat, where both have one above 0."""
     here = samples(group, metric, job)
     there = {cell.repeat: (cell, value) for cell, value in samples(reference, metric, job).items()}
     found = {}

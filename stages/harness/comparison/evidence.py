@@ -14,7 +14,7 @@ BF16_UNITS = {"avx512_bf16", "amx_bf16", "bf16"}  # instruction sets that multip
 
 @dataclasses.dataclass(frozen=True)
 class Speedup:
-    """Of a lower precision over fp32, as the profile measured it."""
+    """The speedup of a lower precision over fp32, as the profile measured it."""
 
     times: float
     words: str

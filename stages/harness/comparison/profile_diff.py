@@ -165,7 +165,7 @@ def _architectures(facts: Facts) -> tuple[str, ...] | None:
 
 
 def _torch(index: int) -> Callable[[Facts], Any]:
-    """Of a version such as '1.2.0+cu92' the release (0) or the build's tag (1)."""
+    """Return what reads the release (0) or the build's tag (1) from a version such as '1.2.0+cu92' of torch."""
 
     def value(facts: Facts) -> str | None:
         version = facts.contents.torch

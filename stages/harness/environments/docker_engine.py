@@ -234,7 +234,7 @@ def _create_arguments(job: Job) -> dict[str, Any]:
 
 
 def _digest(reference: str, digests: Sequence[str]) -> str | None:
-    """Of 'python@sha256:...', one for each repository that it was pulled from, the one that the reference names."""
+    """Pick the digest of the repository that the reference names, from 'python@sha256:...' of each that has the image."""
     repository, _ = docker.utils.parse_repository_tag(reference)
     named = [each for each in digests if each.startswith(f"{repository}@")] or sorted(digests)
     return named[0].rpartition("@")[2] if named else None

@@ -13,7 +13,7 @@ START_TIME = 19  # place among the fields of /proc/PID/stat that follow the comm
 
 
 def labels(checkout: Path, kind: str, image: str) -> dict[str, str]:
-    """Of a container that this process starts."""
+    """Return the labels of a container that this process starts."""
     return {
         "faceoff": kind,
         "faceoff.checkout": str(checkout),

@@ -59,7 +59,7 @@ def _is_cut(path: Path, kept: str) -> bool:
 
 
 def _places(value: object, place: tuple[object, ...] = ()) -> set[tuple[object, ...]]:
-    """Of all that a document holds: the keys and indices that lead there."""
+    """Return the keys and indices that lead to each value that a document holds."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     return {place}.union(*(_places(each, (*place, key)) for key, each in inner))
 

@@ -22,7 +22,7 @@ ONCE = {  # stages that there are once
 
 
 class Tracker:
-    """From DVC's lines to how many stages are done, and what is left.
+    """Counts from DVC's lines how many stages are done, and estimates what is left.
 
     `there`: cells that had a result before. Of those only the ones are expected to be measured again whose setting was
     measured again already: the cells of one setting depend on the same things.
@@ -82,7 +82,7 @@ class Tracker:
         return f"{DOES[kind]}, {place}: {cell.setting}, repeat {cell.repeat}{time_left}"
 
     def _seconds_left(self) -> float | None:
-        """Of training and evaluation, from the cell at hand on; None before any has ended."""
+        """Estimate what training and evaluation still take, from the cell at hand on; None before any has ended."""
         trained, evaluated = self._seconds["train"], self._seconds["evaluate"]
         run_again = {*trained, *evaluated}
         left = self._of_kind("train", trained, run_again) + self._of_kind("evaluate", evaluated, run_again)

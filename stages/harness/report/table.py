@@ -65,7 +65,7 @@ def is_worse(setting: SettingResult) -> bool:
 
 
 def style(setting: SettingResult) -> str:
-    """Of VERDICTS, the one whose colours suit the setting: a win's are for what is one."""
+    """Pick the one of VERDICTS whose colours suit the setting: a win's are for what is one."""
     return "inconclusive" if setting.verdict == "faster" and is_worse(setting) else setting.verdict
 
 

@@ -68,7 +68,7 @@ def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> fl
 
 
 def samples_per_second(spans: Iterable[Span]) -> float | None:
-    """Of the steps of those spans that say how many samples they took; None where none does, or in no time."""
+    """Return the rate of those spans' steps that say how many samples they took; None where none does, or in no time."""
     counted = [(span.samples, span.step_seconds) for span in spans if span.samples is not None]
     seconds = sum(each for _, each in counted)
     return sum(samples for samples, _ in counted) / seconds if seconds > 0 else None
@@ -120,7 +120,7 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
 
 
 def repeat_seconds(results: Sequence[CellResult]) -> float:
-    """Of all settings once, from the command's begin to the last result, in the mean."""
+    """Return what one repeat of all settings takes in the mean, from the command's begin to the last result."""
     walls = [each.train.wall_seconds + each.evaluate.wall_seconds for each in results if each.train and each.evaluate]
     settings = len({each.cell.setting for each in results if each.train})
     return settings * sum(walls) / len(walls) if walls else 0.0

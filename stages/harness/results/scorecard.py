@@ -1,4 +1,4 @@
-"""For `dvc metrics diff` one image's metrics, under names that do not hold the image; for `dvc plots` the curves."""
+"""What DVC shows: one image's metrics, under names that do not hold the image, and the curves of all."""
 
 import csv
 import io
@@ -48,5 +48,5 @@ def curves(compared: Comparison, images: Iterable[str]) -> str:
 
 
 def _settings(compared: Comparison) -> dict[tuple[str, str], SettingResult]:
-    """By image and variant, whose names have no slash."""
+    """Return the settings by image and variant, whose names have no slash."""
     return {tuple(each.setting.split("/", 1)): each for each in compared.settings}  # type: ignore[misc]

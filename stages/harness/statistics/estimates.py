@@ -80,7 +80,7 @@ def missing_pairs(pairs: Collection[Pair]) -> int:
 
 
 def estimate(pairs: Sequence[Pair]) -> Estimate:
-    """Of pairs of which none is missing."""
+    """Estimate the log ratio from pairs, of which enough are there, with the drift taken out."""
     logs = numpy.log([[pair.value, pair.reference] for pair in pairs])
     moments = numpy.array([[pair.moment, pair.reference_moment] for pair in pairs])
     names, places = numpy.unique([pair.block for pair in pairs], return_inverse=True)

@@ -31,7 +31,7 @@ def more_repeats(found: Estimate, bound: float, p_differs: float, p_within: floa
 
 
 def rounded_up(repeats: int) -> int:
-    """To tens, which is more than a few pairs can tell."""
+    """Round up to tens from 20 repeats on: a few pairs can't tell more exactly."""
     return repeats if repeats < 20 else 10 * math.ceil(repeats / 10)
 
 

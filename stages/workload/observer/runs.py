@@ -1,4 +1,4 @@
-"""From a process's lines to its runs: which pass of a loader was training, which validation, and the training's steps.
+"""Makes runs of a process's lines: which pass of a loader was training, which validation, and the training's steps.
 
 Frameworks fetch ahead: the work on a batch may be seen after the question for the next, the last work after the
 loader's end. So work belongs to a run, never to the batch that was asked for last.
@@ -17,7 +17,7 @@ AHEAD = 2  # batches that may have been fetched before any work, at the loader's
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """From the end of an optimiser's last step on one batch to that on the next one."""
+    """The time from the end of an optimiser's last step on one batch to that on the next one."""
 
     seconds: float  # less what was spent in validations
     wait_seconds: float  # for the loader; 0 where a thread of the script's reads it

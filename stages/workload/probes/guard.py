@@ -61,7 +61,7 @@ def die_with(parent: int) -> None:
 
 
 def _answer(writer: int, probe: Callable[[], Value], parent: int) -> None:
-    """In the child: never returns, and runs nothing of what the parent registered for its end."""
+    """Run the probe in the forked child, write its answer and exit, without what the parent registered for its end."""
     try:
         die_with(parent)
         try:

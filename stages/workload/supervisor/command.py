@@ -157,7 +157,7 @@ class _Running:
 
 
 def _begin(parent: int) -> None:
-    """In the child, before the command takes its place."""
+    """Prepare the forked child, before the command takes its place: its signals, and its end with its parent."""
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITED_FOR)
     die_with(parent)
 

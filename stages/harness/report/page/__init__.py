@@ -179,7 +179,7 @@ def _environments(
 def _differences(
     baseline: str, names: Sequence[str], profiles: Mapping[str, Profile]
 ) -> list[tuple[str, tuple[profile_diff.Difference, ...], str]]:
-    """Of every other image, what is not as in the baseline's image, and whether that is one cause."""
+    """List what of every other image is not as in the baseline's image, and whether that is one cause."""
     found = []
     for image in names if baseline in names else ():
         if image != baseline:

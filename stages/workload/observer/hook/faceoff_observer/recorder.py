@@ -30,7 +30,7 @@ get_ident = threading.get_ident
 
 
 class Row:
-    """From one question for a batch to the next one, or, without a loader, from one optimiser step to the next."""
+    """What happened between two questions for a batch or, without a loader, between two optimiser steps."""
 
     __slots__ = (
         "asked",
