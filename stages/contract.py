@@ -34,6 +34,7 @@ DATA = "FACEOFF_DATA"  # the folder data/<job>: for a download to fill, for the 
 PREDICTIONS = "predictions.csv"
 PREDICTION_COLUMNS = ("item", "label", "predicted")  # further ones are kept and not read
 MOST_BYTES = 8 * 2**20  # of events: a job reports spans, not steps
+TOTAL_SPAN = "total"  # no span's name: total_seconds is the whole
 EXPLAINS = ("wait", "copy", "compute")
 
 Value = Union[str, int, float, bool]
@@ -196,7 +197,16 @@ class Reader:
         )
 
     def _take_span(self, document: Dict[str, Any], where: str) -> None:
-        self._name(document["span"], "span", where)
+        name = self._name(document["span"], "span", where)
+        metric = name + "_seconds"
+        if name == TOTAL_SPAN:
+            raise RecordError("{}: span {!r}: {} is there by itself: name it otherwise".format(where, name, metric))
+        if metric in (self._declared or ()):
+            raise RecordError(
+                "{}: span {!r}: its time is {}, which `metrics` of job.yaml has too: rename one".format(
+                    where, name, metric
+                )
+            )
         span = decode(Span, _renamed(document, "span"), where)  # type: Span
         self._spans.append(span)
 

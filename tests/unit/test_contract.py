@@ -100,6 +100,10 @@ def test_the_last_word_on_a_metric_and_a_fact_counts_and_an_error_is_one_line(pa
         ('{"span": "a", "seconds": 1, "split": {"wait": 1}}', "line 1.split: unknown key 'wait'"),
         ('{"span": "", "seconds": 1}', "line 1: span: expected a name in one line, found ''"),
         ('{"span": "a\\nb", "seconds": 1}', "line 1: span: expected a name in one line, found 'a\\nb'"),
+        (
+            '{"span": "total", "seconds": 1}',
+            "line 1: span 'total': total_seconds is there by itself: name it otherwise",
+        ),
         ('{"metric": "a"}', "line 1: key 'value' is missing"),
         ('{"metric": "a", "value": null}', "line 1: value: expected a finite number, found None"),
         ('{"fact": "a", "value": [1]}', "line 1: value: expected text, a number, true or false, found [1]"),
@@ -117,6 +121,13 @@ def test_everything_else_is_refused_by_file_and_line(path: Path, line: str | byt
 def test_a_metric_that_is_not_declared_is_refused_with_the_nearest(path: Path) -> None:
     said = refusal(path, '{"metric": "acuracy", "value": 1}', {"accuracy": None})
     assert said == "line 1: metric 'acuracy' is not in `metrics` of job.yaml (did you mean 'accuracy'?)"
+
+
+def test_a_span_whose_time_is_a_declared_metric_is_refused(path: Path) -> None:
+    line = '{"span": "zip", "seconds": 1}'
+    said = refusal(path, line, {"zip_seconds": None})
+    assert said == "line 1: span 'zip': its time is zip_seconds, which `metrics` of job.yaml has too: rename one"
+    assert read_events(path, {"unzip_seconds": None}).spans == (Span("zip", 1.0),)
 
 
 def test_too_much_is_refused_before_it_is_read(path: Path) -> None:
