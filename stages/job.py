@@ -19,6 +19,8 @@ def main() -> int:
     root, wanted = Path.cwd(), schema.load()
     definition = jobs.load(wanted.job, root)
     jobs.folders(wanted.job, definition, root)
+    for line in jobs.warnings(wanted.job, definition):
+        print(f"warning: {line}")
     commands.check(wanted, root)
     job = jobs.record(wanted.job, definition, wanted.section, wanted.seed, root)
     codec.write(records.JOB_PATH, job)

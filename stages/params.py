@@ -40,6 +40,8 @@ def look_over(wanted: Params) -> None:
         images.load(name, root)
     definition = jobs.load(wanted.job, root)
     jobs.folders(wanted.job, definition, root)
+    for line in jobs.warnings(wanted.job, definition):
+        print(f"warning: {line}")
     jobs.record(wanted.job, definition, wanted.section, wanted.seed, root)
     commands.check(wanted, root)
 

@@ -55,6 +55,11 @@ def test_one_line_is_enough(root: Path) -> None:
         ("train: ''", "jobs/mine/job.yaml: train: expected a command, found ''"),
         ("train: [python, train.py]", "jobs/mine/job.yaml: train: expected text, found ['python', 'train.py']"),
         ("train: python tarin.py", "jobs/mine/job.yaml: train: tarin.py is not in jobs/mine: expected a file there"),
+        ("train: python -u tarin.py", "jobs/mine/job.yaml: train: tarin.py is not in jobs/mine: expected a file there"),
+        ("train: python -u ../train.py", "jobs/mine/job.yaml: train: ../train.py is not in jobs/mine"),
+        ('train: "python train.py \\0"', "jobs/mine/job.yaml: train: expected a command without a null byte"),
+        ("train: python train.py\ntotal: wal", "job.yaml: total: expected wall, or a list of spans, found 'wal'"),
+        ("train: python train.py\ntotal: [wall, a]", "job.yaml: total: expected wall alone, or a list of spans"),
         ("train: python 'train.py", "jobs/mine/job.yaml: train: expected a command with its quotes closed"),
         ("train: python train.py {batch}", "train: unknown placeholder {batch}: variant plain of params.yaml has no"),
         ("train: python train.py {sed}", "unknown placeholder {sed} (did you mean {seed}?)"),
@@ -92,6 +97,19 @@ def test_one_line_is_enough(root: Path) -> None:
 )
 def test_a_mistake_is_one_line_that_names_file_and_key(root: Path, text: str, said: str) -> None:
     assert said in refusal(root, text)
+
+
+@pytest.mark.parametrize("command", ["bash -c 'x > y.sh'", "env A=b.py true", "tool --of=x.py", "tool /opt/x.py"])
+def test_what_only_looks_like_a_script_of_the_job_is_not_looked_for(root: Path, command: str) -> None:
+    load(root, f"train: {command}")
+
+
+@pytest.mark.parametrize("word", ["|", ">", ">>", "<", "&&", "||", ";", "2>&1", "$(nproc)", "`nproc`"])
+def test_a_word_that_only_a_shell_would_act_on_is_warned_of(root: Path, word: str) -> None:
+    found = load(root, f"train: python train.py {word} x\nevaluate: bash -c 'true {word} x'")
+    assert jobs.warnings("mine", found) == [
+        f"jobs/mine/job.yaml: train: no shell sees it: {word!r} is plain text to the command; use `bash run.sh`"
+    ]
 
 
 def test_a_parameter_that_reaches_no_command_is_refused_by_name(root: Path) -> None:

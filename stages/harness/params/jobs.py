@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import os
 import re
 import shlex
 import string
@@ -26,6 +27,7 @@ COMMANDS = (*OF_A_CELL, "download", "check", "estimate", "measure")
 AUTO = "auto"
 OBSERVE = (AUTO, "none")
 BY_THEMSELVES = re.compile(r"total_seconds|samples_per_second|peak_process_memory_bytes")
+SHELL_WORD = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?|(\$\(|`).*", re.DOTALL)  # what a shell would act on
 LEFT_OUT = ("__pycache__",)  # of a job's files
 
 
@@ -69,8 +71,7 @@ def load(name: str, root: Path) -> Definition:
             f"({', '.join(known) or 'there is none'})"
         )
     told = document(read_text(root / path), str(path))
-    if isinstance(told.get("total"), str):
-        told["total"] = [told["total"]]
+    told["total"] = _total(told.get("total", "wall"), path)
     found: Definition = codec.decode(Definition, told, str(path))
     for key in COMMANDS:
         _check_script(path, key, getattr(found, key), root)
@@ -83,6 +84,17 @@ def load(name: str, root: Path) -> Definition:
 def names(root: Path) -> list[str]:
     """Jobs that there are: folders of jobs/ with a job.yaml."""
     return sorted(each.parent.name for each in (root / JOBS_DIR).glob(f"*/{DEFINITION}"))
+
+
+def warnings(name: str, definition: Definition) -> list[str]:
+    """Say which words of the commands only a shell would act on, a line for each command that has one."""
+    lines = []
+    for key in COMMANDS:
+        found = [word for word in _words(key, getattr(definition, key) or "") if SHELL_WORD.fullmatch(word)]
+        if found:
+            where = f"{JOBS_DIR / name / DEFINITION}: {key}"
+            lines.append(f"{where}: no shell sees it: {found[0]!r} is plain text to the command; use `bash run.sh`")
+    return lines
 
 
 def folders(name: str, definition: Definition, root: Path) -> tuple[Path, ...]:
@@ -156,7 +168,18 @@ def text(value: Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _total(value: Any, path: Path) -> Any:
+    """Return the list that Definition takes, of `wall` or of a list of spans."""
+    if isinstance(value, str):
+        codec.check(f"{path}: total", value, (value,) == records.WALL, "wall, or a list of spans")
+        return [value]
+    if isinstance(value, list):
+        codec.check(f"{path}: total", value, records.WALL[0] not in value, "wall alone, or a list of spans")
+    return value
+
+
 def _words(key: str, template: str) -> list[str]:
+    codec.check(key, template, "\0" not in template, "a command without a null byte")
     try:
         return shlex.split(template)
     except ValueError as error:
@@ -183,13 +206,18 @@ def _placeholders(where: str, template: str) -> Iterator[str]:
 
 
 def _check_script(path: Path, key: str, template: str | None, root: Path) -> None:
-    """Raise RecordError where a script that the command names first is not in the job's folder."""
-    words = shlex.split(template) if template else []
-    scripts = [word for word in words[:2] if word.endswith((".py", ".sh")) and "{" not in word]
-    for script in scripts:
-        place = root / path.parent / script
-        if not place.is_file():
-            raise codec.RecordError(f"{path}: {key}: {script} is not in {path.parent}: expected a file there")
+    """Raise RecordError where the script that the command names is not in the job's folder."""
+    script = _script(template)
+    if script and (script.startswith("../") or not (root / path.parent / script).is_file()):
+        raise codec.RecordError(f"{path}: {key}: {script} is not in {path.parent}: expected a file there")
+
+
+def _script(template: str | None) -> str | None:
+    """Return the first word that ends as a script does, from the job's folder; None: the command names none there."""
+    for word in shlex.split(template or ""):
+        if word.endswith((".py", ".sh")) and not re.search(r"^-|[\s=]", word):
+            return None if "{" in word or word.startswith("/") else os.path.normpath(word)
+    return None
 
 
 def _digests(name: str, definition: Definition, root: Path) -> dict[str, str]:
