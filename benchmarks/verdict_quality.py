@@ -72,7 +72,7 @@ class Look:
 
 @dataclass(frozen=True)
 class FaceOff:
-    """The ways that one can take."""
+    """The verdicts of one face-off: after its pilot, after the repeats asked for, and at its end."""
 
     pilot: Look
     asked: Look  # the pilot where it settles it
@@ -191,7 +191,7 @@ def look(values: Values, repeats: int, found: dict[str, Ratio]) -> Look:
 
 
 def report(groups: list[list[FaceOff]], drift: float, slowdown: float, rivals: int) -> list[str]:
-    """Print it, and return what is not as it should be."""
+    """Print how often verdicts are wrong, and return what is not as it should be."""
     wanted = CALLED if slowdown == 1 else ("slower",)
     every = [each for group in groups for each in group]
     truth = "all are equal" if slowdown == 1 else f"the rival is {slowdown - 1:.0%} slower"
@@ -244,7 +244,7 @@ def share(groups: list[list[bool]]) -> Share:
 
 
 def spread(numbers: list[int]) -> str:
-    """Median and tenths."""
+    """Write the median of the values, with the lowest and the highest tenth."""
     if not numbers:
         return "none"
     low, middle, high = (round(each) for each in numpy.quantile(numbers, (0.1, 0.5, 0.9)))

@@ -38,7 +38,7 @@ def check(key: str, value: object, holds: bool, expected: str) -> None:
 
 
 def check_absent(record: Any, *but: str) -> None:
-    """Raise RecordError unless the record's `absent` has a reason for every null field but those named, and no other."""
+    """Raise RecordError unless the record's `absent` gives a reason for every null field, `but` left out, and no other."""
     names = [field.name for field in dataclasses.fields(record) if field.name not in but]
     nulls = sorted(name for name in names if getattr(record, name) is None)
     expected = "a reason for each null field and no other ({})".format(", ".join(nulls) or "none")
@@ -89,7 +89,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """So that a new name in it outlives a power cut."""
+    """Sync the folder to the disk, so that a new name in it outlives a power cut."""
     handle = os.open(str(folder), os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -35,6 +35,7 @@ PREDICTIONS = "predictions.csv"
 PREDICTION_COLUMNS = ("item", "label", "predicted")  # further ones are kept and not read
 MOST_BYTES = 8 * 2**20  # of events: a job reports spans, not steps
 TOTAL_SPAN = "total"  # no span's name: total_seconds is the whole
+SPLIT_SLACK, SPLIT_SLACK_SECONDS = 1.01, 0.001  # by which a split may exceed its span: two clocks, and rounding
 EXPLAINS = ("wait", "copy", "compute")
 
 Value = Union[str, int, float, bool]
@@ -112,7 +113,7 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Events:
-    """All that a job told, in its order."""
+    """Everything that a job told, in its order."""
 
     spans: Tuple[Span, ...] = ()
     metrics: Dict[str, float] = dataclasses.field(default_factory=dict)
@@ -140,7 +141,7 @@ _KINDS = {
 
 
 def read_events(path: Path, declared: Optional[Dict[str, Any]] = None) -> Events:
-    """All that the file tells; nothing where it is not there.
+    """Return everything that the file tells; nothing where it is not there.
 
     `declared`: names of the metrics that job.yaml declares, where others are to be refused. Raises RecordError, which
     names file and line, for a line that the contract does not know.
@@ -187,7 +188,7 @@ class Reader:
         getattr(self, "_take_" + kind)(document, where)
 
     def events(self) -> Events:
-        """All that was taken so far."""
+        """Everything that was taken so far."""
         return Events(
             spans=tuple(self._spans),
             metrics=dict(self._metrics),
@@ -208,6 +209,14 @@ class Reader:
                 )
             )
         span = decode(Span, _renamed(document, "span"), where)  # type: Span
+        for key in span.values:
+            _check_name(key, "values", where)
+        if span.split and span.split.seconds > span.seconds * SPLIT_SLACK + SPLIT_SLACK_SECONDS:
+            raise RecordError(
+                "{}.split: expected parts that make up {:.6g} s at most, found {:.6g} s".format(
+                    where, span.seconds, span.split.seconds
+                )
+            )
         self._spans.append(span)
 
     def _take_metric(self, document: Dict[str, Any], where: str) -> None:
@@ -249,17 +258,21 @@ class Reader:
 
     def _name(self, name: Any, kind: str, where: str) -> str:
         """Return the name, which no line may have used for another kind."""
-        if not isinstance(name, str) or not name.strip() or len(name) > 100 or not name.isprintable():
-            raise RecordError("{}: {}: expected a name in one line, found {!r:.80}".format(where, kind, name))
+        _check_name(name, kind, where)
         other = self._kinds.setdefault(name, kind)
         if other != kind:
             raise RecordError("{}: {!r} is a {} here and was a {} before".format(where, name, kind, other))
-        return name
+        return str(name)
+
+
+def _check_name(name: Any, key: str, where: str) -> None:
+    if not isinstance(name, str) or not name.strip() or len(name) > 100 or not name.isprintable():
+        raise RecordError("{}: {}: expected a name in one line, found {!r:.80}".format(where, key, name))
 
 
 def _parse(line: bytes, where: str) -> Tuple[str, Dict[str, Any]]:
     try:
-        document = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        document = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_object)
     except UnicodeDecodeError:
         raise RecordError("{}: bytes that are no UTF-8".format(where)) from None
     except (ValueError, RecursionError) as error:
@@ -283,6 +296,14 @@ def _parse(line: bytes, where: str) -> Tuple[str, Dict[str, Any]]:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError("{} is no number".format(name))
+
+
+def _object(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+        raise ValueError("key {!r:.80} stands there twice".format(twice))
+    return document
 
 
 def _value(document: Dict[str, Any], where: str) -> Any:

@@ -14,7 +14,7 @@ from stages.harness.results import scorecard
 
 @stop_signals()
 def main() -> int:
-    """Write both, of metrics/comparison.json."""
+    """Write metrics/scorecard.json and the curves from metrics/comparison.json."""
     for path in (records.SCORECARD_PATH, records.CURVES_PATH):
         path.unlink(missing_ok=True)
     wanted = schema.load()

@@ -40,7 +40,7 @@ TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
 
 @contextmanager
 def explained(taken: Input, fastai: str) -> Iterator[None]:
-    """Within, raise what torch raises for want of memory as a FaceoffError that says what to do."""
+    """Turn what torch raises in the block for want of memory into a FaceoffError that says what to do."""
     before = Before(_free_shm_bytes(), killed_for_memory())
     try:
         yield

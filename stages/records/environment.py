@@ -247,7 +247,7 @@ class Facts:
 
     @property
     def cards(self) -> Tuple[Gpu, ...]:
-        """Those that may be the one that the job trains on: torch tells a name, and equal cards have the same."""
+        """The cards that may be the one that the job trains on: torch tells a name, and equal cards have the same."""
         name = (self.device or "").split(MIG)[0]
         return tuple(gpu for gpu in self.hardware.gpus if gpu.name and name == gpu.name)
 

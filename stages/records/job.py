@@ -54,7 +54,7 @@ class Job:
 
     @property
     def directory(self) -> Path:
-        """Where its commands run."""
+        """The folder in which the job's commands run."""
         return Path("jobs") / self.name
 
 

@@ -60,7 +60,7 @@ def _by_parent() -> Dict[int, List[int]]:
 
 
 def _status(text: str) -> List[str]:
-    """Fields after the name, which may hold blanks and brackets."""
+    """Return the fields of /proc/PID/stat after the name, which may hold blanks and brackets."""
     return text.rpartition(")")[2].split()
 
 

@@ -161,7 +161,7 @@ class Fastai1(Learner):
 
 @contextmanager
 def _handler_shown(learner) -> Iterator[None]:
-    """Within, the learner has what runs its fit as `handler`: it holds the smoothed loss, and no callback is told."""
+    """Give the learner, for the block, what runs its fit as `handler`: no callback is told of the smoothed loss there."""
     from fastai.callback import CallbackHandler
 
     on_train_begin = CallbackHandler.on_train_begin
@@ -181,7 +181,7 @@ def _keeping(learner, timer: EpochTimer, done: int, state: Optional[dict], keep:
     from fastai.basic_train import LearnerCallback
 
     class Keeping(LearnerCallback):
-        """Resumes when all others are ready for the first epoch, and keeps the state when they are through with each."""
+        """Resumes when all others are ready for the first epoch, and keeps the state when they are through with one."""
 
         _order = 2000
 

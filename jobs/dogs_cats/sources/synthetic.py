@@ -52,7 +52,7 @@ class Synthetic:
         return f"synthetic {amounts} photos, seed {self.seed}"
 
     def _paths(self) -> list[str]:
-        """Numbered through both splits, as in the real set, so that every file name is there once."""
+        """Yield the paths, numbered through both splits as in the real set, so that every file name is there once."""
         paths, number = [], 0
         for split, count in self.counts.items():
             for index in range(count):

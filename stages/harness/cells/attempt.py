@@ -35,7 +35,7 @@ class CellStage:
 
     @classmethod
     def at(cls, result: Path, params: Params) -> "CellStage":
-        """Find the one that writes this result. Raises FaceoffError where there is none."""
+        """Find the cell's stage that writes this result. Raises FaceoffError where there is none."""
         for cell in params.cells():
             for stage in STAGES:
                 if cell.result_path(stage) == result:
@@ -44,7 +44,7 @@ class CellStage:
 
     @property
     def title(self) -> str:
-        """Which one it is, for messages."""
+        """The setting and the repeat in words, for messages."""
         return f"{self.cell.setting}, repeat {self.cell.repeat}"
 
     def attempt(self, run: Run) -> int:

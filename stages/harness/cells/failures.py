@@ -1,4 +1,4 @@
-"""Why a job died, told from how it ended and what it said, in a line: what happened, the figures, what to change."""
+"""Why a job died, told from how it ended and what it said, in a line: what happened, the numbers, what to change."""
 
 import shutil
 import signal
@@ -50,7 +50,7 @@ def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params) -> str
 
 
 def overdue_stage(limits: LimitParams) -> str:
-    """Tell it of a stage that is no cell's."""
+    """Say that a stage which is no cell's took too long."""
     return (
         f"not done after {limits.cell_minutes:g} minutes (limits.stall_minutes for each variant, and once more): a "
         "driver or a disk that hangs, most often: see that nvidia-smi answers, or raise the limit in params.yaml"

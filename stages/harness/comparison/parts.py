@@ -76,7 +76,7 @@ def _counted(result: CellResult, total: tuple[str, ...]) -> list[Span]:
 
 
 def _seconds(result: CellResult, total: tuple[str, ...], names: Iterable[str], split: set[str]) -> dict[str, float]:
-    """Part: its seconds in this cell. They add up to its total."""
+    """Return the seconds of each part in this cell, which add up to its total."""
     spans = _counted(result, total)
     splits = [span.split for span in spans if span.name in split and span.split]
     found: dict[str, float] = {}

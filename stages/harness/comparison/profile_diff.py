@@ -111,12 +111,12 @@ class _Fact:
 
 
 def _image_facts(a: Image, b: Image) -> tuple[_Fact, ...]:
-    """Where one of them runs without a container, that alone: it has no base, no engine and no size."""
+    """Pick the facts of images to compare; one that runs without a container has no base, no engine and no size."""
     return _IMAGE_FACTS if a.reference and b.reference else _IMAGE_FACTS[:1]
 
 
 def _gpu_facts(a: Facts, b: Facts) -> Iterator[_Fact]:
-    """Card by card where there are as many of them; else which there are is all that can be said."""
+    """Yield the facts card by card where there are as many of them; else which there are is all that can be said."""
     count = len(a.hardware.gpus)
     if count != len(b.hardware.gpus):
         yield _hard("GPUs", _gpu_names, "GPU", show=_list)
@@ -136,7 +136,7 @@ def _of_gpu(index: int, value: Callable[[Any], Any]) -> Callable[[Facts], Any]:
 
 
 def _packages(a: Mapping[str, str], b: Mapping[str, str], differing: set[str]) -> Iterator[Difference]:
-    """One by one; of a cause that brings many of them along, together, and so where many are on one side alone."""
+    """Yield differing packages one by one; together where one cause brings many along or one side alone has many."""
     of_cause: dict[str, list[str]] = {}
     for name in sorted({*a, *b} - set(SHOWN_BY_FIELDS)):
         if a.get(name) != b.get(name):
@@ -160,7 +160,7 @@ def _versions(packages: Mapping[str, str], names: list[str]) -> str:
 
 
 def _architectures(facts: Facts) -> tuple[str, ...] | None:
-    """None where there must be some, for a build with CUDA, and it does not say which."""
+    """Return the build's CUDA architectures; None where there must be some and it does not say which."""
     return facts.contents.cuda_architectures or (None if facts.contents.cuda else ())
 
 

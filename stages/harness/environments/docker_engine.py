@@ -234,7 +234,7 @@ def _create_arguments(job: Job) -> dict[str, Any]:
 
 
 def _digest(reference: str, digests: Sequence[str]) -> str | None:
-    """Pick the digest of the repository that the reference names, from 'python@sha256:...' of each that has the image."""
+    """Pick the digest of the repository that the reference names, among those that the image was pulled from."""
     repository, _ = docker.utils.parse_repository_tag(reference)
     named = [each for each in digests if each.startswith(f"{repository}@")] or sorted(digests)
     return named[0].rpartition("@")[2] if named else None

@@ -39,12 +39,12 @@ def is_gone(labels: Mapping[str, str], has_ended: bool) -> bool:
 
 
 def _here() -> str:
-    """Where a pid means something: this start of the machine, this pid namespace."""
+    """Name the place where a pid means something: this start of the machine, this pid namespace."""
     return f"{BOOT_ID.read_text().strip()} {PID_NAMESPACE.readlink()}"
 
 
 def _started(pid: int) -> str | None:
-    """When the process was started; pids are used again."""
+    """Return when the process was started; pids are used again."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[START_TIME]
     except OSError:

@@ -189,7 +189,7 @@ def _words(key: str, template: str) -> list[str]:
 
 
 def _placeholders(where: str, template: str) -> Iterator[str]:
-    """Names in braces. `{{` is a brace; anything but a plain name is refused."""
+    """Return the names in braces. `{{` is a brace; anything but a plain name is refused."""
     for word in shlex.split(template):
         try:
             fields = [(field, form, turned) for _, field, form, turned in string.Formatter().parse(word)]
@@ -221,7 +221,7 @@ def _script(template: str | None) -> str | None:
 
 
 def _digests(name: str, definition: Definition, root: Path) -> dict[str, str]:
-    """Path below the job's folder: sha256 of each file that a result depends on."""
+    """Return the sha256 of each file that a result depends on, by its path below the job's folder."""
     folder = root / JOBS_DIR / name
     wanted = [folder / each for each in definition.files] if definition.files is not None else [folder]
     found = {}

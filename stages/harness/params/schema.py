@@ -46,7 +46,7 @@ class ContainerParams:
 
     @property
     def limits(self) -> Container:
-        """What of it decides how a cell runs."""
+        """The part of the section that decides how a cell runs."""
         return Container(self.gpus, self.shm_size, self.memory, self.cpus)
 
 

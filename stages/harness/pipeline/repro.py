@@ -108,7 +108,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
 
 
 def _hand_on(lines: IO[str] | None, show: Callable[[str], None], exits: set[int]) -> None:
-    """All but DVC's complaint that a stage goes on another time, which the stage itself has told."""
+    """Hand on all lines but DVC's complaint that a stage goes on another time, which the stage itself has told."""
     for line in lines or ():
         text = line.rstrip("\n")
         if BEGINS.fullmatch(text):

@@ -13,7 +13,7 @@ RUNNING_PATH = Path(".dvc/tmp/faceoff.running")  # beside DVC's own locks
 
 
 def only_run() -> contextlib.AbstractContextManager[None]:
-    """Within, no other process runs this checkout's pipeline or changes what a run reads."""
+    """Keep other processes, in the block, from running this checkout's pipeline and from changing what a run reads."""
     return held(RUNNING_PATH, "this checkout")
 
 

@@ -14,7 +14,7 @@ PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[None]:
-    """Within, the first SIGINT, SIGTERM or SIGHUP raises SystemExit(128 + number); later ones are ignored.
+    """Let the first SIGINT, SIGTERM or SIGHUP in the block raise SystemExit(128 + number); later ones are ignored.
 
     So what was started is cleaned up on the way out, and impatience does not interrupt the cleaning. A DVC that is
     killed leaves its stage running: that too counts as SIGTERM.
@@ -38,7 +38,7 @@ def stop_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def masked_signals(how: Literal[signal.Sigmasks.SIG_BLOCK, signal.Sigmasks.SIG_UNBLOCK]) -> Iterator[None]:
-    """Within, the stop signals wait (SIG_BLOCK) or come through again (SIG_UNBLOCK).
+    """Let the stop signals wait (SIG_BLOCK) or come through again (SIG_UNBLOCK) in the block.
 
     They must wait while something is made and while it is cleaned up: one in between would leave it behind.
     """

@@ -40,7 +40,7 @@ def timed(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
 
 
 def values(result: CellResult, job: Job) -> dict[str, float]:
-    """Metric: its value in the cell; of one that is trained and not evaluated yet, what its training alone tells."""
+    """Return each metric's value in the cell; of one that is not evaluated yet, what its training alone tells."""
     train, evaluate = result.train, result.evaluate
     if train is None:
         return {}
@@ -59,7 +59,7 @@ def values(result: CellResult, job: Job) -> dict[str, float]:
 
 
 def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> float | None:
-    """None where it is made of spans and the cell is not evaluated yet."""
+    """Return the total time; None where it is made of spans and the cell is not evaluated yet."""
     if total == WALL:
         return train.command_seconds
     if evaluate is None:
@@ -68,7 +68,7 @@ def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> fl
 
 
 def samples_per_second(spans: Iterable[Span]) -> float | None:
-    """Return the rate of those spans' steps that say how many samples they took; None where none does, or in no time."""
+    """Return the rate of the steps of those spans that say how many samples they took; None where it is not known."""
     counted = [(span.samples, span.step_seconds) for span in spans if span.samples is not None]
     seconds = sum(each for _, each in counted)
     return sum(samples for samples, _ in counted) / seconds if seconds > 0 else None
@@ -81,7 +81,7 @@ def samples(group: Iterable[CellResult], metric: str, job: Job) -> dict[Cell, fl
 
 
 def moments(results: Iterable[CellResult], metric: str) -> dict[Cell, float]:
-    """When each cell that was trained began with the stage that the metric comes from: hours since the first."""
+    """Return when each trained cell began the stage that the metric comes from: hours since the first."""
     began = {each.cell: _seconds(_source(each, metric).started_at) for each in results if each.train}
     first = min(began.values(), default=0.0)
     return {cell: (seconds - first) / 3600 for cell, seconds in began.items()}
@@ -131,7 +131,7 @@ def _seconds(started_at: str) -> float:
 
 
 def summaries(group: Sequence[CellResult], job: Job, metrics: Iterable[str]) -> dict[str, Summary]:
-    """Metric: its samples, one per repeat that has it. A metric that no repeat has is left out."""
+    """Return the samples of each metric, one per repeat that has it. A metric that no repeat has is left out."""
     found = {name: samples(group, name, job) for name in metrics}
     return {
         name: summary({str(cell.repeat): value for cell, value in each.items()}) for name, each in found.items() if each

@@ -30,7 +30,7 @@ class CellResult:
 
     @property
     def stages(self) -> tuple[Result, ...]:
-        """Those of the two records that are there."""
+        """Records of training and evaluation, as far as they are there."""
         return tuple(each for each in (self.train, self.evaluate) if each is not None)
 
 
@@ -146,7 +146,7 @@ def _check_names(job: Job, train: Result, evaluate: Result) -> None:
 
 
 def _predicted_right(evaluate: Result, root: Path) -> dict[str, bool] | None:
-    """Item: whether it was predicted right. The file is the one that was written with the result."""
+    """Return whether each item was predicted right. The file is the one that was written with the result."""
     path = evaluate.cell.predictions_path
     if evaluate.predictions_sha256 is None:
         return None

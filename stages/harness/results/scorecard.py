@@ -18,7 +18,7 @@ def card(compared: Comparison, image: str) -> str:
 
 
 def _values(setting: SettingResult, compared: Comparison) -> dict[str, float | str]:
-    """Metric: its mean; beside it its spread, and of a timed one how it compares with the baseline."""
+    """Return each metric's mean, with its spread and, of a timed one, how it compares with the baseline."""
     found: dict[str, float | str] = {}
     for name, metric in compared.metrics.items():
         summary, ratio = setting.metrics.get(name), setting.ratios.get(name)

@@ -16,7 +16,7 @@ MAX_REPEATS = 1000  # beyond it, no number of repeats is named
 
 
 def more_repeats(found: Estimate, bound: float, p_differs: float, p_within: float) -> int | None:
-    """Find the fewest that settle it at the next look, with PLANNED_POWER over all that may be true.
+    """Find the fewest repeats that settle a verdict at the next look, with PLANNED_POWER over all that may be true.
 
     The p-values are those that are needed for it then. None where MAX_REPEATS would not do.
     """
@@ -49,7 +49,7 @@ def _truths(found: Estimate) -> list[Estimate]:
 
 
 def _of_spread(found: Estimate, quantile: float) -> Estimate:
-    """Take the spread of which so many are larger.
+    """Return the spread that the given share of all that may be true exceeds.
 
     A few pairs that agree better than their two sides do may do so by chance: it is not to be counted on.
     """

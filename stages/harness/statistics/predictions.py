@@ -33,7 +33,7 @@ def compare(pairs: Mapping[str, tuple[Sequence[CellResult], Sequence[CellResult]
 
 
 def _leads(group: Sequence[CellResult], baseline: Sequence[CellResult]) -> dict[str, int]:
-    """Item: in how many repeats more the setting predicted it right than the baseline did."""
+    """Return in how many repeats more the setting predicted each item right than the baseline did."""
     reference = {each.cell.repeat: each.right for each in baseline if each.right}
     found: dict[str, int] = {}
     for result in group:

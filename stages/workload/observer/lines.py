@@ -30,7 +30,7 @@ class Row:
 
     @property
     def worked_at(self) -> Optional[float]:
-        """When the last work on it was done."""
+        """The time at which the last work on the row was done."""
         return max((each for each in (self.backward_at, self.step_at) if each is not None), default=None)
 
 

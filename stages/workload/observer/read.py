@@ -26,7 +26,7 @@ NOT_SEEN = (
 
 @dataclasses.dataclass(frozen=True)
 class Observation:
-    """All that was seen, of the first rank where there are several."""
+    """Everything that was seen of a training, of its first rank where there are several."""
 
     spans: Tuple[Span, ...] = ()
     waits: Tuple[Optional[float], ...] = ()  # each span's seconds in the loader, by the host's clock; None: unknown

@@ -39,7 +39,7 @@ class Run:
 
     @property
     def batches(self) -> List[Row]:
-        """Its rows that brought a batch."""
+        """The run's rows that brought a batch."""
         return [row for row in self.rows if row.run is not None] + self.fetched
 
     @property
@@ -59,7 +59,7 @@ class Run:
 
     @property
     def began(self) -> float:
-        """When it began, with its workers' start."""
+        """The time at which the run began, with its workers' start."""
         if self.loader is not None:
             return self.loader.began
         first = self.rows[0]
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def ended(self) -> float:
-        """When it ended, with its workers' end."""
+        """The time at which the run ended, with its workers' end."""
         if self.end is not None and self.end.asked is not None:
             asked = self.end.asked + self.end.wait
         else:
@@ -77,7 +77,7 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Its time, less validations within it."""
+        """The run's time, less validations within it."""
         return self.ended - self.began - _within(self.pauses, self.began, self.ended)
 
     @property
@@ -108,7 +108,7 @@ class Run:
         return sum(size for size in sizes if size is not None) if sizes and None not in sizes else None
 
     def marked(self, row: Row) -> Optional[float]:
-        """When the row's last optimiser step ended, or its backward pass where no optimiser is seen; else None."""
+        """The end of the row's last optimiser step, or of its backward pass where no optimiser is seen; else None."""
         return row.step_at if self.by_steps else row.backward_at
 
     def _sizes(self) -> List[Optional[int]]:

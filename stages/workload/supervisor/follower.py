@@ -24,7 +24,7 @@ class Follower:
 
     @property
     def events(self) -> Events:
-        """All that was taken so far."""
+        """Everything that was taken so far."""
         return self._reader.events()
 
     def look(self) -> None:

@@ -19,7 +19,7 @@ FULL_BYTES = 2**20  # less than a batch of any size; what else is in /dev/shm ta
 
 @contextmanager
 def recorded(path: Path) -> Iterator[None]:
-    """Within, what is raised is written to this file, if it is there, in a line: the host makes the result of it.
+    """Write what the block raises to this file, if it is there, in a line: the host makes the result of it.
 
     The file has room for it from the begin: by then the disk may be full.
     """

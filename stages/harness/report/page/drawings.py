@@ -187,7 +187,7 @@ def times(compared: Comparison, width: int) -> Figure:
 
 
 def stacked(compared: Comparison) -> dict[str, list[str]]:
-    """Title: metrics that a part of a bar is the sum of. Where the total has many spans, the longest, and the rest."""
+    """Return titles of a bar's parts with the metrics that each sums up: of many spans the longest, and the rest."""
     names = [name for name in shown.of_total(compared) if any(name in each.metrics for each in compared.settings)]
     if len(names) < 2:
         return {formatting.title(TOTAL): [TOTAL]}

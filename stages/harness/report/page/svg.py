@@ -26,7 +26,7 @@ COLOURS = {
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,  # a name may hold dollar signs
     "svg.fonttype": "none",
-    "svg.hashsalt": "faceoff",  # the same figures give the same bytes
+    "svg.hashsalt": "faceoff",  # the same drawings give the same bytes
     "font.size": 11,
     "text.color": COLOURS["ink"],
     "axes.edgecolor": COLOURS["muted"],
