@@ -163,6 +163,13 @@ def test_what_files_names_is_what_a_result_depends_on(root: Path, change: tuple[
     assert (jobs.record("mine", definition, None, 42, root) != before) == is_seen
 
 
+def test_scripts_that_commands_name_are_among_the_files_whatever_files_says(root: Path) -> None:
+    write_job(root, "mine", {"data.sh": "", "configs/a.yaml": "x: 1\n"})
+    definition = load(root, "train: python -u ./train.py\ndownload: bash data.sh\nfiles: [configs]\n")
+    record = jobs.record("mine", definition, None, 42, root)
+    assert {*record.files} == {"job.yaml", "train.py", "data.sh", "configs/a.yaml"}
+
+
 def test_metrics_of_its_own(root: Path) -> None:
     found = load(
         root, "train: python train.py\nmetrics: {tokens_per_second: {unit: t/s, better: higher, timed: true}}\n"

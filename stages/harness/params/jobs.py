@@ -230,7 +230,9 @@ def _digests(name: str, definition: Definition, root: Path) -> dict[str, str]:
         for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if path.is_file() and not {*path.relative_to(folder).parts} & {*LEFT_OUT}:
                 found[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    found[DEFINITION] = hashlib.sha256((folder / DEFINITION).read_bytes()).hexdigest()
+    scripts = (_script(getattr(definition, key)) for key in COMMANDS)
+    for each in {DEFINITION, *filter(None, scripts)} - {*found}:
+        found[each] = hashlib.sha256((folder / each).read_bytes()).hexdigest()
     return found
 
 
