@@ -38,7 +38,7 @@ def check(key: str, value: object, holds: bool, expected: str) -> None:
 
 
 def check_absent(record: Any, *but: str) -> None:
-    """Raise RecordError unless the record's `absent` gives a reason for every null field, `but` left out, and no other."""
+    """Raise RecordError unless `absent` gives a reason for every null field, `but` left out, and for no other."""
     names = [field.name for field in dataclasses.fields(record) if field.name not in but]
     nulls = sorted(name for name in names if getattr(record, name) is None)
     expected = "a reason for each null field and no other ({})".format(", ".join(nulls) or "none")

@@ -91,7 +91,7 @@ def between(earlier: Any, later: Any) -> float:
 
 @contextmanager
 def copies_marked(module: Any, splitter: Splitter) -> Iterator[None]:
-    """Have the function `to_device` that this module of fastai calls on a batch mark its begin and end, in the block."""
+    """Have the function `to_device` that this module of fastai calls on a batch mark its begin and end meanwhile."""
     to_device = module.to_device  # type: Callable[..., Any]
 
     def marked(*args: Any, **kwargs: Any) -> Any:

@@ -98,7 +98,7 @@ class MemoryWatch:
             self.gpu_bytes = max(self.gpu_bytes, (self._used_bytes() or 0) - (self._used_before or 0))
 
     def _used_bytes(self) -> Optional[int]:
-        """Return the memory in use on all cards that the job may use: torch does not tell which of equal ones it takes."""
+        """Return the memory in use on all cards that the job may use: torch does not tell which of equals it takes."""
         if not self._uuids:
             return None
         self._asked_at = time.monotonic()

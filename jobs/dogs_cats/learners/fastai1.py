@@ -161,7 +161,7 @@ class Fastai1(Learner):
 
 @contextmanager
 def _handler_shown(learner) -> Iterator[None]:
-    """Give the learner, for the block, what runs its fit as `handler`: no callback is told of the smoothed loss there."""
+    """Give the learner, for the block, what runs its fit as `handler`: callbacks are not told the smoothed loss."""
     from fastai.callback import CallbackHandler
 
     on_train_begin = CallbackHandler.on_train_begin

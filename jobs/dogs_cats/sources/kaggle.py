@@ -99,7 +99,7 @@ class Kaggle:
 
 @contextmanager
 def _checked_unpacking() -> Iterator[None]:
-    """Have kagglehub look at an archive before it unpacks it, in the block, and leave none half unpacked on a full disk."""
+    """Have kagglehub look at an archive before it unpacks it, and leave none half unpacked on a full disk."""
     from kagglehub import http_resolver
 
     unpack = http_resolver._extract_archive

@@ -108,7 +108,7 @@ class Run:
         return sum(size for size in sizes if size is not None) if sizes and None not in sizes else None
 
     def marked(self, row: Row) -> Optional[float]:
-        """The end of the row's last optimiser step, or of its backward pass where no optimiser is seen; else None."""
+        """Return the end of the row's last optimiser step, or of its backward pass where no optimiser is seen."""
         return row.step_at if self.by_steps else row.backward_at
 
     def _sizes(self) -> List[Optional[int]]:
