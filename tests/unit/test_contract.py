@@ -104,6 +104,13 @@ def test_the_last_word_on_a_metric_and_a_fact_counts_and_an_error_is_one_line(pa
             '{"span": "total", "seconds": 1}',
             "line 1: span 'total': total_seconds is there by itself: name it otherwise",
         ),
+        (
+            '{"span": "a", "seconds": 1, "values": {"a\\u001bb": 1}}',
+            "line 1: values: expected a name in one line, found ",
+        ),
+        ('{"span": "a", "seconds": 1, "values": {"": 1}}', "line 1: values: expected a name in one line, found ''"),
+        ('{"fact": "a", "value": 1, "value": 2}', "line 1: not JSON (key 'value' stands there twice)"),
+        ('{"span": "a", "seconds": 1, "values": {"b": 1, "b": 2}}', "line 1: not JSON (key 'b' stands there twice)"),
         ('{"metric": "a"}', "line 1: key 'value' is missing"),
         ('{"metric": "a", "value": null}', "line 1: value: expected a finite number, found None"),
         ('{"fact": "a", "value": [1]}', "line 1: value: expected text, a number, true or false, found [1]"),
@@ -121,6 +128,14 @@ def test_everything_else_is_refused_by_file_and_line(path: Path, line: str | byt
 def test_a_metric_that_is_not_declared_is_refused_with_the_nearest(path: Path) -> None:
     said = refusal(path, '{"metric": "acuracy", "value": 1}', {"accuracy": None})
     assert said == "line 1: metric 'acuracy' is not in `metrics` of job.yaml (did you mean 'accuracy'?)"
+
+
+def test_a_split_of_more_than_its_span_is_refused(path: Path) -> None:
+    line = '{{"span": "a", "seconds": {}, "split": {}}}'
+    said = refusal(path, line.format(12.1, json.dumps(SPLIT)))
+    assert said == "line 1.split: expected parts that make up 12.1 s at most, found 12.3 s"
+    path.write_text(line.format(12.2, json.dumps(SPLIT)))  # two clocks
+    assert read_events(path).spans[0].split is not None
 
 
 def test_a_span_whose_time_is_a_declared_metric_is_refused(path: Path) -> None:

@@ -106,6 +106,16 @@ def test_what_cannot_be_done_here_is_unsupported_whatever_the_exit_code(checkout
     assert not list(CELL.output_dir.iterdir())
 
 
+def test_spans_that_make_up_more_than_the_command_took_are_warned_of(mine: Checkout) -> None:
+    for seconds in (0.4, 2.0):
+        done = mine.run("train", mine.script(EVENTS + f'tell(span="a", seconds={seconds})\n' * 2))
+        assert done.returncode == 0, done.stderr
+        warned = [
+            each for each in mine.result().warnings if each.startswith("its spans add up to 4.0 s and its command")
+        ]
+        assert len(warned) == (seconds == 2.0)
+
+
 def test_a_last_line_without_its_end_counts_where_the_job_ended_well(checkout: Checkout) -> None:
     command = checkout.script('printf \'{"fact": "a", "value": 1}\' >> $FACEOFF_EVENTS\n', "job.sh")
     assert checkout.run("train", command).returncode == 0

@@ -16,6 +16,8 @@ from stages.workload.supervisor.observation import Seen
 from stages.workload.supervisor.progress import Counted
 from stages.workload.supervisor.recorder import Recorded
 
+SUM_SLACK, SUM_SLACK_SECONDS = 1.05, 1.0  # by which spans may exceed their command: the job has a clock of its own
+
 
 def ok(
     task: Task,
@@ -31,18 +33,19 @@ def ok(
     attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
     moments = (*earlier.conditions, *recorded.conditions)
     training = task.stage == "train"
+    spans = (*earlier.spans, *events.spans, *seen.spans)
     return Result(
         cell=task.cell,
         stage=task.stage,
         status="ok",
         reason=None,
         belongs=task.belongs,
-        spans=(*earlier.spans, *events.spans, *seen.spans),
+        spans=spans,
         metrics=events.metrics,
         facts=_texts(events.facts),
         attempts=attempts,
         conditions=moments,
-        warnings=_warnings(task, attempts, moments),
+        warnings=(*_sum_warnings(spans, attempts), *_warnings(task, attempts, moments)),
         notes=seen.notes,
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
@@ -153,6 +156,16 @@ def _text(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _sum_warnings(spans: Iterable[Span], attempts: Iterable[Attempt]) -> Tuple[str, ...]:
+    """Say where the spans, which add up, are clearly more than the command took."""
+    spanned, took = sum(span.seconds for span in spans), sum(each.seconds for each in attempts)
+    if spanned <= took * SUM_SLACK + SUM_SLACK_SECONDS:
+        return ()
+    return (
+        f"its spans add up to {spanned:.1f} s and its command took {took:.1f} s: some overlap, or count what was not",
+    )
 
 
 def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:
