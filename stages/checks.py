@@ -158,9 +158,9 @@ def report(found: Iterable[Check], what: str) -> int:
     return int(any(each.status == "failed" for each in found))
 
 
-def sentence(check: Check) -> str:
-    told = "{}: needs {}; found: {}".format(check.name, check.needed, check.found)
-    return told if check.advice is None else "{}; {}".format(told, check.advice)
+def line(check: Check) -> str:
+    line = "{}: needs {}; found: {}".format(check.name, check.needed, check.found)
+    return line if check.advice is None else "{}; {}".format(line, check.advice)
 
 
 def passed(name: str, needed: str, found: str) -> Check:

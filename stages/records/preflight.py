@@ -26,8 +26,8 @@ class Check:
 
     def __post_init__(self) -> None:
         check("status", self.status, self.status in CHECK_STATUSES, "one of " + ", ".join(CHECK_STATUSES))
-        told = (self.status == "passed") == (self.advice is None)
-        check("advice", self.advice, told, "what to do, exactly where the status is not 'passed'")
+        holds = (self.status == "passed") == (self.advice is None)
+        check("advice", self.advice, holds, "what to do, exactly where the status is not 'passed'")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,6 +54,6 @@ class Result:
     def __post_init__(self) -> None:
         check("stage", self.stage, self.stage in STAGES, "one of " + ", ".join(STAGES))
         check("status", self.status, self.status in STATUSES, "one of " + ", ".join(STATUSES))
-        told = (self.status == "ok") == (self.reason is None)
-        check("reason", self.reason, told, "a reason, exactly where the status is not 'ok'")
+        holds = (self.status == "ok") == (self.reason is None)
+        check("reason", self.reason, holds, "a reason, exactly where the status is not 'ok'")
         check_absent(self, "reason")

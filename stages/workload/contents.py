@@ -105,8 +105,8 @@ def _distribution(entry: Path) -> Tuple[str, str]:
     name, _, version = entry.stem.partition("-")
     version = re.sub(r"-py\d[\d.]*(-.*)?$", "", version)
     if not version:
-        told = dict(files.fields(entry / "PKG-INFO" if entry.is_dir() else entry))
-        name, version = told.get("Name", name), told.get("Version", "unknown")
+        metadata = dict(files.fields(entry / "PKG-INFO" if entry.is_dir() else entry))
+        name, version = metadata.get("Name", name), metadata.get("Version", "unknown")
     return name, version
 
 

@@ -26,7 +26,7 @@ STEPS = 4
 LIMIT_SECONDS = 180.0  # that a variant may take, imports included
 WATCH_SECONDS = 0.05  # between two looks at the memory
 CARDS_SECONDS = 0.5  # likewise of the cards
-NOTHING_TOLD = Estimate()
+NO_ESTIMATE = Estimate()
 
 
 class DryRun(NamedTuple):
@@ -68,9 +68,9 @@ def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:
                 reasons.check(ended, follower.events.error, follower.problem, None)
         except FaceoffError as error:
             failure = str(error)
-        told = follower.events
+        events = follower.events
         return DryRun(
-            watch.peak_bytes or None, watch.gpu_bytes, told.estimate or NOTHING_TOLD, told.unsupported, failure
+            watch.peak_bytes or None, watch.gpu_bytes, events.estimate or NO_ESTIMATE, events.unsupported, failure
         )
 
 

@@ -36,8 +36,8 @@ def look(image: str) -> Tuple[Facts, float]:
     Raises FaceoffError where torch is broken or CUDA hangs: as would the job.
     """
     seen = hardware.look(DATA_DIR)
-    told, reason = guarded("the look at torch", _software, SOFTWARE_SECONDS)
-    software, problem = told or (None, reason)
+    answer, reason = guarded("the look at torch", _software, SOFTWARE_SECONDS)
+    software, problem = answer or (None, reason)
     if software is None:
         raise FaceoffError(f"image {image}: {problem}")
     facts = Facts(

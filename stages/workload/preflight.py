@@ -149,8 +149,8 @@ def session(task: ImageTask, runs: Dict[str, DryRun]) -> Iterator[Check]:
     """Compare the length of what is left of the run with that of a session, where there is one."""
     if task.session_max_hours is None:
         return
-    told = {variant: run.estimate for variant, run in runs.items()}
-    lasts = {variant: each.cell_seconds for variant, each in told.items() if each.cell_seconds is not None}
+    estimates = {variant: run.estimate for variant, run in runs.items()}
+    lasts = {variant: each.cell_seconds for variant, each in estimates.items() if each.cell_seconds is not None}
     if not lasts:
         reason = f"no dry-run tells how long a cell takes; {task.session_max_hours:g} h: session.max_hours"
         yield checks.not_checked("session", "the length of the run", reason)
@@ -160,7 +160,7 @@ def session(task: ImageTask, runs: Dict[str, DryRun]) -> Iterator[Check]:
     left = sum(task.cells_left.values())
     needed = f"{_duration(whole)} for {left} cells, {_duration(max(lasts.values()))} for the longest"
     needed += ", if the other images take as long as this one"
-    spans = [each.span_seconds for each in told.values() if each.span_seconds is not None]
+    spans = [each.span_seconds for each in estimates.values() if each.span_seconds is not None]
     part, part_seconds = "cell", max(lasts.values())
     if task.job.resumes and spans:
         part, part_seconds = "span", max(spans)

@@ -57,8 +57,8 @@ def differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
 
 def _package_differences(was: Dict[str, str], now: Dict[str, str]) -> list:
     names = sorted({*was, *now})
-    told = ((name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name))
-    return ["{} was {}, is {}".format(name, old or "not there", new or "not there") for name, old, new in told]
+    differing = ((name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name))
+    return ["{} was {}, is {}".format(name, old or "not there", new or "not there") for name, old, new in differing]
 
 
 def _shown(value: Any) -> str:

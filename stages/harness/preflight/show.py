@@ -41,8 +41,8 @@ def show(found: tuple[Check, ...], console: Console) -> None:
         return
     table = Table.grid(padding=(0, 2, 0, 0))
     for each in found:
-        told = Text(each.name, "bold").append(f"\nneeds {each.needed}; found: {each.found}", "not bold")
+        words = Text(each.name, "bold").append(f"\nneeds {each.needed}; found: {each.found}", "not bold")
         if each.advice is not None:
-            told.append(f"\n{each.advice}", f"not bold {STYLES[each.status]}")
-        table.add_row(Text(each.status, STYLES[each.status]), told)
+            words.append(f"\n{each.advice}", f"not bold {STYLES[each.status]}")
+        table.add_row(Text(each.status, STYLES[each.status]), words)
     console.print(table)

@@ -13,7 +13,7 @@ from typing import Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 from stages.contract import JobMeasurement
 from stages.records import Facts, ImageTask, Measurement, Scalar
 from stages.workload.measure import of_job, peaks
-from stages.workload.measure.process import MeasuringProcess, Told
+from stages.workload.measure.process import MeasuringProcess, Outcome
 
 # When a part counts as hanging. The last of its samples began within its share, and to start the process anew and
 # import torch again would cost the others more than to wait some seconds, as long as there are some.
@@ -46,8 +46,8 @@ def measure(task: ImageTask, facts: Facts) -> Tuple[Measurement, ...]:
     measured = run(list(plan(facts)), own_seconds, facts.absent.get("device"))
     if task.measure is None:
         return measured
-    told, failure = of_job.run(task, max(0.0, deadline - time.monotonic()))
-    measured += tuple(_of_job(each) for each in told)
+    reported, failure = of_job.run(task, max(0.0, deadline - time.monotonic()))
+    measured += tuple(_of_job(each) for each in reported)
     return (*measured, _record(JOBS, "", (), "", None, failure)) if failure else measured
 
 
@@ -72,36 +72,36 @@ def run(parts: Sequence[Part], seconds: float, not_possible: Optional[str] = Non
     measured = []
     with MeasuringProcess() as process:
         for index, part in enumerate(parts):
-            told = Told([], [], not_possible)
+            outcome = Outcome([], [], not_possible)
             if not not_possible:
-                told = _run_part(process, part, deadline, len(parts) - index)
-            measured.append(_measurement(part, told))
+                outcome = _run_part(process, part, deadline, len(parts) - index)
+            measured.append(_measurement(part, outcome))
     return tuple(measured)
 
 
-def _run_part(process: MeasuringProcess, part: Part, deadline: float, parts_left: int) -> Told:
+def _run_part(process: MeasuringProcess, part: Part, deadline: float, parts_left: int) -> Outcome:
     failure = process.load(part.module, max(0.0, deadline - time.monotonic()))
     left = deadline - time.monotonic()
     if left <= 0:
-        return Told([], [], OUT_OF_TIME)
+        return Outcome([], [], OUT_OF_TIME)
     if failure:
-        return Told([], [], failure)
+        return Outcome([], [], failure)
     share = left / parts_left
     patience = max(share * PATIENCE, min(PATIENCE_SECONDS, left / 2))
     return process.run(part.module, part.function, part.arguments, share, min(patience, left))
 
 
-def _measurement(part: Part, told: Told) -> Measurement:
-    reason = told.failure or "not one was done in its share of the time"
-    detail = "; ".join([*told.details, *([told.failure] if told.failure and told.samples else [])])
-    samples = tuple(float(each) for each in told.samples)
+def _measurement(part: Part, outcome: Outcome) -> Measurement:
+    reason = outcome.failure or "not one was done in its share of the time"
+    detail = "; ".join([*outcome.details, *([outcome.failure] if outcome.failure and outcome.samples else [])])
+    samples = tuple(float(each) for each in outcome.samples)
     return _record(part.name, part.unit, samples, detail, part.peak, reason, part.explains, part.applies)
 
 
-def _of_job(told: JobMeasurement) -> Measurement:
-    peak = peaks.Peak(told.peak, "the job does not tell it")
-    reason = told.detail or "the job gives no samples, and not why"
-    return _record(told.name, told.unit, told.samples, told.detail, peak, reason, told.explains, told.applies)
+def _of_job(measurement: JobMeasurement) -> Measurement:
+    peak = peaks.Peak(measurement.peak, "the job does not tell it")
+    reason = measurement.detail or "the job gives no samples, and not why"
+    return _record(measurement.name, measurement.unit, measurement.samples, measurement.detail, peak, reason, measurement.explains, measurement.applies)
 
 
 def _record(

@@ -30,8 +30,8 @@ def _answers(module: str, function: str = "", arguments: dict = {}) -> Iterator[
     """Import the module; with a function, all that it tells."""
     try:
         imported = importlib.import_module(module)
-        for told in getattr(imported, function)(**arguments) if function else ():
-            yield {"detail": told} if isinstance(told, str) else {"sample": told}
+        for each in getattr(imported, function)(**arguments) if function else ():
+            yield {"detail": each} if isinstance(each, str) else {"sample": each}
         yield {"failure": None}
     except (NotPossible, FaceoffError) as reason:
         yield {"failure": str(reason)}

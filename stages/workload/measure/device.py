@@ -10,7 +10,7 @@ import torch
 
 from stages.workload.measure.sampling import NotPossible, rates
 
-Told = Iterator[Union[str, float]]
+Samples = Iterator[Union[str, float]]
 LEAST_EDGE = 512  # of the square matrices: below, starting threads is most of it
 MOST_EDGE = {"cpu": 1024, "cuda": 4096}
 SAMPLES_WANTED = 5
@@ -18,7 +18,7 @@ COPY_BYTES = {"cpu": 2**26, "cuda": 2**28}
 TRIALS = 3
 
 
-def matrix_product(device: str, number_format: str, seconds: float) -> Told:
+def matrix_product(device: str, number_format: str, seconds: float) -> Samples:
     """Multiply the largest square matrices that leave time for some samples; small ones reach less."""
     _refuse_unknown(device, number_format)
     _allow_tf32(number_format == "tf32")
@@ -31,7 +31,7 @@ def matrix_product(device: str, number_format: str, seconds: float) -> Told:
     yield from rates(2.0 * edge**3, product, seconds)
 
 
-def memory_copy(device: str, seconds: float) -> Told:
+def memory_copy(device: str, seconds: float) -> Samples:
     source = torch.ones(COPY_BYTES[device] // 4, device=device)
     target = torch.empty_like(source)
     size = COPY_BYTES[device] // 2**20
@@ -39,7 +39,7 @@ def memory_copy(device: str, seconds: float) -> Told:
     yield from rates(2.0 * COPY_BYTES[device], _finished(device, lambda: target.copy_(source)), seconds)
 
 
-def host_to_device(device: str, pinned: bool, seconds: float) -> Told:
+def host_to_device(device: str, pinned: bool, seconds: float) -> Samples:
     if device == "cpu":
         raise NotPossible("no GPU: the job computes where its data is")
     source = torch.ones(COPY_BYTES[device] // 4)

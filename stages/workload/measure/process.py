@@ -18,7 +18,7 @@ from typing import Any, List, NamedTuple, Optional
 ENDING_SECONDS = 1.0  # that a killed process may take to go
 
 
-class Told(NamedTuple):
+class Outcome(NamedTuple):
     """What a part told, as far as it came."""
 
     details: List[str]
@@ -47,14 +47,14 @@ class MeasuringProcess:
         """Have it import a module, with all that takes long; why it could not."""
         return self._ask({"module": module}, limit_seconds).failure
 
-    def run(self, module: str, function: str, arguments: dict, share_seconds: float, limit_seconds: float) -> Told:
+    def run(self, module: str, function: str, arguments: dict, share_seconds: float, limit_seconds: float) -> Outcome:
         """Return what the function tells; it knows of its share, and is stopped at its limit."""
         request = {"module": module, "function": function, "arguments": dict(arguments, seconds=share_seconds)}
         return self._ask(request, limit_seconds)
 
-    def _ask(self, request: dict, limit_seconds: float) -> Told:
+    def _ask(self, request: dict, limit_seconds: float) -> Outcome:
         deadline = time.monotonic() + limit_seconds
-        told = Told([], [], None)
+        outcome = Outcome([], [], None)
         if self._process is None:
             self._start()
         self._send(request)
@@ -62,16 +62,16 @@ class MeasuringProcess:
             line = self._line(deadline)
             if line is None:
                 self._end()
-                return told._replace(failure=f"did not end within {limit_seconds:.1f} s")
+                return outcome._replace(failure=f"did not end within {limit_seconds:.1f} s")
             if not line:
-                return told._replace(failure=f"ended without an answer ({self._exit()})")
+                return outcome._replace(failure=f"ended without an answer ({self._exit()})")
             answer = json.loads(line.decode())
             if "detail" in answer:
-                told.details.append(answer["detail"])
+                outcome.details.append(answer["detail"])
             elif "sample" in answer:
-                told.samples.append(answer["sample"])
+                outcome.samples.append(answer["sample"])
             else:
-                return told._replace(failure=answer["failure"])
+                return outcome._replace(failure=answer["failure"])
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "stages.workload.measure"]

@@ -28,8 +28,8 @@ def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_S
     busy, no_busy = None, "not sampled: the load of the whole time is told instead"  # type: Optional[float], str
     if sample_seconds:
         busy, no_busy = _busy_by_others(root, sample_seconds), "/proc/stat gives no times"
-    told, no_files = guarded("the look at memory and clocks", lambda: _memory_and_clock(root), FILE_SECONDS)
-    memory, hertz = told or (None, None)
+    answer, no_files = guarded("the look at memory and clocks", lambda: _memory_and_clock(root), FILE_SECONDS)
+    memory, hertz = answer or (None, None)
     free, no_disk = guarded(f"the disk of {folder}", lambda: disk.free_bytes(folder.resolve()), FILE_SECONDS)
     cards, no_cards = asked_driver(gpus.states)
     return Conditions(

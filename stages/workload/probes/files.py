@@ -54,10 +54,10 @@ def known(values: Dict[str, Tuple[object, str]]) -> Dict[str, object]:
     return found
 
 
-def unknown(kind: Any, reason: Optional[str], **told: object) -> Any:
+def unknown(kind: Any, reason: Optional[str], **values: object) -> Any:
     """Make a record of this kind with what is told, and every other field null for this one reason."""
-    nulls = [field.name for field in dataclasses.fields(kind) if field.name not in told and field.name != "absent"]
-    return kind(absent=dict.fromkeys(nulls, reason), **dict.fromkeys(nulls), **told)
+    nulls = [field.name for field in dataclasses.fields(kind) if field.name not in values and field.name != "absent"]
+    return kind(absent=dict.fromkeys(nulls, reason), **dict.fromkeys(nulls), **values)
 
 
 def machine_id(root: Path) -> Optional[str]:

@@ -164,8 +164,8 @@ def _completed(part: Part, path: Path) -> Part:
 def _why_anew(task: Task, found: Progress) -> Optional[str]:
     if not task.job.resumes:
         return "its job.yaml does not say `resumes: true`"
-    told = list(_differences(dataclasses.asdict(found.belongs), dataclasses.asdict(task.belongs)))
-    return "the earlier attempt was of another state: " + "; ".join(told) if told else None
+    differing = list(_differences(dataclasses.asdict(found.belongs), dataclasses.asdict(task.belongs)))
+    return "the earlier attempt was of another state: " + "; ".join(differing) if differing else None
 
 
 def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:

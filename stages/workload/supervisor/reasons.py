@@ -31,9 +31,9 @@ def recorded(path: Path) -> Iterator[None]:
     except Exception as error:
         if path.exists():
             kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
-            told = (kind + str(error).strip().partition("\n")[0]).encode("utf-8", "replace")[:REASON_BYTES]
+            reason = (kind + str(error).strip().partition("\n")[0]).encode("utf-8", "replace")[:REASON_BYTES]
             with suppress(OSError), path.open("r+b") as file:  # which must not hide the error: that is printed
-                file.write(told)
+                file.write(reason)
             if isinstance(error, FaceoffError) and error.exit_code > 128:
                 raise SystemExit(error.exit_code) from None  # what the signal means, the host tells
         raise
@@ -48,17 +48,21 @@ def check(ended: Ended, error: Optional[str], problem: Optional[str], shm_bytes:
     if ended.stopped_by is not None:
         raise SystemExit(128 + ended.stopped_by)
     killed = _signal(ended.code)
+    if killed in STOP_SIGNALS:  # it fails: taken for an interruption, it would be run again and again
+        raise FaceoffError(
+            error or f"the command was killed by {killed.name}, and not by faceoff: see who did, and run again"
+        )
     if killed is not None:
-        told = f"the command was killed by {killed.name}"
-        raise FaceoffError(error or told + _shared_memory(shm_bytes), 128 + killed)
+        sentence = f"the command was killed by {killed.name}"
+        raise FaceoffError(error or sentence + _shared_memory(shm_bytes), 128 + killed)
     if ended.code == TRY_LATER:
-        told = "the command stopped before the session's end: run `make repro` again to go on"
-        raise FaceoffError(error or told, TRY_LATER)
+        sentence = "the command stopped before the session's end: run `make repro` again to go on"
+        raise FaceoffError(error or sentence, TRY_LATER)
     if error is not None:
         raise FaceoffError(error)
     if ended.code != 0:
-        told = f"the command ended with exit code {ended.code}; its own words are above"
-        raise FaceoffError(told + _shared_memory(shm_bytes))
+        sentence = f"the command ended with exit code {ended.code}; its own words are above"
+        raise FaceoffError(sentence + _shared_memory(shm_bytes))
     if problem is not None:
         raise RecordError(problem)
 
@@ -66,8 +70,6 @@ def check(ended: Ended, error: Optional[str], problem: Optional[str], shm_bytes:
 def _signal(code: int) -> Optional[signal.Signals]:
     """Return the one that killed the command, or its child where it is a shell, which then ends with 128 + n."""
     number = -code if code < 0 else code - 128
-    if code > 128 and number in STOP_SIGNALS:  # nothing of ours was stopped
-        return None
     try:
         return signal.Signals(number)
     except ValueError:

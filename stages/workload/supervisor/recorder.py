@@ -62,7 +62,7 @@ class Recorder:
         self._heartbeat = None  # type: Optional[Load]
         self._kept_at = self._keep_seconds = 0.0
         self._unkept = False  # spans have come since
-        self._told_problem = False
+        self._problem_is_shown = False
         self._observed_at = 0  # when the observer last noted something
         self._shm_bytes = limits.shm_free_bytes(files.ROOT)
 
@@ -103,8 +103,8 @@ class Recorder:
 
     def _take_events(self) -> None:
         self._follower.look()
-        if self._follower.problem is not None and not self._told_problem:
-            self._told_problem = True
+        if self._follower.problem is not None and not self._problem_is_shown:
+            self._problem_is_shown = True
             print(f"faceoff: {self._follower.problem}: the cell will fail", file=sys.stderr)
         self._unkept |= self._take_spans(None)
         if not self._arrivals:
