@@ -158,7 +158,7 @@ def report(found: Iterable[Check], what: str) -> int:
     return int(any(each.status == "failed" for each in found))
 
 
-def line(check: Check) -> str:
+def sentence(check: Check) -> str:
     line = "{}: needs {}; found: {}".format(check.name, check.needed, check.found)
     return line if check.advice is None else "{}; {}".format(line, check.advice)
 

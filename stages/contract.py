@@ -175,7 +175,7 @@ class Reader:
         self._kinds = {}  # type: Dict[str, str]
         self._spans = []  # type: List[Span]
         self._measurements = []  # type: List[JobMeasurement]
-        self._told = {}  # type: Dict[str, Any]
+        self._parts = {}  # type: Dict[str, Any]
         self._metrics = {}  # type: Dict[str, float]
         self._facts = {}  # type: Dict[str, Value]
 
@@ -194,7 +194,7 @@ class Reader:
             metrics=dict(self._metrics),
             facts=dict(self._facts),
             measurements=tuple(self._measurements),
-            **self._told,
+            **self._parts,
         )
 
     def _take_span(self, document: Dict[str, Any], where: str) -> None:
@@ -236,25 +236,25 @@ class Reader:
         self._facts[name] = value
 
     def _take_unsupported(self, document: Dict[str, Any], where: str) -> None:
-        self._told["unsupported"] = _line(document["unsupported"], where + ": unsupported")
+        self._parts["unsupported"] = _line(document["unsupported"], where + ": unsupported")
 
     def _take_error(self, document: Dict[str, Any], where: str) -> None:
-        self._told["error"] = _line(document["error"], where + ": error")
+        self._parts["error"] = _line(document["error"], where + ": error")
 
     def _take_resumed_after_spans(self, document: Dict[str, Any], where: str) -> None:
         count = decode(int, document["resumed_after_spans"], where + ": resumed_after_spans")
         if count < 0 or self._spans:
             raise RecordError("{}: resumed_after_spans: expected 0 or more, before the first span".format(where))
-        self._told["resumed_after_spans"] = count
+        self._parts["resumed_after_spans"] = count
 
     def _take_ceilings(self, document: Dict[str, Any], where: str) -> None:
-        self._told["ceilings"] = decode(Ceilings, document["ceilings"], where + ": ceilings")
+        self._parts["ceilings"] = decode(Ceilings, document["ceilings"], where + ": ceilings")
 
     def _take_measurement(self, document: Dict[str, Any], where: str) -> None:
         self._measurements.append(decode(JobMeasurement, _renamed(document, "measurement"), where))
 
     def _take_estimate(self, document: Dict[str, Any], where: str) -> None:
-        self._told["estimate"] = decode(Estimate, document["estimate"], where + ": estimate")
+        self._parts["estimate"] = decode(Estimate, document["estimate"], where + ": estimate")
 
     def _name(self, name: Any, kind: str, where: str) -> str:
         """Return the name, which no line may have used for another kind."""

@@ -98,10 +98,10 @@ def _measurement(part: Part, outcome: Outcome) -> Measurement:
     return _record(part.name, part.unit, samples, detail, part.peak, reason, part.explains, part.applies)
 
 
-def _of_job(measurement: JobMeasurement) -> Measurement:
-    peak = peaks.Peak(measurement.peak, "the job does not tell it")
-    reason = measurement.detail or "the job gives no samples, and not why"
-    return _record(measurement.name, measurement.unit, measurement.samples, measurement.detail, peak, reason, measurement.explains, measurement.applies)
+def _of_job(each: JobMeasurement) -> Measurement:
+    peak = peaks.Peak(each.peak, "the job does not tell it")
+    reason = each.detail or "the job gives no samples, and not why"
+    return _record(each.name, each.unit, each.samples, each.detail, peak, reason, each.explains, each.applies)
 
 
 def _record(

@@ -176,11 +176,11 @@ def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditio
     when = ["before " + each for each in (what, *again)] + ["after " + what]
     found += [(name, conditions.warnings(moment)) for name, moment in zip(when, moments)]
     found += [("in " + name, load.warnings(each.load)) for name, each in zip((what, *again), attempts)]
-    of_conditions = tuple(f"{name}: {warning}" for name, warnings in found for warning in warnings)
+    lines = tuple(f"{name}: {warning}" for name, warnings in found for warning in warnings)
     if len(attempts) < 2:
-        return of_conditions
+        return lines
     after = " and ".join(str(each.after_spans) for each in attempts[1:])
     sentence = (
         "trained in {} attempts, anew after {} spans, which makes the next one a cold one; it counts all the same"
     )
-    return (*of_conditions, sentence.format(len(attempts), after))
+    return (*lines, sentence.format(len(attempts), after))
