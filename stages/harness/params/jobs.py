@@ -70,9 +70,9 @@ def load(name: str, root: Path) -> Definition:
             f"params.yaml: job: no job {name!r}: expected a folder of jobs/ with a {DEFINITION} "
             f"({', '.join(known) or 'there is none'})"
         )
-    told = document(read_text(root / path), str(path))
-    told["total"] = _total(told.get("total", "wall"), path)
-    found: Definition = codec.decode(Definition, told, str(path))
+    content = document(read_text(root / path), str(path))
+    content["total"] = _total(content.get("total", "wall"), path)
+    found: Definition = codec.decode(Definition, content, str(path))
     for key in COMMANDS:
         _check_script(path, key, getattr(found, key), root)
         filled = [] if key in OF_A_CELL else [*_placeholders(f"{path}: {key}", getattr(found, key) or "")]
@@ -125,22 +125,26 @@ def record(name: str, definition: Definition, section: Any, seed: int, root: Pat
 
 def check_variants(name: str, definition: Definition, variants: Mapping[str, Variant]) -> None:
     """Raise RecordError unless each placeholder has a value in each variant, and each parameter reaches a command."""
+    for variant, its in variants.items():
+        for each in its.parameters:
+            expected = f"a name that is no placeholder of its own ({', '.join(PLACEHOLDERS)})"
+            codec.check(f"params.yaml: variants.{variant}", each, each not in PLACEHOLDERS, expected)
     where = f"{JOBS_DIR / name / DEFINITION}"
     commands = {key: getattr(definition, key) for key in OF_A_CELL if getattr(definition, key) is not None}
     used = {key: {*_placeholders(f"{where}: {key}", text)} for key, text in commands.items()}
     for key, wanted in used.items():
-        for variant, of in variants.items():
-            for each in sorted(wanted - {*of.parameters, *PLACEHOLDERS}):
-                close = difflib.get_close_matches(each, [*of.parameters, *PLACEHOLDERS], n=1)
+        for variant, its in variants.items():
+            for each in sorted(wanted - {*its.parameters, *PLACEHOLDERS}):
+                close = difflib.get_close_matches(each, [*its.parameters, *PLACEHOLDERS], n=1)
                 hint = f" (did you mean {{{close[0]}}}?)" if close else ""
-                expected = ", ".join([*of.parameters, *PLACEHOLDERS])
+                expected = ", ".join([*its.parameters, *PLACEHOLDERS])
                 raise codec.RecordError(
                     f"{where}: {key}: unknown placeholder {{{each}}}{hint}: variant {variant} of params.yaml has no "
                     f"such parameter; known: {expected}"
                 )
     reached = set[str]().union(*used.values())
-    for variant, of in variants.items():
-        for each in of.parameters:
+    for variant, its in variants.items():
+        for each in its.parameters:
             if PARAMETERS not in reached and each not in reached:
                 raise codec.RecordError(
                     f"params.yaml: variants.{variant}.{each}: reaches no command of {where}: write {{{each}}} or "

@@ -192,12 +192,13 @@ def load(root: Path = Path()) -> Params:
 
 def parse(text: str, where: str, root: Path = Path()) -> Params:
     """Check the text of a params.yaml, which `where` names in messages, and that its job and images are there."""
-    told = document(text, where)
-    job = told.get("job")
-    sections = {name: told.pop(name) for name in jobs.names(root) if name in told}
-    _refuse_unknown(told, jobs.names(root), where)
-    told["variants"] = _split_variants(told.get("variants"), where)
-    params: Params = decode(Params, {**told, "section": sections.get(str(job))}, where)
+    content = document(text, where)
+    job = content.get("job")
+    _check_job_names(root)
+    sections = {name: content.pop(name) for name in jobs.names(root) if name in content}
+    _refuse_unknown(content, jobs.names(root), where)
+    content["variants"] = _split_variants(content.get("variants"), where)
+    params: Params = decode(Params, {**content, "section": sections.get(str(job))}, where)
     known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
     for key, names in (("images", params.images), ("container.base_images", params.container.base_images)):
         for name in names:
@@ -206,26 +207,33 @@ def parse(text: str, where: str, root: Path = Path()) -> Params:
     return params
 
 
-def _refuse_unknown(told: dict[str, Any], sections: list[str], where: str) -> None:
+def _check_job_names(root: Path) -> None:
+    """Raise RecordError for a job whose section would stand under the name of another key of params.yaml."""
+    taken = [field.name for field in dataclasses.fields(Params) if field.name != "section"]
+    for name in jobs.names(root):
+        check(f"{jobs.JOBS_DIR / name}", name, name not in taken, "a name that is no key of params.yaml: rename it")
+
+
+def _refuse_unknown(content: dict[str, Any], sections: list[str], where: str) -> None:
     """Name the nearest key, of the sections that jobs have too."""
     known = [field.name for field in dataclasses.fields(Params) if field.name != "section"]
-    for key in told:
+    for key in content:
         if key not in known:
             close = difflib.get_close_matches(str(key), [*known, *sections], n=1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise RecordError(f"{where}: unknown key {str(key)!r:.80}{hint}; expected {', '.join([*known, *sections])}")
 
 
-def _split_variants(told: Any, where: str) -> Any:
+def _split_variants(variants: Any, where: str) -> Any:
     """Set `env` apart from the parameters, which stand beside it."""
-    if not isinstance(told, dict):
-        raise RecordError(f"{where}: variants: expected names with their parameters, found {told!r:.80}")
+    if not isinstance(variants, dict):
+        raise RecordError(f"{where}: variants: expected names with their parameters, found {variants!r:.80}")
     found = {}
-    for name, of in told.items():
-        if not isinstance(of, dict):
-            raise RecordError(f"{where}: variants.{name}: expected parameters, or {{}} for none, found {of!r:.80}")
-        parameters = {str(key): value for key, value in of.items() if key != "env"}
-        found[str(name)] = {"parameters": parameters, "env": of.get("env") or {}}
+    for name, its in variants.items():
+        if not isinstance(its, dict):
+            raise RecordError(f"{where}: variants.{name}: expected parameters, or {{}} for none, found {its!r:.80}")
+        parameters = {str(key): value for key, value in its.items() if key != "env"}
+        found[str(name)] = {"parameters": parameters, "env": its.get("env") or {}}
     return found
 
 
