@@ -98,8 +98,8 @@ for path in sys.argv[1:]:
 
 
 def test_results_belong_to_the_caller(project: Path) -> None:
-    inside(project, "sh", "-c", "mkdir models/deep && echo 1 > models/deep/weights && echo 2 > metrics/figure")
-    for path in (project / "models/deep/weights", project / "metrics/figure"):
+    inside(project, "sh", "-c", "mkdir models/deep && echo 1 > models/deep/weights && echo 2 > metrics/number")
+    for path in (project / "models/deep/weights", project / "metrics/number"):
         assert (path.stat().st_uid, path.stat().st_gid) == (os.getuid(), os.getgid())
 
 

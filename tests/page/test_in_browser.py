@@ -158,7 +158,7 @@ DRAWN = {320: "narrow", 1280: "wide"}
 
 
 @pytest.mark.parametrize("width", DRAWN)
-def test_the_texts_of_drawings_say_the_figures_of_the_record(visit, files, width):
+def test_the_texts_of_drawings_say_the_metrics_of_the_record(visit, files, width):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
     page, settings, kind = visit(width), document["settings"], DRAWN[width]
 

@@ -1,4 +1,4 @@
-"""The measured part of a profile: its limit holds, and what does not work costs its own figures alone."""
+"""The measured part of a profile: its limit holds, and what does not work costs its own values alone."""
 
 import dataclasses
 import json
@@ -64,7 +64,7 @@ def test_time_that_one_part_leaves_is_the_others() -> None:
     assert time.monotonic() - began < 6.0
 
 
-def test_the_figures_are_those_of_the_samples() -> None:
+def test_the_metrics_are_those_of_the_samples() -> None:
     [worked] = run(make_parts("works"), 3.0)
     ordered = sorted(worked.samples)
     assert worked.median is not None and worked.spread is not None

@@ -37,7 +37,7 @@ def tried(run: DryRun, facts: Facts) -> Check:
     return preflight.of_dry_run("plain", run, facts, MOMENT)
 
 
-def test_a_dry_run_that_fits_passes_with_its_figures() -> None:
+def test_a_dry_run_that_fits_passes_with_its_numbers() -> None:
     check = tried(RAN, with_limit(4 * GIB))
     assert (check.name, check.status) == ("memory, plain", "passed")
     assert (check.needed, check.found) == ("2 GiB", "4 GiB (limit)")
@@ -113,7 +113,7 @@ def test_of_two_equal_cards_the_fullest_counts() -> None:
 
 
 def test_what_an_instance_of_a_card_has_is_not_known_and_its_card_is() -> None:
-    """MIG: the driver's figures are the whole card's."""
+    """MIG: the driver's numbers are the whole card's."""
     check = tried_on("Card MIG 1g.5gb", 14 * GIB)
     assert (check.status, check.needed) == ("passed", "2 GiB, 4 GiB on the GPU")
     assert check.found.endswith(", not known how much on the GPU")

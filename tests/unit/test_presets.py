@@ -6,7 +6,7 @@ from stages.harness.params.overrides import merged
 
 TEXT = """\
 # What it is for.
-image: host                 # whose figures
+image: host                 # whose metrics
 images: [host]              # folders
 recipe:
   size: 96                  # pixels

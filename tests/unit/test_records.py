@@ -310,7 +310,7 @@ def test_any_number_that_is_changed_by_hand_is_found(record, tmp_path):
             codec.read(path, type(record))
         changed += 1
     assert changed > 0
-    path.write_text(json.dumps(document))  # other spacing, the same figures
+    path.write_text(json.dumps(document))  # other spacing, the same content
     assert codec.read(path, type(record)) == record
 
 
