@@ -64,9 +64,10 @@ def root(tmp_path: Path) -> Path:
             137,
             "it was killed (SIGKILL), and not by faceoff",
         ),
+        ("import os; os.kill(os.getpid(), 15)", 1, "the command was killed by SIGTERM, and not by faceoff"),
         ("raise SystemExit(7)", 1, "the command ended with exit code 7; its own words are above"),
     ],
-    ids=["segmentation fault", "bus error", "abort", "kill", "exit code"],
+    ids=["segmentation fault", "bus error", "abort", "kill", "a stop that is not ours", "exit code"],
 )
 def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, words: str) -> None:
     done = attempt(root, script, CELL)
@@ -137,8 +138,8 @@ def test_a_supervisor_that_dies_while_it_writes_leaves_nothing_half_written(root
 
 @pytest.mark.parametrize(
     ("script", "code"),
-    [("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", 143), ("raise SystemExit(75)", 75)],
-    ids=["SIGTERM", "stopped on purpose"],
+    [("import os, time; os.kill(os.getppid(), 15); time.sleep(60)", 143), ("raise SystemExit(75)", 75)],
+    ids=["the supervisor is stopped", "stopped on purpose"],
 )
 def test_an_interruption_is_no_failure(root: Path, script: str, code: int) -> None:
     attempts.params_with(root, on_failure="record")

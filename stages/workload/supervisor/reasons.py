@@ -48,7 +48,9 @@ def check(ended: Ended, error: Optional[str], problem: Optional[str], shm_bytes:
     if ended.stopped_by is not None:
         raise SystemExit(128 + ended.stopped_by)
     killed = _signal(ended.code)
-    if killed in STOP_SIGNALS:  # it fails: taken for an interruption, it would be run again and again
+    if (
+        killed is not None and killed in STOP_SIGNALS
+    ):  # it fails: taken for an interruption, it would be run again and again
         raise FaceoffError(
             error or f"the command was killed by {killed.name}, and not by faceoff: see who did, and run again"
         )
@@ -70,6 +72,8 @@ def check(ended: Ended, error: Optional[str], problem: Optional[str], shm_bytes:
 def _signal(code: int) -> Optional[signal.Signals]:
     """Return the one that killed the command, or its child where it is a shell, which then ends with 128 + n."""
     number = -code if code < 0 else code - 128
+    if code > 128 and number in STOP_SIGNALS:  # a code of the program's own as well: nothing of ours was stopped
+        return None
     try:
         return signal.Signals(number)
     except ValueError:
