@@ -119,6 +119,13 @@ def test_a_parameter_that_reaches_no_command_is_refused_by_name(root: Path) -> N
     )
 
 
+@pytest.mark.parametrize("name", jobs.PLACEHOLDERS)
+def test_a_parameter_with_the_name_of_a_placeholder_is_refused(root: Path, name: str) -> None:
+    said = refusal(root, f"train: python train.py {{{name}}}", small=Variant({name: "x"}, {}))
+    assert said.startswith("params.yaml: variants.small: expected a name that is no placeholder of its own (repeat, ")
+    assert said.endswith(f"found '{name}'")
+
+
 def test_a_job_that_is_not_there_is_told_with_those_that_are(root: Path) -> None:
     load(root, "train: python train.py")
     with pytest.raises(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stages.errors import FaceoffError
 from stages.harness.params import schema
-from tests.project import ROOT, run_stage
+from tests.project import ROOT, run_stage, write_job
 
 TEXT = """\
 # What the face-off runs.
@@ -163,6 +164,13 @@ def test_a_typo_is_one_line_that_names_the_key_and_what_was_expected(folder, old
 def test_a_file_that_holds_no_params_is_one_line(folder, text):
     (folder / "params.yaml").write_text(text)
     assert refusal(folder).startswith("params.yaml: ")
+
+
+@pytest.mark.parametrize("name", ["profile", "seed", "image"])
+def test_a_job_with_the_name_of_a_key_is_refused(folder, name):
+    write_job(folder, name, {"job.yaml": "train: 'true'\n"})
+    with pytest.raises(FaceoffError, match=f"jobs/{name}: expected a name that is no key of params.yaml: rename it"):
+        schema.load(folder)
 
 
 def test_no_file_at_all(folder):
