@@ -19,6 +19,7 @@ the same for people. Runs inside images: Python 3.7 syntax, standard library onl
 import dataclasses
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 
@@ -37,6 +38,7 @@ MOST_BYTES = 8 * 2**20  # of events: a job reports spans, not steps
 TOTAL_SPAN = "total"  # no span's name: total_seconds is the whole
 SPLIT_SLACK, SPLIT_SLACK_SECONDS = 1.01, 0.001  # by which a split may exceed its span: two clocks, and rounding
 EXPLAINS = ("wait", "copy", "compute")
+ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")  # sequences of a terminal
 
 Value = Union[str, int, float, bool]
 
@@ -233,7 +235,7 @@ class Reader:
             raise RecordError("{}: value: expected text, a number, true or false, found {!r:.80}".format(where, value))
         if not isinstance(value, (str, bool)):
             decode(float, value, where + ": value")
-        self._facts[name] = value
+        self._facts[name] = _printable(value) if isinstance(value, str) else value
 
     def _take_unsupported(self, document: Dict[str, Any], where: str) -> None:
         self._parts["unsupported"] = _line(document["unsupported"], where + ": unsupported")
@@ -272,11 +274,12 @@ def _check_name(name: Any, key: str, where: str) -> None:
 
 def _parse(line: bytes, where: str) -> Tuple[str, Dict[str, Any]]:
     try:
-        document = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_object)
+        text = line.decode("utf-8")
+        document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except UnicodeDecodeError:
         raise RecordError("{}: bytes that are no UTF-8".format(where)) from None
     except (ValueError, RecursionError) as error:
-        raise RecordError("{}: not JSON ({}): {!r:.80}".format(where, error, line)) from None
+        raise RecordError("{}: not JSON ({}): {!r:.80}".format(where, error, text)) from None
     if not isinstance(document, dict):
         raise RecordError("{}: expected an object, {{...}}, found {!r:.80}".format(where, document))
     kinds = [kind for kind in _KINDS if kind in document]
@@ -313,9 +316,15 @@ def _value(document: Dict[str, Any], where: str) -> Any:
 
 
 def _line(text: Any, where: str) -> str:
-    if not isinstance(text, str) or not text.strip():
+    printable = _printable(text) if isinstance(text, str) else ""
+    if not printable:
         raise RecordError("{}: expected a sentence, found {!r:.80}".format(where, text))
-    return " ".join(text.split())[:2000]
+    return printable[:2000]
+
+
+def _printable(text: str) -> str:
+    """Return the text in one line, without what would move a terminal's cursor or colour its words."""
+    return " ".join("".join(each if each.isprintable() else " " for each in ESCAPES.sub("", text)).split())
 
 
 def _renamed(document: Dict[str, Any], key: str) -> Dict[str, Any]:

@@ -77,11 +77,18 @@ def test_the_last_word_on_a_metric_and_a_fact_counts_and_an_error_is_one_line(pa
     assert (found.metrics, found.error, found.unsupported) == ({"a": 2.0}, "one two", "x")
 
 
+def test_what_would_move_a_terminals_cursor_is_left_out_of_words(path: Path) -> None:
+    reason = "\x1b[1;31mno room\x1b[0m:\x07 \x1b]0;title\x07see\u202e\ud800 \x1b[2Jlogs\x1b"
+    found = read_events(write(path, {"error": reason}, {"unsupported": reason}, {"fact": "a", "value": reason}))
+    assert found.error == found.unsupported == found.facts["a"] == "no room: see logs"
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
         ("half", "line 1: not JSON ("),
-        ('{"span": "a", "sec', "line 1: not JSON ("),
+        ('{"span": "a", "sec', "line 1: not JSON (Unterminated string starting at: line 1 column 15 (char 14)): '{\""),
+        ('{"error": "\\u001b[31m\\n"}', "line 1: error: expected a sentence, found '\\x1b[31m\\n'"),
         ("[" * 100_000, "line 1: not JSON ("),
         (b'{"span": "\xff", "seconds": 1}', "line 1: bytes that are no UTF-8"),
         ("[1]", "line 1: expected an object, {...}, found [1]"),

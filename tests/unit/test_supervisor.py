@@ -153,12 +153,12 @@ FAILURES = {
     "tells half a line": (
         'open(os.environ["FACEOFF_EVENTS"], "a").write(\'{"spa\')',
         1,
-        "EVENTS, line 1: not JSON (Unterminated string starting at: line 1 column 2 (char 1)): b'{\"spa'",
+        "EVENTS, line 1: not JSON (Unterminated string starting at: line 1 column 2 (char 1)): '{\"spa'",
     ),
     "tells no number": (
         'open(os.environ["FACEOFF_EVENTS"], "a").write(\'{"span": "a", "seconds": NaN}\\n\')',
         1,
-        'EVENTS, line 1: not JSON (NaN is no number): b\'{"span": "a", "seconds": NaN}\'',
+        'EVENTS, line 1: not JSON (NaN is no number): \'{"span": "a", "seconds": NaN}\'',
     ),
     "tells a negative time": (
         'tell(span="a", seconds=-1)',
