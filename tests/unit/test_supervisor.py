@@ -129,10 +129,10 @@ FAILURES = {
     "raises": ("1 / 0", 1, "the command ended with exit code 1; its own words are above"),
     "says an error": ('tell(error="no room")', 1, "no room"),
     "says an error and fails": ('tell(error="no room"); sys.exit(9)', 1, "no room"),
-    "stops before the session's end": (
+    "stops before its end": (
         "sys.exit(75)",
         75,
-        "the command stopped before the session's end: run `make repro` again to go on",
+        "the command ended with exit code 75 (stopped before its end): run `make repro` again",
     ),
     "is killed": ("os.kill(os.getpid(), 11)", 139, "the command was killed by SIGSEGV"),
     "is killed by a signal that is not ours": (

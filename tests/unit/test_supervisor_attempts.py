@@ -281,7 +281,8 @@ def test_a_span_of_the_total_may_come_in_the_evaluation_and_no_later(mine: Check
 
 def test_without_a_command_there_is_an_evaluation_that_says_so(checkout: Checkout) -> None:
     assert checkout.run("train", checkout.script(EVENTS)).returncode == 0
-    assert checkout.run("evaluate", ()).returncode == 0
+    done = checkout.run("evaluate", ())
+    assert (done.returncode, done.stdout) == (0, "host/plain, repeat 1: evaluate: job mine has no `evaluate` command\n")
     found = checkout.result("evaluate")
     assert (found.status, found.spans, found.command_seconds) == ("ok", (), None)
     assert found.absent["command_seconds"] == "job mine has no `evaluate` command"

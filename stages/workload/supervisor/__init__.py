@@ -47,7 +47,8 @@ def run(task: Task, began: float) -> int:
     with reasons.recorded(cell.running_path):
         result = (train if task.stage == "train" else evaluate)(task, began)
         write(cell.result_path(task.stage), result)
-    print("{}, repeat {}: {}: {}".format(cell.setting, cell.repeat, task.stage, result.reason or "ok"))
+    ended = result.reason or result.absent.get("command_seconds", "ok")
+    print(f"{cell.setting}, repeat {cell.repeat}: {task.stage}: {ended}")
     return 0
 
 

@@ -58,7 +58,7 @@ def check(ended: Ended, error: Optional[str], problem: Optional[str], shm_bytes:
         sentence = f"the command was killed by {killed.name}"
         raise FaceoffError(error or sentence + _shared_memory(shm_bytes), 128 + killed)
     if ended.code == TRY_LATER:
-        sentence = "the command stopped before the session's end: run `make repro` again to go on"
+        sentence = "the command ended with exit code 75 (stopped before its end): run `make repro` again"
         raise FaceoffError(error or sentence, TRY_LATER)
     if error is not None:
         raise FaceoffError(error)
