@@ -48,7 +48,10 @@ def one_line(done: object) -> str:
             "small: ended with exit code 1: depth 3 will",
         ),
         ("if cell['variant'] == 'large': sys.exit(4)", "check of variant large: ended with exit code 4"),
-        ("say(metrik='x')", "check of variant small: "),
+        (
+            "say(metrik='x')",
+            "check of variant small: its events, line 1: unknown key 'metrik' (did you mean 'metric'?)",
+        ),
         ("say(error='odd')\nsys.exit('odd')", "check of variant small: odd"),
     ],
 )

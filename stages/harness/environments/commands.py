@@ -21,6 +21,7 @@ from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.process.signals import masked_signals
 
+ITS_EVENTS = "its events"  # in place of the name of a temporary file
 LINE_LETTERS = 2000  # of the last line on stderr
 
 
@@ -106,7 +107,7 @@ def _run(
         try:
             found = contract.read_events(events)
         except codec.RecordError as error:
-            raise FaceoffError(f"{where}: {error}") from None
+            raise FaceoffError(f"{where}: {error}".replace(str(events), ITS_EVENTS)) from None
     if found.error is not None:
         raise FaceoffError(f"{where}: {found.error}")
     if code != 0:
