@@ -67,7 +67,7 @@ def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:
             if follower.events.unsupported is None:
                 reasons.check(ended, follower.events.error, follower.problem, None)
         except FaceoffError as error:
-            failure = str(error)
+            failure = str(error).replace(str(events), "its events")
         events = follower.events
         return DryRun(
             watch.peak_bytes or None, watch.gpu_bytes, events.estimate or NO_ESTIMATE, events.unsupported, failure

@@ -158,15 +158,16 @@ def test_what_the_job_measures_is_summed_up_beside_the_rest(checkout: Checkout, 
         ("exit 3", "the command ended with exit code 3; its own words are above"),
         ("kill -SEGV $$", "the command was killed by SIGSEGV"),
         ('echo \'{"error": "no data"}\' >> $FACEOFF_EVENTS', "no data"),
-        ("echo nonsense >> $FACEOFF_EVENTS", "not JSON"),
+        ("echo nonsense >> $FACEOFF_EVENTS", "its events, line 3: not JSON ("),
     ],
 )
 def test_what_came_before_the_job_failed_is_kept(
-    checkout: Checkout, without_torch: Facts, script: str, why: str
+    checkout: Checkout, without_torch: Facts, script: str, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = of_job(checkout, without_torch, TELLS + script, 2.0)
     assert found["reads"].median == 2.5
-    assert why in found["measure of job.yaml"].absent["median"]
+    reason = found["measure of job.yaml"].absent["median"]
+    assert reason.startswith(why) and capsys.readouterr().out == f"warning: host: measure of job.yaml: {reason}\n"
 
 
 # ------------------------------------------------------------------------------------------------------------- peaks

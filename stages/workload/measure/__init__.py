@@ -48,7 +48,10 @@ def measure(task: ImageTask, facts: Facts) -> Tuple[Measurement, ...]:
         return measured
     reported, failure = of_job.run(task, max(0.0, deadline - time.monotonic()))
     measured += tuple(_of_job(each) for each in reported)
-    return (*measured, _record(JOBS, "", (), "", None, failure)) if failure else measured
+    if failure is None:
+        return measured
+    print(f"warning: {task.image}: {JOBS}: {failure}")
+    return (*measured, _record(JOBS, "", (), "", None, failure))
 
 
 def plan(facts: Facts) -> Iterator[Part]:

@@ -38,7 +38,7 @@ def run(task: ImageTask, seconds: float) -> Tuple[Tuple[JobMeasurement, ...], Op
                 raise FaceoffError(f"not done within {seconds:.0f} s: raise profile.measure_seconds in params.yaml")
             reasons.check(ended, follower.events.error, follower.problem, None)
         except FaceoffError as error:
-            return follower.events.measurements, str(error)
+            return follower.events.measurements, str(error).replace(str(path), "its events")
         return follower.events.measurements, None
 
 
