@@ -91,6 +91,10 @@ def test_one_line_is_enough(root: Path) -> None:
             "train: python train.py\ntotal: [a]\nmetrics: {a_seconds: {unit: s, better: lower}}",
             "a name that is not there",
         ),
+        (
+            "train: python train.py\nmetrics: {Top-1: {unit: share, better: higher}}",
+            "job.yaml: metrics: expected a name of lower-case letters, digits and '_', found 'Top-1'",
+        ),
         ("train: python train.py\nresumes: maybe", "job.yaml: resumes: expected true or false"),
         ("- train", "jobs/mine/job.yaml: expected keys with values"),
     ],

@@ -118,6 +118,8 @@ def test_a_good_file_is_left_as_it_is(folder):
             "params.yaml: variants.fp32-bs16: expected parameters, or {} for none",
         ),
         ("{precision: fp32,", "{precision: [fp32],", "expected text, a number, true or false, found ['fp32']"),
+        ("fp32-bs16: {precision", "16: {precision", "variants: expected a name in letters, for example bs16"),
+        ("fp32-bs16: {precision", "no: {precision", "variants: expected a name in letters, for example bs16"),
         ("{precision: fp32,", "{env: {A B: x},", "params.yaml: variants['fp32-bs16'].env: expected a variable's name"),
         ("{precision: fp32,", "{env: {FACEOFF_STATE: x},", "none that begins with FACEOFF_, found 'FACEOFF_STATE'"),
         (

@@ -59,6 +59,8 @@ class Definition:
         for name in self.metrics:
             taken = name in own or BY_THEMSELVES.fullmatch(name) is not None
             codec.check("metrics", name, not taken, "a name that is not there by itself")
+            good = records.PARAMETER_NAME.fullmatch(name) is not None
+            codec.check("metrics", name, good, "a name of lower-case letters, digits and '_'")
 
 
 def load(name: str, root: Path) -> Definition:

@@ -230,10 +230,11 @@ def _split_variants(variants: Any, where: str) -> Any:
         raise RecordError(f"{where}: variants: expected names with their parameters, found {variants!r:.80}")
     found = {}
     for name, its in variants.items():
+        check(f"{where}: variants", name, isinstance(name, str), "a name in letters, for example bs16")
         if not isinstance(its, dict):
             raise RecordError(f"{where}: variants.{name}: expected parameters, or {{}} for none, found {its!r:.80}")
         parameters = {str(key): value for key, value in its.items() if key != "env"}
-        found[str(name)] = {"parameters": parameters, "env": its.get("env") or {}}
+        found[name] = {"parameters": parameters, "env": its.get("env") or {}}
     return found
 
 
