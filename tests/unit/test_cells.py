@@ -167,17 +167,15 @@ def test_predictions_without_an_item_are_none():
 @pytest.mark.parametrize("line", ["one,a", "one,,a", ",a,a", "one,a,\udcff"])
 def test_half_a_prediction_is_refused_by_its_line(line):
     predict(line)
-    assert (read().status, read().reason) == (
-        "refused",
-        f"{CELL.predictions_path}, line 2: not a prediction; measure again with `dvc repro`",
-    )
+    assert read().status == "refused" and read().reason.endswith("; measure again with `dvc repro`")
+    assert read().reason.startswith(f"{CELL.predictions_path}, line 2: expected an item, its label and what was predic")
 
 
 def test_an_item_that_stands_twice_and_another_header_are_refused():
     predict("one,a,a", "one,a,b")
-    assert f"{CELL.predictions_path}, line 3: not a prediction" in read().reason
+    assert f"{CELL.predictions_path}, line 3: expected each item once" in read().reason
     predict("one,a,a", header="item,predicted,label\n")
-    assert f"{CELL.predictions_path}, line 1: not a prediction" in read().reason
+    assert f"{CELL.predictions_path}, line 1: expected the columns item,label,predicted" in read().reason
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,32 @@ def test_too_much_is_refused_before_it_is_read(path: Path) -> None:
         read_events(path)
 
 
+GOOD = "item,label,predicted,p\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ": expected the columns item,label,predicted first, found nothing"),
+        ("item, label, predicted\n", ", line 1: expected the columns item,label,predicted first, found 'item, label, "),
+        (GOOD + "a,1,0,.5\nb,1\n", ", line 3: expected an item, its label and what was predicted, found 'b,1'"),
+        (GOOD + "a,,0,.5\n", ", line 2: expected an item, its label and what was predicted, found 'a,,0,.5'"),
+        (GOOD + "a,1,0,\ufffd\n", ", line 2: expected an item, its label and what was predicted, found 'a,1,0,"),
+        (GOOD + "a,1,0,.5\n\na,1,1,.5\n", ", line 4: expected each item once, found 'a,1,1,.5'"),
+        (GOOD + 'a,1,"0\n', ", line 2: unexpected end of data"),
+    ],
+)
+def test_a_row_that_is_no_prediction_is_refused_by_its_line(path: Path, text: str, expected: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        contract.predictions(text, path)
+    assert str(caught.value).startswith(str(path) + expected) and str(caught.value).isprintable()
+
+
+def test_predictions_are_right_where_the_label_is_what_was_predicted(path: Path) -> None:
+    assert contract.predictions(GOOD + 'a,1,0\r\n"b,c",1,1,.5\n', path) == {"a": False, "b,c": True}
+    assert contract.predictions("item,label,predicted", path) == {}
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),

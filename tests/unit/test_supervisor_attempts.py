@@ -264,7 +264,7 @@ def test_predictions_that_the_training_left_count_too(mine: Checkout) -> None:
     assert CELL.predictions_path.read_text().endswith("1,2,3\n")
 
 
-@pytest.mark.parametrize("text", ["item,predicted\\n", "", "\\udcff"])
+@pytest.mark.parametrize("text", ["item,predicted\\n", "", "\\udcff", "item,label,predicted\\na,1\\n"])
 def test_other_predictions_fail_it(mine: Checkout, text: str) -> None:
     trained(mine)
     written = WRITE.format(text)

@@ -1,16 +1,13 @@
 """Reads the results of the matrix: what of params.yaml ran whole, and why the rest did not."""
 
-import csv
 import dataclasses
 import hashlib
-import io
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from stages import codec, records
+from stages import codec, contract, records
 from stages.codec import RecordError
-from stages.contract import PREDICTION_COLUMNS
 from stages.harness.params.schema import Params
 from stages.records import WALL, Belongs, Cell, Job, Result
 
@@ -157,23 +154,10 @@ def _predicted_right(evaluate: Result, root: Path) -> dict[str, bool] | None:
     same = hashlib.sha256(content).hexdigest() == evaluate.predictions_sha256
     written = evaluate.cell.result_path("evaluate")
     _check(path, same, f"not the predictions of which {written} has the predictions_sha256")
-    return _parse_predictions(path, content) or None
-
-
-def _parse_predictions(path: Path, content: bytes) -> dict[str, bool]:
-    found: dict[str, bool] = {}
-    rows = csv.DictReader(io.StringIO(content.decode("utf-8", errors="replace"), newline=""), strict=True)
     try:
-        header = tuple(rows.fieldnames or ())[: len(PREDICTION_COLUMNS)]
-        codec.check("header", header, header == PREDICTION_COLUMNS, "item,label,predicted")
-        for row in rows:
-            item, label, predicted = (row[name] for name in PREDICTION_COLUMNS)
-            good = bool(item and label and predicted) and item not in found and "\ufffd" not in str(row)
-            codec.check("row", row, good, "an item's only row, with its label and what was predicted")
-            found[item] = label == predicted
-    except (RecordError, csv.Error):
-        raise RecordError(f"{path}, line {rows.line_num}: not a prediction; measure again with `dvc repro`") from None
-    return found
+        return contract.predictions(content.decode("utf-8", errors="replace"), path) or None
+    except RecordError as error:
+        raise RecordError(f"{error}; measure again with `dvc repro`") from None
 
 
 def _moment(path: Path, text: str) -> datetime:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Dict, Iterable, Optional, Tuple
 
 from stages.codec import RecordError, write_text
-from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value
+from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value, predictions
 from stages.errors import FaceoffError
 from stages.records import WALL, Attempt, Conditions, Result, Task
 from stages.workload.probes import conditions, files, load
@@ -103,13 +103,7 @@ def _read_predictions(path: Path) -> str:
         raise RecordError(f"{path}: bytes that are no UTF-8") from None
     except OSError as error:
         raise RecordError(f"{path}: not readable: {error.strerror}") from None
-    header = (text.splitlines() or [""])[0].split(",")
-    if tuple(each.strip() for each in header[: len(PREDICTION_COLUMNS)]) != PREDICTION_COLUMNS:
-        raise RecordError(
-            "{}: expected the columns {} first, found {!r:.80}".format(
-                path, ",".join(PREDICTION_COLUMNS), ",".join(header)
-            )
-        )
+    predictions(text, path)
     return text
 
 
