@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import shutil
 import tempfile
 import typing
 from pathlib import Path
@@ -98,6 +99,14 @@ def sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Remove what is there, if anything: a file, a link, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(str(path), ignore_errors=True)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
 
 
 def fingerprint(record: Any) -> str:

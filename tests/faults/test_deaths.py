@@ -147,6 +147,28 @@ def test_an_interruption_is_no_failure(root: Path, script: str, code: int) -> No
     assert not (root / CELL.result_path("train")).exists() and not (root / CELL.running_path).exists()
 
 
+@pytest.mark.parametrize("name", ["EVENTS", "OUTPUT", "STATE"])
+def test_a_job_that_puts_something_else_in_the_place_of_what_it_was_given_fails_in_a_line(
+    root: Path, name: str
+) -> None:
+    """And the next attempt finds things in order."""
+    kind = "os.makedirs(path + '/deep')" if name == "EVENTS" else "open(path, 'w').write('x')"
+    script = f"""import os, shutil
+path = os.environ["FACEOFF_{name}"]
+os.path.isdir(path) and shutil.rmtree(path) or os.path.exists(path) and os.remove(path)
+{kind}
+raise SystemExit({name!r} == "STATE")
+"""
+    for _ in range(3):
+        done = attempt(root, script, CELL)
+        assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+        assert name == "STATE" or failed(root, CELL).startswith(
+            ("FACEOFF_OUTPUT (", f"{CELL.events_path}: not readable")
+        )
+    assert attempt(root, "", CELL).returncode == 0
+    assert (root / CELL.output_dir).is_dir() and codec.read(root / CELL.result_path("train"), Result).status == "ok"
+
+
 # --------------------------------------------------------------------------------------------------------------- memory
 
 

@@ -131,6 +131,37 @@ def test_a_command_says_where_it_stands_when_the_host_asks(checkout: Checkout, h
     assert process.returncode == (143 if handles else 134)
 
 
+# ------------------------------------------------------------------------------- folders that the job replaced
+
+
+@pytest.mark.parametrize("replaced", ["echo x > $it", "ln -s /usr $it", ":"], ids=["a file", "a link", "nothing"])
+def test_a_command_that_replaces_its_output_fails_and_the_next_attempt_finds_a_folder(
+    mine: Checkout, replaced: str
+) -> None:
+    script = f'it=$FACEOFF_OUTPUT\nrm -r "$it"\n{replaced}\n'
+    done = mine.run("train", mine.script(script, "job.sh"))
+    assert (done.returncode, done.stderr) == (1, f"faceoff: {mine.reason}\n")
+    assert mine.reason.startswith(f"FACEOFF_OUTPUT ({CELL.output_dir}) is no folder any more: ")
+    mine.run("train", mine.script(script + "kill -9 $$\n", "job.sh"))
+    trained(mine)
+    assert mine.result().status == "ok" and not list(CELL.output_dir.iterdir())
+    done = mine.run("evaluate", mine.script(script, "job.sh"))
+    assert done.returncode == 1 and mine.reason.startswith(f"FACEOFF_OUTPUT ({CELL.evaluation_dir}) is no folder")
+    assert evaluated(mine, PREDICT).returncode == 0
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+@pytest.mark.parametrize("replaced", ["echo x > $it", ":"], ids=["a file", "nothing"])
+def test_a_command_that_replaces_its_state_finds_a_folder_at_the_next_attempt(
+    mine: Checkout, replaced: str, resumes: bool
+) -> None:
+    mine.job = dataclasses.replace(mine.job, resumes=resumes)
+    dies = f'it=$FACEOFF_STATE\nrm -r "$it"\n{replaced}\nkill -9 $$\n'
+    assert mine.run("train", mine.script(dies, "job.sh")).returncode == 137
+    done = mine.run("train", mine.script('ls -A "$FACEOFF_STATE" && test -d "$FACEOFF_STATE"', "job.sh"))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # ------------------------------------------------------------------------------------------------------ resume
 
 EPOCHS = (

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import hashlib
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -76,7 +75,9 @@ class CellStage:
         path, events = self.cell.task_path(self.stage), self.cell.events_path
         codec.write(path, task)
         if self.stage == "train" and events.exists() and events.stat().st_size:
+            codec.remove(self.cell.earlier_events_path)
             events.replace(self.cell.earlier_events_path)
+        codec.remove(events)  # a job may have made a folder of it
         codec.write_text(events, "")
         before = touched_at(events)
         command = ("python", "-m", f"stages.{self.stage}", "--task", str(path))
@@ -101,7 +102,7 @@ class CellStage:
         """Write what the stage's outputs are when it fails."""
         predictions_sha256 = None
         if self.stage == "train":
-            shutil.rmtree(self.cell.output_dir, ignore_errors=True)  # of a job that was killed near its end
+            codec.remove(self.cell.output_dir)  # of a job that was killed near its end
             self.cell.output_dir.mkdir(parents=True)
         else:
             codec.write_text(self.cell.predictions_path, NO_PREDICTIONS)

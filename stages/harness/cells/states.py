@@ -5,12 +5,12 @@ state to the same result.
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
+from stages import codec
 from stages.records import Cell
 
 LOCK_PATH = Path("dvc.lock")
@@ -24,8 +24,8 @@ def discard_noted(cells: Iterable[Cell]) -> None:
         for cell in left:
             if _is_noted(cell, stages.get(f"train@{cell.matrix_name}", {})):
                 cell.progress_path.unlink(missing_ok=True)
-                cell.earlier_events_path.unlink(missing_ok=True)
-                shutil.rmtree(cell.state_dir, ignore_errors=True)
+                codec.remove(cell.earlier_events_path)
+                codec.remove(cell.state_dir)
 
 
 def _is_noted(cell: Cell, stage: dict[str, list[dict[str, object]]]) -> bool:

@@ -12,11 +12,11 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import argparse
-import shutil
 import time
 from pathlib import Path
 
-from stages.codec import read, sync_folder, write
+from stages.codec import read, remove, sync_folder, write
+from stages.contract import OUTPUT, STATE
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Result, Task
 from stages.workload import surroundings
@@ -43,7 +43,7 @@ def run(task: Task, began: float) -> int:
     """
     cell = task.cell
     # DVC leaves persistent outputs of an earlier run in place; none of it may be taken for this run's.
-    _discard(cell.result_path(task.stage))
+    remove(cell.result_path(task.stage))
     with reasons.recorded(cell.running_path):
         result = (train if task.stage == "train" else evaluate)(task, began)
         write(cell.result_path(task.stage), result)
@@ -61,8 +61,9 @@ def train(task: Task, began: float) -> Result:
     earlier = progress.begin(task)
     recorder = Recorder(task, earlier, began, started_at)
     try:
-        recorded = recorder.run({"FACEOFF_OUTPUT": cell.output_dir, "FACEOFF_STATE": cell.state_dir})
+        recorded = recorder.run({OUTPUT: cell.output_dir, STATE: cell.state_dir})
         recorded.check()
+        _check_output(cell.output_dir)
         if recorded.events.unsupported is not None:
             _empty(cell.output_dir)
             return results.unsupported(task, recorded, started_at, time.perf_counter() - began)
@@ -84,7 +85,7 @@ def train(task: Task, began: float) -> Result:
 def evaluate(task: Task, began: float) -> Result:
     """Evaluate what the training left; where that did not end 'ok', neither does this."""
     started_at, cell = now(), task.cell
-    _discard(cell.predictions_path)
+    remove(cell.predictions_path)
     trained = read(cell.result_path("train"), Result)
     recorded = None
     try:
@@ -92,12 +93,13 @@ def evaluate(task: Task, began: float) -> Result:
             _leave_if_over(task)
             surroundings.check(cell.image)
             _empty(cell.evaluation_dir)
-            recorded = Recorder(task, None, began, started_at).run({"FACEOFF_OUTPUT": cell.evaluation_dir})
+            recorded = Recorder(task, None, began, started_at).run({OUTPUT: cell.evaluation_dir})
             recorded.check()
+            _check_output(cell.evaluation_dir)
             results.check_spans(task, (*trained.spans, *recorded.events.spans))
         digest = results.keep_predictions(task, trained)
     finally:
-        shutil.rmtree(str(cell.evaluation_dir), ignore_errors=True)
+        remove(cell.evaluation_dir)
     wall_seconds = time.perf_counter() - began
     if recorded is None:
         return results.not_run(task, trained, digest, started_at, wall_seconds)
@@ -116,14 +118,13 @@ def _leave_if_over(task: Task) -> None:
 
 def _empty(folder: Path) -> None:
     """Make the folder, without anything in it. It is a mount's own in a container, so it stays."""
+    if folder.is_symlink() or not folder.is_dir():
+        remove(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for each in folder.iterdir():
-        if each.is_dir() and not each.is_symlink():
-            shutil.rmtree(str(each), ignore_errors=True)
-        else:
-            each.unlink()
+        remove(each)
 
 
-def _discard(path: Path) -> None:
-    if path.exists():
-        path.unlink()
+def _check_output(folder: Path) -> None:
+    if folder.is_symlink() or not folder.is_dir():
+        raise FaceoffError(f"{OUTPUT} ({folder}) is no folder any more: the command may write into it, not replace it")

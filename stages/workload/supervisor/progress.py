@@ -4,12 +4,11 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
-from stages.codec import RecordError, read, write
+from stages.codec import RecordError, read, remove, write
 from stages.contract import Reader, Span
 from stages.records import Attempt, Belongs, Conditions, Load, Task
 
@@ -85,10 +84,11 @@ def begin(task: Task) -> Progress:
             write(cell.progress_path, kept)
         if anew:
             print(f"{cell.setting}, repeat {cell.repeat}: begins anew: {anew}")
-    _discard(cell.earlier_events_path)
+    remove(cell.earlier_events_path)
     if not kept.parts:
-        _discard(cell.progress_path)
-        shutil.rmtree(str(cell.state_dir), ignore_errors=True)
+        remove(cell.progress_path)
+    if not kept.parts or not cell.state_dir.is_dir():
+        remove(cell.state_dir)
     cell.state_dir.mkdir(parents=True, exist_ok=True)
     return kept
 
@@ -176,8 +176,3 @@ def _differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
     elif was != now:
         shown = ["not there" if each is None else repr(each) for each in (was, now)]
         yield WORDS.get(name, "{} was {}, is {}".format(name, *shown))
-
-
-def _discard(path: Path) -> None:
-    if path.exists():
-        path.unlink()
