@@ -204,7 +204,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _number_hint(value: Any) -> str:
-    """YAML takes 1e-5 for text."""
+    """Say, for a number that came as text, how to write it: YAML takes 1e-5 for text."""
     is_exponent = isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+[eE][-+]?[0-9]+", value)
     return ", with a point before its exponent as in 1.0e-5" if is_exponent else ""
 

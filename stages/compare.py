@@ -118,13 +118,13 @@ def read_run(name: str, root: Path, data_sha256: str) -> regression.Run:
 
 
 def read_profiles(images: Iterable[str], root: Path = Path()) -> dict[str, records.Profile]:
-    """Read those that there are: without one, a timing stands, and only what explains it is missing."""
+    """Read the profiles that there are: without one, a timing stands, and only what explains it is missing."""
     paths = {image: root / records.profile_path(image) for image in images}
     return {image: codec.read(path, records.Profile) for image, path in paths.items() if path.exists()}
 
 
 def read_images(images: Iterable[str]) -> dict[str, records.Image]:
-    """Read those that there are."""
+    """Read the records of images that there are."""
     paths = {image: records.image_path(image) for image in images}
     return {image: codec.read(path, records.Image) for image, path in paths.items() if path.exists()}
 

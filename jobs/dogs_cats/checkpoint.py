@@ -43,7 +43,7 @@ class Progress:
 
 
 def save(folder: Path, progress: Progress, state: dict) -> None:
-    """Write it whole or not at all. Where there is no room, say so and leave the one before: the training goes on."""
+    """Write the checkpoint whole or not at all. No room is told, leaves the one before, and lets the training go on."""
     path = folder / NAME
     temporary = folder / (NAME + ".tmp")
     try:

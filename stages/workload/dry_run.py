@@ -91,7 +91,7 @@ class MemoryWatch:
         self.gpu_bytes = None if self._used_before is None else 0
 
     def look(self) -> None:
-        """Note what they hold now."""
+        """Note what the descendants hold now."""
         found = processes.family(os.getpid())[1:]
         self.peak_bytes = max(self.peak_bytes, sum(processes.memory_bytes(pid) for pid in found))
         if self.gpu_bytes is not None and time.monotonic() - self._asked_at > CARDS_SECONDS:

@@ -29,7 +29,7 @@ def family(pid: int) -> List[int]:
 
 
 def memory_bytes(pid: int) -> int:
-    """Return its proportional share of the pages that it holds (smaps_rollup, since Linux 4.14); 0 where it ended."""
+    """Return the process's proportional share of its pages (smaps_rollup, since Linux 4.14); 0 where it ended."""
     for line in _text(PROC / str(pid) / "smaps_rollup").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024

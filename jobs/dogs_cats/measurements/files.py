@@ -20,7 +20,7 @@ RESIDENT_SHARE = 0.05  # of a file's pages that may stay in memory after the ker
 
 
 def read_cold(photos: List[str], seconds: float) -> Iterator[Union[str, float]]:
-    """Read from the disk: the kernel is told to drop the files' pages, and asked whether it did."""
+    """Read photos from the disk: the kernel is told to drop the files' pages, and asked whether it did."""
     ends = time.perf_counter() + seconds
     for index in range(MOST_SAMPLES):
         some = _some(photos, index)
@@ -52,14 +52,14 @@ def read_cold(photos: List[str], seconds: float) -> Iterator[Union[str, float]]:
 
 
 def read_warm(photos: List[str], seconds: float) -> Iterator[Union[str, float]]:
-    """Read from the kernel's memory."""
+    """Read photos from the kernel's memory."""
     some = _some(photos, 0)
     yield "{} files of {} each in the mean, one after the other, just read".format(len(some), amount(_mean_bytes(some)))
     yield from rates(_read(some), lambda: _read(some), seconds)
 
 
 def decode(photos: List[str], processes: int, seconds: float) -> Iterator[Union[str, float]]:
-    """Open, decode and make RGB, in as many processes at once."""
+    """Open photos, decode them and make them RGB, in as many processes at once."""
     from PIL import Image
 
     def decode_some(paths: List[Path]) -> None:

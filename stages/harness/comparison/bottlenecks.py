@@ -34,7 +34,7 @@ def bottleneck(results: Sequence[CellResult]) -> Bottleneck | None:
 
 
 def _is_split(span: Span) -> bool:
-    """Whether it tells where the time of its steps went, and how many they were."""
+    """Whether a span tells where the time of its steps went, and how many they were."""
     return bool(span.split and span.split.seconds > 0 and span.samples and span.steps)
 
 
@@ -91,7 +91,7 @@ def _sum(splits: Iterable[Split]) -> Split:
 
 
 def sentence(found: Bottleneck) -> str:
-    """Say it of the last span, whose model the ceilings were measured with."""
+    """Say what holds the last span back, whose model the ceilings were measured with."""
     (*earlier, name), last = found.spans, found.last
     split = last.split
     gone = {

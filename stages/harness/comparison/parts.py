@@ -27,17 +27,17 @@ class Part:
 
     @property
     def difference(self) -> float:
-        """Seconds that it takes more than the baseline's."""
+        """Seconds that the part takes more than the baseline's."""
         return self.seconds - self.baseline_seconds
 
     @property
     def shown(self) -> bool:
-        """Whether it differs beyond noise."""
+        """Whether the part differs beyond noise."""
         return self.noise_seconds is not None and abs(self.difference) > self.noise_seconds
 
     @property
     def words(self) -> str:
-        """Say how much more or less it takes."""
+        """Say how much more or less the part takes."""
         said = f"{self.name} takes {abs(self.difference):.2f} s {'more' if self.difference > 0 else 'less'}"
         if min(self.seconds, self.baseline_seconds) <= 0.01 * abs(self.difference):
             return said

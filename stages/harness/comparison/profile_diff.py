@@ -61,7 +61,7 @@ def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -
 
 
 def _compare(facts: Iterable["_Fact"], a: Any, b: Any, found: list[Difference]) -> None:
-    """Put what differs to what is found already, which it may come along with."""
+    """Add what differs to what is found already, which it may come along with."""
     for fact in facts:
         left, right = fact.value(a), fact.value(b)
         if left != right:

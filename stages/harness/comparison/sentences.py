@@ -20,7 +20,7 @@ WITHOUT_METRICS = {
 
 
 def words(total: Ratio | None, status: str, predicted: PairedPredictions | None, margin: float) -> str:
-    """Say it of a setting that is compared with the baseline; `total` is its ratio of total times."""
+    """Say the verdict on a setting that is compared with the baseline; `total` is its ratio of total times."""
     if total is None:
         return f"cannot say: {WITHOUT_METRICS[status]}"
     amount = f"{formatting.factor(total.mean)} times the baseline's time ({_sureness(total)})"

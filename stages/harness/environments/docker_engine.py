@@ -78,12 +78,12 @@ class DockerEngine:
             self._client = docker.from_env(timeout=patience_seconds)
 
     def folder(self) -> Path:
-        """Where the engine keeps its images, on the machine that it runs on."""
+        """Return the folder where the engine keeps its images, on the machine that it runs on."""
         with _explained():
             return Path(self._client.info()["DockerRootDir"])
 
     def is_local(self) -> bool:
-        """Whether it is reached by a socket of this machine; over a network it may run on another one."""
+        """Whether the engine is reached by a socket of this machine; over a network it may run on another one."""
         return str(self._client.api.base_url) == "http+docker://localhost"
 
     def about(self) -> About:
@@ -152,7 +152,7 @@ class DockerEngine:
 
     @contextlib.contextmanager
     def _staying(self) -> Iterator[None]:
-        """Tell an engine that goes away within from one that refuses."""
+        """Tell an engine that goes away in the block from one that refuses."""
         try:
             yield
         except FAILURES:

@@ -134,7 +134,7 @@ def find_host(name: str, definition: Definition, root: Path) -> records.Image:
 def _build(
     name: str, build: Build, root: Path, container: ContainerParams, engine: Engine, show: Show
 ) -> tuple[str, str]:
-    """Build it unless it is here; return its reference and its base."""
+    """Build the image unless it is here; return its reference and its base."""
     base = container.base_images.get(name) or os.environ.get(BASE_VARIABLE) or build.base
     if engine.find(base) is None:
         engine.pull(base, show)

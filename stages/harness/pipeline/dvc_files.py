@@ -27,7 +27,7 @@ def keep() -> None:
 
 
 def mend() -> None:
-    """Put both right. To be called where no DVC runs, before and after."""
+    """Put dvc.lock and DVC's rwlock right. To be called where no DVC runs, before and after."""
     _mend_rwlock()
     if not KEPT_PATH.exists():
         return

@@ -15,7 +15,7 @@ STYLES = {"failed": "red", "warning": "yellow", "not checked": "dim", "passed": 
 
 
 def look_inside(image: str) -> int:
-    """Have stages.preflight_inside look; its exit code."""
+    """Have stages.preflight_inside look; return its exit code."""
     print(f"inside {image}:")
     began = time.monotonic()
     code = run_stage("inside", image, "--preflight")
@@ -24,7 +24,7 @@ def look_inside(image: str) -> int:
 
 
 def run_stage(*arguments: str) -> int:
-    """Run a stage; its exit code."""
+    """Run a stage; return its exit code."""
     with subprocess.Popen([sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]) as process:
         try:
             return process.wait()

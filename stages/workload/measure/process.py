@@ -44,7 +44,7 @@ class MeasuringProcess:
         return self._process.pid
 
     def load(self, module: str, limit_seconds: float) -> Optional[str]:
-        """Have it import a module, with all that takes long; why it could not."""
+        """Have the process import a module, with all that takes long; return why it could not."""
         return self._ask({"module": module}, limit_seconds).failure
 
     def run(self, module: str, function: str, arguments: dict, share_seconds: float, limit_seconds: float) -> Outcome:
@@ -95,7 +95,7 @@ class MeasuringProcess:
         return line
 
     def _exit(self) -> str:
-        """Return how it ended, its output being at its end."""
+        """Return how the process ended, its output being at its end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING_SECONDS)
         code = self._process.poll()
@@ -103,7 +103,7 @@ class MeasuringProcess:
         return "its output closed" if code is None else _describe_exit(code)
 
     def _end(self) -> None:
-        """Kill it. One that hangs in the kernel does not even take that: it is left behind."""
+        """Kill the process. One that hangs in the kernel does not even take that: it is left behind."""
         process, self._process = self._process, None
         if process is None:
             return

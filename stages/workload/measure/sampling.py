@@ -15,7 +15,7 @@ class NotPossible(Exception):
 
 
 def rates(amount: float, work: Callable[[], None], seconds: float) -> Iterator[float]:
-    """`amount` per second, for each time that `work` is done, the first one left out: it is there to warm up.
+    """Yield `amount` per second, for each time that `work` is done, the first one left out: it is there to warm up.
 
     `work` returns when its work is done, that of a GPU included.
     """

@@ -102,7 +102,7 @@ def _numa_nodes(root: Path) -> Optional[int]:
 
 
 def _base_hertz(root: Path, model: Optional[str]) -> Optional[int]:
-    """Return it of cpufreq, or of a name like 'Intel(R) Xeon(R) CPU @ 2.20GHz', which states it."""
+    """Return the base clock of cpufreq, or of a name like 'Intel(R) Xeon(R) CPU @ 2.20GHz', which states it."""
     kilohertz = files.number(root / "sys/devices/system/cpu/cpu0/cpufreq/base_frequency")
     if kilohertz:
         return kilohertz * KILO
@@ -116,7 +116,7 @@ def _max_hertz(root: Path) -> Optional[int]:
 
 
 def _isa(info: List[Tuple[str, str]]) -> Tuple[str, ...]:
-    """Return those of the first CPU: 'flags' on x86, 'Features' on ARM."""
+    """Return the instruction sets of the first CPU: 'flags' on x86, 'Features' on ARM."""
     line = next((value for key, value in info if key in ("flags", "Features")), "")
     return tuple(name for name in ISA if name in line.split())
 

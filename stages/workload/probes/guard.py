@@ -88,7 +88,7 @@ def _read_until(reader: int, deadline: float) -> Optional[bytes]:
 
 
 def _end(child: int) -> int:
-    """Return its wait status. A child that hangs in the kernel does not take even SIGKILL: it is left behind."""
+    """End the child; return its wait status. One that hangs in the kernel survives SIGKILL and is left behind."""
     os.kill(child, signal.SIGKILL)  # it has answered, or is out of time; a zombie takes the signal without harm
     deadline = time.monotonic() + REAP_SECONDS
     while True:

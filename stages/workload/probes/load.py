@@ -68,7 +68,7 @@ class Meter:
 
 
 def warnings(load: Load) -> Tuple[str, ...]:
-    """Return what of it casts doubt on a timing, in words with numbers; empty where nothing does."""
+    """Return what of the load casts doubt on a timing, in words with numbers; empty where nothing does."""
     said = []
     if load.others_share is not None and load.others_share > OTHERS_SHARE:
         said.append(f"other processes took {load.others_share:.0%} of the CPUs' time")
@@ -112,7 +112,7 @@ def ticks(root: Path) -> Optional[Ticks]:
 
 
 def _throttled_seconds(root: Path) -> Iterator[float]:
-    """Yield it of each cgroup above the process; they may be held back together, so the longest counts."""
+    """Yield how long each cgroup above the process was held back, maybe at the same time: the longest counts."""
     for folder in limits.cgroup_folders(root, "cpu"):
         for line in (files.text(folder / "cpu.stat") or "").splitlines():
             name, _, value = line.partition(" ")

@@ -42,7 +42,7 @@ class Recorded(NamedTuple):
     shm_bytes: Optional[int]  # of /dev/shm, free at the least
 
     def check(self) -> None:
-        """Raise FaceoffError unless it ended well, or says that it can't be done here."""
+        """Raise FaceoffError unless the command ended well, or says that it can't be done here."""
         if self.events.unsupported is not None and self.ended.code >= 0 and self.ended.stopped_by is None:
             return
         reasons.check(self.ended, self.events.error, self.problem, self.shm_bytes)

@@ -80,7 +80,7 @@ def hook_classes_of(module):
 
 
 def noted_step(original):
-    """Return it with a note; where a subclass calls its base, with one."""
+    """Return an optimiser's `step` with a note; one note where a subclass calls its base."""
 
     def step(self, *args, **kwargs):
         STEPS_WITHIN.append(None)
@@ -111,7 +111,7 @@ def hook_loader(module):
 
 
 def noted_next(original):
-    """Return it with notes of the question and of the answer."""
+    """Return a loader's `__next__` with notes of the question for a batch and of its arrival."""
     inside = RECORDER.inside
 
     def __next__(self):
@@ -135,7 +135,7 @@ def noted_next(original):
 
 
 def noted_init(original):
-    """Return it with a note: this starts a loader's workers."""
+    """Return an iterator's `__init__`, which starts a loader's workers, with a note."""
     inside = RECORDER.inside
 
     def __init__(self, loader, *args, **kwargs):
@@ -154,7 +154,7 @@ def noted_init(original):
 
 
 def noted_reset(original):
-    """Return it with a note: workers that persist begin another pass by this."""
+    """Return an iterator's `_reset`, by which workers that persist begin another pass, with a note."""
 
     def _reset(self, loader, *args, **kwargs):
         began = clock()

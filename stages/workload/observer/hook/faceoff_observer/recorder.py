@@ -54,7 +54,7 @@ class Row:
         self.graphs = graphs_compiled()
 
     def line(self):
-        """Return it as an event. By hand: json takes three times as long."""
+        """Return a row as an event's line. By hand: json takes three times as long."""
         return LINE.format(
             "null" if self.run is None else self.run,
             seconds(self.asked),
@@ -238,5 +238,5 @@ class Recorder:
 
 
 def seconds(value):
-    """Return it to the microsecond, as JSON."""
+    """Return a number of seconds to the microsecond, as JSON."""
     return "null" if value is None else "{:.6f}".format(value)
