@@ -101,7 +101,7 @@ def test_a_job_that_is_wrong_is_refused_by_file_and_key(project, text, words):
         ({"plain": {"sizes": [16, 32]}}, "sizes'"),
         ({"plain": {"Batch": 16}}, "parameters: expected lower-case letters, digits and '_', found 'Batch'"),
         ({"plain": {"env": {"FACEOFF_EVENTS": "x"}}}, "env: expected a variable's name, and none that begins with"),
-        ({"plain": {"env": {"OMP_NUM_THREADS": 2}}}, "OMP_NUM_THREADS'"),
+        ({"plain": {"env": {"OMP_NUM_THREADS": 2}}}, "OMP_NUM_THREADS']: expected text, found 2: put it in quotes"),
         ({"plain": {"env": ["A=1"]}}, "env: expected a mapping"),
     ],
 )

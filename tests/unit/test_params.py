@@ -133,6 +133,17 @@ def test_a_good_file_is_left_as_it_is(folder):
             "params.yaml: repeats: expected at least one value, each once, found []",
         ),
         (r"^repeats: \[1, 2, 3\]", "repeats: 1", "params.yaml: repeats: expected a list, found 1"),
+        (
+            "^variants:.*\n.*\n.*\n",
+            "",
+            "params.yaml: key 'variants' is missing",
+        ),
+        (
+            "{precision: fp32,",
+            "{env: {OMP_NUM_THREADS: 1},",
+            "params.yaml: variants.fp32-bs16.env['OMP_NUM_THREADS']: expected text, found 1: put it in quotes",
+        ),
+        (r"^images: \[host\]", "images: [hots]", "params.yaml: images: expected a folder of docker/ ("),
         (r"^images: \[host\]", "images: [host, nowhere]", "params.yaml: images: expected a folder of docker/ ("),
         (r"^images: \[host\]", "images: [Host]", "params.yaml: images: expected lower-case letters"),
         (r"^images: \[host\]", "images: ['x; touch x']", "params.yaml: images: expected lower-case letters"),
@@ -223,7 +234,7 @@ def test_an_unknown_preset_lists_those_there_are(folder):
         ("recipe: [\n", "presets/mine.yaml: not readable as YAML: "),
         (
             "images: [nowhere]\nimage: nowhere\n",
-            "with presets/mine.yaml: compare.baseline: expected one of the settings",
+            "with presets/mine.yaml: images: expected a folder of docker/",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,7 @@ class Params:
         for key in ("images", "repeats"):
             values = list(getattr(self, key))
             check(key, values, 0 < len(values) == len(set(values)), "at least one value, each once")
-        for name in self.images:
-            check("images", name, bool(IMAGE_NAME.fullmatch(name)), "lower-case letters, digits, '.', '_' and '-'")
         check("variants", self.variants, bool(self.variants), "at least one, for example `plain: {}`")
-        for name in self.variants:
-            expected = "a name of lower-case letters, digits, '_' and '-'"
-            check("variants", name, bool(VARIANT_NAME.fullmatch(name)), f"{expected}; DVC takes no dot")
         for repeat in self.repeats:
             check("repeats", repeat, repeat >= 1, "1 or more")
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2**31 - 1")
@@ -197,14 +193,22 @@ def parse(text: str, where: str, root: Path = Path()) -> Params:
     _check_job_names(root)
     sections = {name: content.pop(name) for name in jobs.names(root) if name in content}
     _refuse_unknown(content, jobs.names(root), where)
-    content["variants"] = _split_variants(content.get("variants"), where)
+    content["variants"] = _split_variants(content, where)
+    _check_images("images", content.get("images"), where, root)  # first: `image` is one of them
     params: Params = decode(Params, {**content, "section": sections.get(str(job))}, where)
-    known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
-    for key, names in (("images", params.images), ("container.base_images", params.container.base_images)):
-        for name in names:
-            check(f"{where}: {key}", name, name in known, f"a folder of docker/ ({', '.join(known)})")
+    _check_images("container.base_images", [*params.container.base_images], where, root)
     jobs.check_variants(params.job, jobs.load(params.job, root), params.variants)
     return params
+
+
+def _check_images(key: str, names: Any, where: str, root: Path) -> None:
+    """Raise RecordError for a name, in a list of them, that is none of a folder of docker/."""
+    known = sorted(each.parent.name for each in (root / DOCKER_DIR).glob("*/image.yaml"))
+    for name in names if isinstance(names, list) else ():
+        if isinstance(name, str):
+            good = IMAGE_NAME.fullmatch(name) is not None
+            check(f"{where}: {key}", name, good, "lower-case letters, digits, '.', '_' and '-'")
+            check(f"{where}: {key}", name, name in known, f"a folder of docker/ ({', '.join(known)})")
 
 
 def _check_job_names(root: Path) -> None:
@@ -224,18 +228,31 @@ def _refuse_unknown(content: dict[str, Any], sections: list[str], where: str) ->
             raise RecordError(f"{where}: unknown key {str(key)!r:.80}{hint}; expected {', '.join([*known, *sections])}")
 
 
-def _split_variants(variants: Any, where: str) -> Any:
+def _split_variants(content: Mapping[str, Any], where: str) -> Any:
     """Set `env` apart from the parameters, which stand beside it."""
+    if "variants" not in content:
+        raise RecordError(f"{where}: key 'variants' is missing")
+    variants = content["variants"]
     if not isinstance(variants, dict):
         raise RecordError(f"{where}: variants: expected names with their parameters, found {variants!r:.80}")
     found = {}
     for name, its in variants.items():
         check(f"{where}: variants", name, isinstance(name, str), "a name in letters, for example bs16")
+        expected = "a name of lower-case letters, digits, '_' and '-'; DVC takes no dot"
+        check(f"{where}: variants", name, VARIANT_NAME.fullmatch(name) is not None, expected)
         if not isinstance(its, dict):
             raise RecordError(f"{where}: variants.{name}: expected parameters, or {{}} for none, found {its!r:.80}")
         parameters = {str(key): value for key, value in its.items() if key != "env"}
+        _check_env(its.get("env"), f"{where}: variants.{name}.env")
         found[name] = {"parameters": parameters, "env": its.get("env") or {}}
     return found
+
+
+def _check_env(env: Any, where: str) -> None:
+    """Raise RecordError for a value that YAML takes for something else than text."""
+    for variable, value in env.items() if isinstance(env, dict) else ():
+        if isinstance(value, int | float):  # true and false too
+            raise RecordError(f"{where}[{variable!r:.80}]: expected text, found {value!r:.80}: put it in quotes")
 
 
 def with_preset(name: str, root: Path = Path()) -> str:
