@@ -114,8 +114,8 @@ def evaluated(cell: Cell, predict_seconds: float = 3.0, **changes: Any) -> Resul
 
 def silent(cell: Cell, seconds: float = 10.0, **changes: Any) -> tuple[Result, Result]:
     """Training and evaluation of SILENT_JOB, whose command took `seconds`."""
-    of = belongs(cell, job_sha256=codec.fingerprint(SILENT_JOB))
-    plain: dict[str, Any] = {"belongs": of, "spans": (), "facts": {}, "ceilings": None, "command_seconds": seconds}
+    owner = belongs(cell, job_sha256=codec.fingerprint(SILENT_JOB))
+    plain: dict[str, Any] = {"belongs": owner, "spans": (), "facts": {}, "ceilings": None, "command_seconds": seconds}
     evaluate = {**plain, "metrics": {}, "command_seconds": None, "peak_process_memory_bytes": None}
     return trained(cell, seconds, **{**plain, **changes}), evaluated(cell, **evaluate)
 
@@ -232,5 +232,5 @@ def measure(*, seed: int = 0, spread: float = 0.003, root: Path = Path(), **seco
     noise = random.Random(seed)  # noqa: S311 - repeatable
     for cell in wanted.cells():
         took = seconds.get(cell.image, 10.0) * (1 + noise.gauss(0, spread))
-        of = {"belongs": present[cell.image, cell.variant]}
-        write_cell(trained(cell, took, **of), evaluated(cell, 0.3 * took, **of), root=root)
+        owner = {"belongs": present[cell.image, cell.variant]}
+        write_cell(trained(cell, took, **owner), evaluated(cell, 0.3 * took, **owner), root=root)

@@ -43,7 +43,7 @@ class Progress:
 
 
 def save(folder: Path, progress: Progress, state: dict) -> None:
-    """Write the checkpoint whole or not at all. No room is told, leaves the one before, and lets the training go on."""
+    """Write the checkpoint whole or not at all; where there is no room, say so, leave the one before, and go on."""
     path = folder / NAME
     temporary = folder / (NAME + ".tmp")
     try:

@@ -49,9 +49,9 @@ SILENT = found_by.JobState(JOB, {}, "jobs/mine/job.yaml has no `estimate`", Fals
 NOTHING_MEASURED = found_by.Measured(frozenset(), {}, {})
 
 
-def job(definition=JOB, has_data=False, elsewhere=None, of=NEEDS, **changes):
+def job(definition=JOB, has_data=False, elsewhere=None, estimate=NEEDS, **changes):
     """A job that says the same of each setting."""
-    needs = dataclasses.replace(of, **changes)
+    needs = dataclasses.replace(estimate, **changes)
     estimates = {cell.setting: needs for cell in PARAMS.cells()}
     return found_by.JobState(definition, estimates, None, has_data, elsewhere or {})
 

@@ -19,10 +19,10 @@ def cheap_collection():
 
 
 def run(name, **images):
-    return of(name, faceoffs.face_off(**images))
+    return trials(name, faceoffs.face_off(**images))
 
 
-def of(name, found):
+def trials(name, found):
     return regression.Run(name, results.machine(), results.DATA_SHA256, results.JOB, {}, found)
 
 
@@ -30,10 +30,10 @@ def times(factor, seed, spread=0.01):
     return faceoffs.noisy(10.0 * factor, 5, spread, seed)
 
 
-def regressions(factor, of=100):
+def regressions(factor, trials=100):
     """How many of so many changes by this factor are called one."""
     called = 0
-    for seed in range(of):
+    for seed in range(trials):
         found = regression.changes(run("now", host=times(factor, seed)), run("v1", host=times(1.0, 1000 + seed)), 0.02)
         called += any(each.is_regression for each in found)
     return called
@@ -44,7 +44,7 @@ def test_slower_by_just_the_margin_is_seldom_a_regression(cheap_collection):
 
 
 def test_slower_by_far_more_than_the_margin_is_one(cheap_collection):
-    assert regressions(1.1, of=20) == 20
+    assert regressions(1.1, trials=20) == 20
 
 
 def test_what_is_inconclusive_says_how_many_repeats_would_settle_it():
@@ -58,7 +58,7 @@ def test_settings_that_are_gone_and_predictions_are_told():
     images = {"host": [10.0] * 3, "cpu": [12.0] * 3}
     then = faceoffs.predicting(run("v1", **images).results, host=(), cpu=())
     now = faceoffs.predicting(run("now", host=[10.0] * 3).results, host=range(9))
-    now, then = of("now", now), of("v1", then)
+    now, then = trials("now", now), trials("v1", then)
     assert regression.gone(now, then) == ("cpu/fp32-bs16",)
     assert regression.predicted(now, then) == {
         "host/fp32-bs16": "worse at predicting: 0 items are right only here, 9 only in v1 (p = 0.004)"
@@ -81,15 +81,15 @@ def test_settings_that_are_gone_and_predictions_are_told():
     ],
 )
 def test_another_job_is_refused_by_what_is_not_the_same(change, named):
-    now = of("now", [])
-    then = dataclasses.replace(of("v1", []), job=dataclasses.replace(results.JOB, **change))
+    now = trials("now", [])
+    then = dataclasses.replace(trials("v1", []), job=dataclasses.replace(results.JOB, **change))
     with pytest.raises(FaceoffError) as refused:
         regression.check_same(now, then)
     assert f"refused: the results in v1 {named}" in str(refused.value) and refused.value.exit_code == 2
 
 
 def test_another_machine_and_other_data_are_refused_and_a_job_that_now_resumes_is_not():
-    now = of("now", [])
+    now = trials("now", [])
     regression.check_same(now, dataclasses.replace(now, job=dataclasses.replace(results.JOB, resumes=False)))
     for change in ({"machine": results.machine("two")}, {"data_sha256": "0" * 64}):
         with pytest.raises(FaceoffError):
