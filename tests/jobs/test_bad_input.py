@@ -161,6 +161,11 @@ WORK = '{"span": "work", "seconds": 1}'
         ("true", "the job reported no span 'work', which `total` of jobs/tiny/job.yaml names"),
         (says('{"error": "out of memory at batch size 64"}'), "out of memory at batch size 64"),
         (says('{"error": "no such network"}') + "exit 1", "no such network"),
+        (
+            says(WORK) + "echo 1 >> log.txt",
+            "it wrote log.txt into jobs/tiny, which would measure all again: write below",
+        ),
+        (says(WORK) + "rm train.sh", "it removed a file of jobs/tiny"),
         (says(WORK) + "exit 3", "the command ended with exit code 3; its own words are above"),
         (says(WORK) + "kill -SEGV $$", "it died of a segmentation fault"),
         (says(WORK) + "kill -KILL $$", "it was killed (SIGKILL), and not by faceoff"),
@@ -174,6 +179,13 @@ def test_a_training_that_breaks_the_contract_fails_with_the_line_that_does(proje
     assert result.status == "failed" and words in result.reason and "\n" not in result.reason
     assert [line for line in done.stderr.splitlines() if line.startswith("faceoff: ") and words in line]
     assert list((project / "models/host/plain/1").iterdir()) == []
+
+
+def test_what_a_result_does_not_depend_on_may_be_written_into_the_jobs_folder(project):
+    write_job(project, "tiny", {"job.yaml": TRAIN + "\ntotal: [work]\nfiles: [train.sh]\n"})
+    stage(project, "job")
+    done, result = attempt(project, says(WORK) + "echo 1 > log.txt")
+    assert (done.returncode, result.status) == (0, "ok")
 
 
 @pytest.mark.parametrize(

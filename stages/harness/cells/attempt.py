@@ -5,13 +5,14 @@ import datetime
 import hashlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stages import codec, contract, records
 from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.cells import failures, states, tasks
 from stages.harness.environments.launch import Outcome
+from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.process.locks import held
 from stages.harness.process.signals import STOP_SIGNALS
@@ -22,6 +23,36 @@ NO_PREDICTIONS = ",".join(contract.PREDICTION_COLUMNS) + "\n"
 # Codes of a job that failed at nothing, and whose cell the next run measures.
 INTERRUPTIONS = (TRY_LATER, *(128 + number for number in STOP_SIGNALS))
 Run = Callable[[tuple[str, ...], Watch, "CellStage"], Outcome]  # of a command, watched
+
+
+@dataclasses.dataclass(frozen=True)
+class JobFolder:
+    """The files that results depend on, as they were at some moment: on the host a job may write into its folder."""
+
+    job: str
+    definition: jobs.Definition
+    files: Mapping[str, str]  # path: digest
+
+    @classmethod
+    def now(cls, job: str) -> "JobFolder":
+        """Look at them."""
+        definition = jobs.load(job, Path())
+        return cls(job, definition, jobs.digests(job, definition, Path()))
+
+    def changed(self) -> str | None:
+        """Say what is not as it was, and so would have all measured again; None: all is."""
+        try:
+            files = jobs.digests(self.job, self.definition, Path())
+        except (FaceoffError, OSError) as error:
+            return f"it removed a file of {jobs.JOBS_DIR / self.job} ({error}): write below {{output}}"
+        names = sorted(name for name in {*self.files, *files} if self.files.get(name) != files.get(name))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return (
+            f"it wrote {', '.join(names[:3])}{more} into {jobs.JOBS_DIR / self.job}, which would measure all again: "
+            "write below {output}, or name `files` in job.yaml"
+            if names
+            else None
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,19 +85,23 @@ class CellStage:
             states.discard_noted(self.params.cells())
             self._discard_half_written()
             task = tasks.task(self.cell, self.stage, self.params)
+            folder = JobFolder.now(self.params.job)
             try:
                 outcome = self._run(task, run)
             finally:
                 self._discard_half_written()
-            if outcome.exit_code == 0 or outcome.exit_code in INTERRUPTIONS:
+            if outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
+            changed = folder.changed() if outcome.on_host and outcome.exit_code == 0 else None
+            if outcome.exit_code == 0 and changed is None:
+                return 0
             said = running.read_text(encoding="utf-8").strip()
-            reason = failures.reason(outcome, said, self.cell, self.params)
+            reason = changed or failures.reason(outcome, said, self.cell, self.params)
             if reason != said or outcome.exit_code > 128:  # of a signal the supervisor has said nothing
                 print(f"faceoff: {self.title}: {reason}", file=sys.stderr)
             self._record(task.belongs, reason, started_at, time.monotonic() - began)
         if self.params.on_failure == "stop":
-            return outcome.exit_code
+            return outcome.exit_code or 1
         print(f"faceoff: recorded as failed; to try again: {self._again()}, then make repro", file=sys.stderr)
         return 0
 

@@ -114,7 +114,7 @@ def record(name: str, definition: Definition, section: Any, seed: int, root: Pat
         name=name,
         train=definition.train,
         evaluate=definition.evaluate,
-        files=_digests(name, definition, root),
+        files=digests(name, definition, root),
         total=definition.total,
         metrics=definition.metrics,
         resumes=definition.resumes,
@@ -226,7 +226,7 @@ def _script(template: str | None) -> str | None:
     return None
 
 
-def _digests(name: str, definition: Definition, root: Path) -> dict[str, str]:
+def digests(name: str, definition: Definition, root: Path) -> dict[str, str]:
     """Return the sha256 of each file that a result depends on, by its path below the job's folder."""
     folder = root / JOBS_DIR / name
     wanted = [folder / each for each in definition.files] if definition.files is not None else [folder]
