@@ -84,12 +84,14 @@ from stages.records.preflight import (
     preflight_path,
 )
 from stages.records.results import (
+    BEGAN_ANEW,
     STATUSES,
     Attempt,
     Result,
 )
 
 __all__ = [
+    "BEGAN_ANEW",
     "BETTER",
     "BOTTLENECKS",
     "CHECK_STATUSES",

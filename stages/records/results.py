@@ -12,6 +12,7 @@ from stages.records.cells import STAGES, Cell
 from stages.records.environment import Conditions, Load
 from stages.records.job import Belongs
 
+BEGAN_ANEW = "it began anew after "  # begin of a note; it is a whole training all the same
 STATUSES = ("ok", "failed", "unsupported")
 
 
@@ -48,7 +49,7 @@ class Result:
     warnings: Tuple[str, ...]  # what casts doubt on the times: a busy CPU, a throttled card, more than one attempt
     started_at: str  # UTC, ISO 8601; of the first attempt, and of a cell that failed, of the one that did
     wall_seconds: float  # of the supervisor, all attempts together
-    notes: Tuple[str, ...]  # what of the training could not be seen from outside, where it was looked at
+    notes: Tuple[str, ...]  # what could not be seen from outside of the training, and that it began anew
     absent: Dict[str, str]  # null field: why the job or the machine does not give it
 
     def __post_init__(self) -> None:

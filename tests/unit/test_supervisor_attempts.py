@@ -204,7 +204,7 @@ def test_a_training_goes_on_where_it_was_killed(checkout: Checkout) -> None:
     assert found.warnings[-1] == (
         "trained in 2 attempts, anew after 2 spans, which makes the next one a cold one; it counts all the same"
     )
-    assert "begins anew" not in done.stdout
+    assert "begins anew" not in done.stdout and found.notes == ()
 
 
 def test_spans_that_are_trained_again_count_once(mine: Checkout) -> None:
@@ -219,6 +219,7 @@ def test_a_job_that_says_nothing_of_going_on_began_anew(mine: Checkout) -> None:
     done, found = resuming(mine, *(EPOCHS.format(say=False, dies_after=index) for index in (1, -1)))
     assert [span.seconds for span in found.spans] == [2.2, 3.2] and len(found.attempts) == 1
     assert "began anew: the job said nothing of going on" in done.stdout
+    assert found.notes == ("it began anew after 1 attempt that does not count",)
 
 
 def test_a_job_that_does_not_resume_begins_anew_with_an_empty_folder_and_says_so(checkout: Checkout) -> None:
@@ -226,6 +227,7 @@ def test_a_job_that_does_not_resume_begins_anew_with_an_empty_folder_and_says_so
     done, found = resuming(checkout, first, second, resumes=False)
     assert [span.seconds for span in found.spans] == [0.2, 1.2, 2.2, 3.2] and len(found.attempts) == 1
     assert "host/plain, repeat 1: begins anew: its job.yaml does not say `resumes: true`" in done.stdout
+    assert found.notes == ("it began anew after 1 attempt that does not count",)
 
 
 def test_what_is_of_another_state_is_not_gone_on_with(mine: Checkout) -> None:
@@ -233,6 +235,25 @@ def test_what_is_of_another_state_is_not_gone_on_with(mine: Checkout) -> None:
     done, found = resuming(mine, first, second, data_sha256="b" * 64)
     assert len(found.attempts) == 1 and len(found.spans) == 4
     assert "begins anew: the earlier attempt was of another state: its data" in done.stdout
+    assert found.notes == (), "it was another training"
+
+
+def test_all_attempts_that_do_not_count_are_noted(mine: Checkout) -> None:
+    """Two without a state; one that began anew of its own, and was gone on with."""
+    for _ in range(2):
+        assert mine.run("train", mine.script(EPOCHS.format(say=True, dies_after=0))).returncode == 137
+    done = mine.run("train", mine.script(EVENTS + SPAN))
+    assert (done.returncode, mine.result().notes) == (0, ("it began anew after 2 attempts that do not count",))
+    mine.discard()
+    mine.job = dataclasses.replace(mine.job, resumes=True)
+    for say, dies_after, code in ((True, 0, 137), (False, 1, 137), (True, -1, 0)):
+        script = EPOCHS.format(say=say, dies_after=dies_after)
+        anew = script.replace("say = False", 'done = 0\nopen(state, "w").close()\nsay = False')
+        done = mine.run("train", mine.script(anew))
+        assert done.returncode == code, done.stderr
+    found = mine.result()
+    assert [attempt.after_spans for attempt in found.attempts] == [0, 2]
+    assert found.notes == ("it began anew after 1 attempt that does not count",)
 
 
 def test_a_job_that_goes_on_amid_its_first_span_counts_until_it_was_last_heard_of(mine: Checkout) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from stages.harness import formatting
 from stages.harness.results.read import CellResult
 from stages.harness.statistics.estimates import CONFIDENCE
-from stages.records import Job, PairedPredictions, Ratio, Result
+from stages.records import BEGAN_ANEW, Job, PairedPredictions, Ratio, Result
 
 # Of the statuses of repeats that have no metrics, what they mean in a sentence.
 WITHOUT_METRICS = {
@@ -95,4 +95,6 @@ def caveats(group: Sequence[CellResult]) -> tuple[str, ...]:
 
 
 def _notes(trained: Sequence[Result]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(note for train in trained for note in train.notes))
+    """Leave out that a training began anew, which changes nothing of its times."""
+    found = dict.fromkeys(note for train in trained for note in train.notes)
+    return tuple(note for note in found if not note.startswith(BEGAN_ANEW))

@@ -53,6 +53,7 @@ class Progress:
 
     belongs: Belongs
     parts: Tuple[Part, ...]
+    lost: int = 0  # attempts before these, of which nothing counts: it began anew
 
 
 class Counted(NamedTuple):
@@ -63,6 +64,7 @@ class Counted(NamedTuple):
     conditions: Tuple[Conditions, ...]
     started_at: Optional[str]
     wall_seconds: float
+    lost: int = 0  # attempts of which nothing counts, before the first that does
 
 
 NOTHING = Counted((), (), (), None, 0.0)
@@ -76,11 +78,13 @@ def begin(task: Task) -> Progress:
         try:
             found = read(cell.progress_path, Progress)  # type: Progress
             anew = _why_anew(task, found)
-            kept = kept if anew else found
+            lost = found.lost + len(found.parts) if found.belongs == task.belongs else 0  # else of another training
+            kept = dataclasses.replace(kept, lost=lost) if anew else found
         except RecordError as error:
             anew = str(error)
         if kept.parts and not kept.parts[-1].ended:
-            kept = Progress(kept.belongs, (*kept.parts[:-1], _completed(kept.parts[-1], cell.earlier_events_path)))
+            parts = (*kept.parts[:-1], _completed(kept.parts[-1], cell.earlier_events_path))
+            kept = dataclasses.replace(kept, parts=parts)
             write(cell.progress_path, kept)
         if anew:
             print(f"{cell.setting}, repeat {cell.repeat}: begins anew: {anew}")
@@ -99,7 +103,7 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
     Raises RecordError where there were fewer. Without that line, nothing counts: it began anew.
     """
     if resumed_after_spans is None:
-        return NOTHING
+        return NOTHING._replace(lost=earlier.lost + len(earlier.parts))
     chain, parts = [], _heard_of(earlier)  # type: list, list
     for part in parts:
         chain = chain[: part.after_spans] if part.resumed else []
@@ -109,12 +113,14 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
             f"resumed_after_spans: {resumed_after_spans}, but earlier attempts that count reported {len(chain)}"
         )
     counted = list(_counted_parts(parts, resumed_after_spans))
+    anew = [index for index, part in enumerate(earlier.parts) if part in parts and not part.resumed]
     return Counted(
         spans=tuple(chain[:resumed_after_spans]),
         attempts=tuple(Attempt(part.after_spans, load.seconds, load) for part, load in counted),
         conditions=tuple(part.conditions for part, _ in counted),
         started_at=counted[0][0].started_at if counted else None,
         wall_seconds=sum(part.wall_seconds for part, _ in counted),
+        lost=earlier.lost + max(anew, default=0),
     )
 
 

@@ -133,8 +133,7 @@ class Recorder:
             started_at=self._started_at,
             wall_seconds=self._kept_at - self._began,
         )
-        kept = dataclasses.replace(self._earlier, parts=(*self._earlier.parts, part))
-        write(self._task.cell.progress_path, Progress(self._task.belongs, kept.parts))
+        write(self._task.cell.progress_path, dataclasses.replace(self._earlier, parts=(*self._earlier.parts, part)))
         self._unkept, self._keep_seconds = False, time.perf_counter() - self._kept_at
 
 

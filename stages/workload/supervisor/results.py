@@ -10,7 +10,7 @@ from typing import Dict, Iterable, Optional, Tuple
 from stages.codec import RecordError, write_text
 from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value, predictions
 from stages.errors import FaceoffError
-from stages.records import WALL, Attempt, Conditions, Result, Task
+from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Task
 from stages.workload.probes import conditions, files, load
 from stages.workload.supervisor.observation import Seen
 from stages.workload.supervisor.progress import Counted
@@ -46,7 +46,7 @@ def ok(
         attempts=attempts,
         conditions=moments,
         warnings=(*_sum_warnings(spans, attempts), *_warnings(task, attempts, moments)),
-        notes=seen.notes,
+        notes=(*_anew(earlier.lost), *seen.notes),
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
         **files.known(
@@ -150,6 +150,11 @@ def _text(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _anew(lost: int) -> Tuple[str, ...]:
+    words = "1 attempt that does not count" if lost == 1 else f"{lost} attempts that do not count"
+    return (BEGAN_ANEW + words,) if lost else ()
 
 
 def _sum_warnings(spans: Iterable[Span], attempts: Iterable[Attempt]) -> Tuple[str, ...]:
