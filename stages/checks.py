@@ -154,8 +154,19 @@ def report(found: Iterable[Check], what: str) -> int:
             print("faceoff: {}".format(sentence(each)), file=sys.stderr)
         elif each.status != "passed":
             print("{}: {}".format(each.status, sentence(each)))
-    print("{}: {} of {} checks passed".format(what, sum(each.status == "passed" for each in found), len(found)))
-    return int(any(each.status == "failed" for each in found))
+    statuses = [each.status for each in found]
+    print("{}: {}".format(what, _summary(statuses)))
+    return int("failed" in statuses)
+
+
+def _summary(statuses: List[str]) -> str:
+    """Return '1 failed, 3 passed', or 'nothing failed: 3 passed, 2 warnings, 1 not checked'."""
+    counts = []
+    for status in ("failed", "passed", "warning", "not checked"):
+        number = statuses.count(status)
+        if number:
+            counts.append("{} {}{}".format(number, status, "s" if status == "warning" and number > 1 else ""))
+    return ("" if "failed" in statuses else "nothing failed: ") + (", ".join(counts) or "there is nothing to check")
 
 
 def sentence(check: Check) -> str:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from stages import checks, units
-from stages.records import Gpu
+from stages.records import Check, Gpu
 
 TORCH_1_2_FOR_10_0 = ("sm_35", "sm_50", "sm_60", "sm_70", "sm_75", "compute_50")
 TODAY_FOR_13_0 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
@@ -125,3 +125,17 @@ def test_a_session_must_hold_the_run_or_a_part_of_it(whole_hours: float, part_ho
 )
 def test_an_amount_has_its_unit(size_bytes: float, text: str) -> None:
     assert units.amount(size_bytes) == text
+
+
+@pytest.mark.parametrize(
+    ("statuses", "words"),
+    [
+        (["warning", "not checked", "not checked"], "nothing failed: 1 warning, 2 not checked"),
+        (["warning", "passed", "warning"], "nothing failed: 1 passed, 2 warnings"),
+        (["passed", "failed"], "1 failed, 1 passed"),
+    ],
+)
+def test_the_last_line_counts_what_was_found(statuses, words, capsys):
+    found = [Check("a", status, "b", "c", None if status == "passed" else "d") for status in statuses]
+    assert checks.report(found, "preflight") == statuses.count("failed")
+    assert capsys.readouterr().out.splitlines()[-1] == f"preflight: {words}"

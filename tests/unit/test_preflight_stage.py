@@ -121,7 +121,7 @@ def test_what_another_version_left_is_not_in_the_way(folder):
 
 def test_everything_is_shown_when_asked_for(folder):
     quiet = run_stage(folder, "preflight").stdout
-    assert "disk of the checkout" not in quiet and " checks passed" in quiet
+    assert "disk of the checkout" not in quiet and "preflight: nothing failed: " in quiet
     shown = stage(folder, "preflight", "--all")
     assert "passed: disk of the checkout: needs " in shown
     assert "not looked inside host: the job's data is not here yet" in shown
