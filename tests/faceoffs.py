@@ -47,9 +47,9 @@ def cell(
     if job == results.SILENT_JOB:
         train, evaluate = results.silent(one, took, started_at=now.isoformat())
     else:
-        owner = {"belongs": results.belongs(one, job_sha256=codec.fingerprint(job))}
-        train = results.trained(one, took, started_at=now.isoformat(), **owner)
-        evaluate = results.evaluated(one, 0.3 * took, **owner)
+        fields = {"belongs": results.belongs(one, job_sha256=codec.fingerprint(job))}
+        train = results.trained(one, took, started_at=now.isoformat(), **fields)
+        evaluate = results.evaluated(one, 0.3 * took, **fields)
     later = (now + datetime.timedelta(minutes=1)).isoformat()
     return CellResult(one, "ok", None, train, dataclasses.replace(evaluate, started_at=later))
 

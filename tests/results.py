@@ -232,5 +232,5 @@ def measure(*, seed: int = 0, spread: float = 0.003, root: Path = Path(), **seco
     noise = random.Random(seed)  # noqa: S311 - repeatable
     for cell in wanted.cells():
         took = seconds.get(cell.image, 10.0) * (1 + noise.gauss(0, spread))
-        owner = {"belongs": present[cell.image, cell.variant]}
-        write_cell(trained(cell, took, **owner), evaluated(cell, 0.3 * took, **owner), root=root)
+        fields = {"belongs": present[cell.image, cell.variant]}
+        write_cell(trained(cell, took, **fields), evaluated(cell, 0.3 * took, **fields), root=root)

@@ -19,10 +19,10 @@ def cheap_collection():
 
 
 def run(name, **images):
-    return trials(name, faceoffs.face_off(**images))
+    return run_of(name, faceoffs.face_off(**images))
 
 
-def trials(name, found):
+def run_of(name, found):
     return regression.Run(name, results.machine(), results.DATA_SHA256, results.JOB, {}, found)
 
 
@@ -58,7 +58,7 @@ def test_settings_that_are_gone_and_predictions_are_told():
     images = {"host": [10.0] * 3, "cpu": [12.0] * 3}
     then = faceoffs.predicting(run("v1", **images).results, host=(), cpu=())
     now = faceoffs.predicting(run("now", host=[10.0] * 3).results, host=range(9))
-    now, then = trials("now", now), trials("v1", then)
+    now, then = run_of("now", now), run_of("v1", then)
     assert regression.gone(now, then) == ("cpu/fp32-bs16",)
     assert regression.predicted(now, then) == {
         "host/fp32-bs16": "worse at predicting: 0 items are right only here, 9 only in v1 (p = 0.004)"
@@ -81,15 +81,15 @@ def test_settings_that_are_gone_and_predictions_are_told():
     ],
 )
 def test_another_job_is_refused_by_what_is_not_the_same(change, named):
-    now = trials("now", [])
-    then = dataclasses.replace(trials("v1", []), job=dataclasses.replace(results.JOB, **change))
+    now = run_of("now", [])
+    then = dataclasses.replace(run_of("v1", []), job=dataclasses.replace(results.JOB, **change))
     with pytest.raises(FaceoffError) as refused:
         regression.check_same(now, then)
     assert f"refused: the results in v1 {named}" in str(refused.value) and refused.value.exit_code == 2
 
 
 def test_another_machine_and_other_data_are_refused_and_a_job_that_now_resumes_is_not():
-    now = trials("now", [])
+    now = run_of("now", [])
     regression.check_same(now, dataclasses.replace(now, job=dataclasses.replace(results.JOB, resumes=False)))
     for change in ({"machine": results.machine("two")}, {"data_sha256": "0" * 64}):
         with pytest.raises(FaceoffError):
