@@ -88,6 +88,11 @@ def test_a_baseline_that_is_trained_and_not_evaluated_is_said_as_that():
     )
 
 
+def test_results_of_a_baseline_that_were_refused_are_not_explained_by_params():
+    given = comparison(setting(BASELINE, None, None, status="refused"), rival())
+    assert table.conclusion(given).endswith("the baseline host/fp32-bs16 has results that were refused.")
+
+
 def test_a_lone_baseline_is_compared_with_nothing():
     given = comparison(BASE, rival("b/fp32-bs16", None, verdict="cannot say"))
     assert table.conclusion(given) == (

@@ -18,7 +18,7 @@ ON = "on"
 # Of statuses of settings, those that are no plain words.
 STATUS_WORDS = {
     "trained": "is trained and not evaluated yet",
-    "refused": "has results of other params alone",
+    "refused": "has results that were refused",
     "missing": "has no results",
 }
 
