@@ -51,7 +51,12 @@ def test_none_where_the_time_is_spent():
 
 
 def test_as_many_again_where_no_number_is_known_to_do():
-    assert extension(*run(more=None), seconds_left=1e6).repeats == 3
+    planned = extension(*run(more=None), seconds_left=1e6)
+    assert planned.repeats == 3
+    assert planned.words == (
+        "not settled: cuda-10.0/fp32-bs16, for which even 1000 repeats would not do by what is known so far; "
+        "adding 3, and then a new look, at about 1:42 each"
+    )
 
 
 def test_what_is_settled_or_cannot_be_settled_by_repeats_asks_for_none():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from stages.harness import formatting
 from stages.harness.results.metrics import TOTAL, repeat_seconds
 from stages.harness.results.read import CellResult
+from stages.harness.statistics.planning import MAX_REPEATS
 from stages.records import Comparison, SettingResult
 
 
@@ -34,15 +35,22 @@ def extension(compared: Comparison, results: Sequence[CellResult], seconds_left:
     """
     open_ones = unsettled(compared)
     there = len({each.cell.repeat for each in results})
-    asked = max(_asked(each) or there for each in open_ones)
+    known = all(map(_asked, open_ones))
+    asked = max(map(_asked, open_ones)) if known else there
     each_takes = repeat_seconds(results)
     affordable = max(0, int(seconds_left / each_takes))
     wanted = min(asked, there)
     more = min(wanted, affordable)
     which = ", ".join(each.setting for each in open_ones)
-    wish = f"not settled: {which}, {formatting.count(asked, 'more repeat')} asked for"
+    wish = f"not settled: {which}, " + (
+        f"{formatting.count(asked, 'more repeat')} asked for"
+        if known
+        else f"for which even {MAX_REPEATS} repeats would not do by what is known so far"
+    )
     cost = f"at about {formatting.seconds(each_takes)} each"
     if not more:
         return Extension(0, f"{wish}, {cost}, and no time left: give it more with `make until HOURS=...`")
-    short = "" if more == asked else ", and then a new look" if more == wanted else ", for which there is time"
+    short = (
+        "" if known and more == asked else ", and then a new look" if more == wanted else ", for which there is time"
+    )
     return Extension(more, f"{wish}; adding {more}{short}, {cost}")
