@@ -7,6 +7,7 @@ import pytest
 
 from stages.errors import FaceoffError
 from stages.harness.comparison import regression
+from stages.records import Metric
 from tests import faceoffs, results
 
 
@@ -72,6 +73,10 @@ def test_settings_that_are_gone_and_predictions_are_told():
         ({"train": "python other.py"}, "are of another job: train was python other.py"),
         ({"total": ("head",)}, "are of another job: total was ('head',)"),
         ({"files": {**results.JOB.files, "train.py": "0" * 64}}, "are of another jobs/toy/train.py; measure both"),
+        (
+            {"metrics": {**results.JOB.metrics, "loss": Metric("points", "lower", True)}},
+            "are of another job: metric loss was points, lower is better, timed, and is left out; measure both",
+        ),
         ({"files": {"job.yaml": "a" * 64}}, "are of another jobs/toy/train.py"),
         (
             {"section_json": '{"data": {"seed": 1}, "size": 96}'},

@@ -66,6 +66,9 @@ def check_same(now: Run, then: Run) -> None:
         raise _refused(then, f"were measured on another machine ({which}); measure that commit here")
     for field in COMMON:
         is_now, was = getattr(now.job, field), getattr(then.job, field)
+        if field == "metrics" and is_now != was:
+            name = next(each for each in (*is_now, *was) if is_now.get(each) != was.get(each))
+            field, was, is_now = f"metric {name}", _words(was.get(name)), _words(is_now.get(name))
         if is_now != was:
             raise _refused(then, f"are of another job: {field} was {was}, and is {is_now}; measure both with one job")
     for file in sorted({*now.job.files, *then.job.files}):
@@ -78,6 +81,13 @@ def check_same(now: Run, then: Run) -> None:
             raise _refused(then, f"are of {key} {was}, not {is_now}; measure both with one")
     if now.data_sha256 != then.data_sha256:
         raise _refused(then, "are of other data; measure both on the same")
+
+
+def _words(metric: Metric | None) -> str:
+    """Return 'points, higher is better, timed', or 'left out'."""
+    if metric is None:
+        return "left out"
+    return f"{metric.unit}, {metric.better} is better" + (", timed" if metric.timed else "")
 
 
 def _flat(name: str, section: Any) -> Iterator[tuple[str, Any]]:
