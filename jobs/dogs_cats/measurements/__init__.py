@@ -6,7 +6,6 @@ Runs inside images: Python 3.7 syntax; standard library, torch and Pillow.
 """
 
 import importlib
-import os
 import time
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence
 
@@ -38,7 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     deadline = time.monotonic() + float(cell["seconds"]) - RESERVE_SECONDS
     data = seam.folder(contract.DATA)
     photos = [str(data / FOLDER / photo.path) for photo in read(data / LISTING, Photos).photos]
-    run([*of_photos(photos), *of_network(cell["section"], cell["variants"])], deadline)
+    cores = max(1, int(cell["usable_cpus"]))
+    run([*of_photos(photos, cores), *of_network(cell["section"], cell["variants"])], deadline)
     return 0
 
 
@@ -66,11 +66,10 @@ def _measured(part: Part, deadline: float, parts_left: int) -> Iterator[Any]:
     yield from getattr(module, part.function)(seconds=left / parts_left, **part.arguments)
 
 
-def of_photos(photos: List[str]) -> Iterator[Part]:
-    """Yield what is done with photos."""
+def of_photos(photos: List[str], cores: int) -> Iterator[Part]:
+    """Yield what is done with photos, by as many processes as there are cores to use."""
     for name, explains in (("cold", "wait"), ("warm", None)):
         yield Part("read of photos, " + name, "bytes/s", "files", "read_" + name, {"photos": photos}, explains, {})
-    cores = len(os.sched_getaffinity(0))
     for name, processes, explains in (("1 core", 1, None), ("all usable cores", cores, "wait")):
         arguments = {"photos": photos, "processes": processes}
         yield Part("JPEG decode, " + name, "samples/s", "files", "decode", arguments, explains, {})

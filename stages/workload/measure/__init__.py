@@ -46,7 +46,7 @@ def measure(task: ImageTask, facts: Facts) -> Tuple[Measurement, ...]:
     measured = run(list(plan(facts)), own_seconds, facts.absent.get("device"))
     if task.measure is None:
         return measured
-    reported, failure = of_job.run(task, max(0.0, deadline - time.monotonic()))
+    reported, failure = of_job.run(task, facts, max(0.0, deadline - time.monotonic()))
     measured += tuple(_of_job(each) for each in reported)
     if failure is None:
         return measured

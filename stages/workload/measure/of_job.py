@@ -10,13 +10,13 @@ from typing import Optional, Tuple
 from stages import contract
 from stages.contract import JobMeasurement
 from stages.errors import FaceoffError
-from stages.records import ImageTask, data_dir
+from stages.records import Facts, ImageTask, data_dir
 from stages.workload.scratch import scratch_folder
 from stages.workload.supervisor import command, reasons
 from stages.workload.supervisor.follower import Follower
 
 
-def run(task: ImageTask, seconds: float) -> Tuple[Tuple[JobMeasurement, ...], Optional[str]]:
+def run(task: ImageTask, facts: Facts, seconds: float) -> Tuple[Tuple[JobMeasurement, ...], Optional[str]]:
     """Return what the command told in so many seconds, and why that is not all, if so."""
     if task.measure is None or seconds <= 0:
         return (), "no time was left for it: raise profile.measure_seconds in params.yaml"
@@ -27,7 +27,7 @@ def run(task: ImageTask, seconds: float) -> Tuple[Tuple[JobMeasurement, ...], Op
         seam = {
             contract.EVENTS: str(path),
             contract.DATA: str(data_dir(task.job.name).absolute()),
-            contract.CELL: json.dumps(document(task, seconds)),
+            contract.CELL: json.dumps(document(task, facts, seconds)),
         }
         try:
             ended = command.run(
@@ -42,12 +42,13 @@ def run(task: ImageTask, seconds: float) -> Tuple[Tuple[JobMeasurement, ...], Op
         return follower.events.measurements, None
 
 
-def document(task: ImageTask, seconds: float) -> dict:
+def document(task: ImageTask, facts: Facts, seconds: float) -> dict:
     """Return what FACEOFF_CELL tells the command."""
     return {
         "job": task.job.name,
         "section": json.loads(task.job.section_json),
         "image": task.image,
         "variants": [cell.belongs.variant.parameters for cell in task.cells],
+        "usable_cpus": facts.hardware.limits.usable_cpus,
         "seconds": seconds,
     }

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ class ByHand:
             "variants": [self.parameters],
             "section": self.section,
             "session_ends_at": self.session_ends_at,
+            "usable_cpus": 2.0,
             **more,
         }
         return {
@@ -91,6 +93,7 @@ class ByHand:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what runs in the background ignores it
         )
 
     def run(self, command: str, variables: dict[str, str] | None = None, **more: Any) -> tuple[int, str, str]:
