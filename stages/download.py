@@ -51,6 +51,7 @@ def list_data(wanted: Params, folders: tuple[Path, ...]) -> records.Manifest:
     own = records.data_dir(wanted.job)
     for folder in (own, *folders):
         for path in walk(folder):
+            _check_link(path)
             size = path.stat().st_size
             what = _sha256(path) if folder == own else str(size)
             name = path.relative_to(folder) if folder == own else path
@@ -70,6 +71,12 @@ def walk(folder: Path) -> Iterator[Path]:
         seen.add(place)
         folders[:] = sorted(each for each in folders if Path(name) != folder or each != LEFT_OUT)
         yield from (Path(name, each) for each in sorted(files))
+
+
+def _check_link(path: Path) -> None:
+    """Raise FaceoffError for a symbolic link to what is not there."""
+    if path.is_symlink() and not path.exists():
+        raise FaceoffError(f"{path}: a symbolic link to {os.readlink(path)}, which is not there: mend or remove it")
 
 
 def _raise_unless_missing(error: OSError) -> None:

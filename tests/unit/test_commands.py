@@ -123,6 +123,14 @@ def test_folders_elsewhere_are_listed_by_name_and_size(tmp_path: Path) -> None:
     assert codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256 != first.sha256
 
 
+def test_a_link_to_nothing_among_the_data_is_named_as_one(tmp_path: Path) -> None:
+    root = project(tmp_path, "check", "")
+    (root / "data/mine").mkdir(parents=True)
+    (root / "data/mine/x").symlink_to("/no/such/file")
+    said = one_line(run_stage(root, "download"))
+    assert said == "data/mine/x: a symbolic link to /no/such/file, which is not there: mend or remove it"
+
+
 def test_an_estimate_is_asked_for_an_image_and_a_variant(tmp_path: Path) -> None:
     script = """
 assert cell["image"] == "cuda-10.0" and not cell["on_gpu"] and cell["packages"]["fastai"] == "1.0.48"
