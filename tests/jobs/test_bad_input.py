@@ -163,9 +163,9 @@ WORK = '{"span": "work", "seconds": 1}'
         (says('{"error": "no such network"}') + "exit 1", "no such network"),
         (
             says(WORK) + "echo 1 >> log.txt",
-            "it wrote log.txt into jobs/tiny, which would measure all again: write below",
+            "log.txt changed in jobs/tiny while it ran, which would measure all again",
         ),
-        (says(WORK) + "rm train.sh", "it removed a file of jobs/tiny"),
+        (says(WORK) + "rm train.sh", "a file of jobs/tiny was removed while it ran"),
         (says(WORK) + "exit 3", "the command ended with exit code 3; its own words are above"),
         (says(WORK) + "kill -SEGV $$", "it died of a segmentation fault"),
         (says(WORK) + "kill -KILL $$", "it was killed (SIGKILL), and not by faceoff"),

@@ -44,14 +44,14 @@ class JobFolder:
         try:
             files = jobs.digests(self.job, self.definition, Path())
         except (FaceoffError, OSError) as error:
-            return f"it removed a file of {jobs.JOBS_DIR / self.job} ({error}): write below {{output}}"
+            return f"a file of {jobs.JOBS_DIR / self.job} was removed while it ran ({error}): write below {{output}}"
         names = sorted(name for name in {*self.files, *files} if self.files.get(name) != files.get(name))
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        if not names:
+            return None
+        which = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         return (
-            f"it wrote {', '.join(names[:3])}{more} into {jobs.JOBS_DIR / self.job}, which would measure all again: "
-            "write below {output}, or name `files` in job.yaml"
-            if names
-            else None
+            f"{which} changed in {jobs.JOBS_DIR / self.job} while it ran, which would measure all again: write below "
+            "{output}, or name `files` in job.yaml"
         )
 
 
