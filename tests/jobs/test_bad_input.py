@@ -223,13 +223,21 @@ def test_no_shell_sees_a_command(project):
         {
             "job.yaml": "train: python train.py \"$(touch ran)\" 'a  b' {{x}} ; > out {greeting}\ntotal: wall\n",
             "train.py": "import json, os, sys\nopen(os.environ['FACEOFF_EVENTS'], 'a').write(\n"
-            "    json.dumps({'fact': 'words', 'value': json.dumps(sys.argv[1:])}) + '\\n')\n",
+            "    json.dumps({'fact': 'words', 'value': json.dumps(sys.argv[1:]).encode().hex()}) + '\\n')\n",
         },
     )
     with_variants(project, {"plain": {"greeting": "it's `id` $HOME"}})
     stage(project, "job")
     _, result = attempt(project, "")
-    assert json.loads(result.facts["words"]) == ["$(touch ran)", "a  b", "{x}", ";", ">", "out", "it's `id` $HOME"]
+    assert json.loads(bytes.fromhex(result.facts["words"])) == [
+        "$(touch ran)",
+        "a  b",
+        "{x}",
+        ";",
+        ">",
+        "out",
+        "it's `id` $HOME",
+    ]
     assert not (project / "jobs/tiny/ran").exists() and not (project / "jobs/tiny/out").exists()
 
 
