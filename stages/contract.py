@@ -40,6 +40,7 @@ MOST_BYTES = 8 * 2**20  # of events: a job reports spans, not steps
 TOTAL_SPAN = "total"  # no span's name: total_seconds is the whole
 SPLIT_SLACK, SPLIT_SLACK_SECONDS = 1.01, 0.001  # by which a split may exceed its span: two clocks, and rounding
 EXPLAINS = ("wait", "copy", "compute")
+HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")  # sequences of a terminal
 
 Value = Union[str, int, float, bool]
@@ -306,6 +307,10 @@ def _parse(line: bytes, where: str) -> Tuple[str, Dict[str, Any]]:
     try:
         text = line.decode("utf-8")
         document = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        if HALF_CHARACTER.search(
+            text
+        ):  # of a file name that is no UTF-8, most often: no record could be written with it
+            document = json.loads(json.dumps(document, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8"))
     except UnicodeDecodeError:
         raise RecordError("{}: bytes that are no UTF-8".format(where)) from None
     except (ValueError, RecursionError) as error:

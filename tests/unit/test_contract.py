@@ -78,9 +78,22 @@ def test_the_last_word_on_a_metric_and_a_fact_counts_and_an_error_is_one_line(pa
 
 
 def test_what_would_move_a_terminals_cursor_is_left_out_of_words(path: Path) -> None:
-    reason = "\x1b[1;31mno room\x1b[0m:\x07 \x1b]0;title\x07see\u202e\ud800 \x1b[2Jlogs\x1b"
+    reason = "\x1b[1;31mno room\x1b[0m:\x07 \x1b]0;title\x07see\u202e \x1b[2Jlogs\x1b"
     found = read_events(write(path, {"error": reason}, {"unsupported": reason}, {"fact": "a", "value": reason}))
     assert found.error == found.unsupported == found.facts["a"] == "no room: see logs"
+
+
+def test_half_a_character_becomes_one_that_can_be_written(path: Path) -> None:
+    halves = {
+        "measurement": "a",
+        "unit": "x",
+        "samples": [],
+        "detail": "no \udcff, \U0001f600",
+        "applies": {"b\ud800": "\ud83d"},
+    }
+    found = read_events(write(path, halves, {"error": "no \udcff"}))
+    assert found.measurements == (JobMeasurement("a", "x", (), "no ?, \U0001f600", None, {"b?": "?"}),)
+    assert found.error == "no ?"
 
 
 @pytest.mark.parametrize(
