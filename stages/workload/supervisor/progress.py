@@ -53,7 +53,7 @@ class Progress:
 
     belongs: Belongs
     parts: Tuple[Part, ...]
-    lost: int = 0  # attempts before these, of which nothing counts: it began anew
+    lost: int  # attempts before these, of which nothing counts: it began anew
 
 
 class Counted(NamedTuple):
@@ -73,7 +73,7 @@ NOTHING = Counted((), (), (), None, 0.0)
 def begin(task: Task) -> Progress:
     """Return what earlier attempts left, where the job can go on; else empty its folder of state, and say so."""
     cell, anew = task.cell, None
-    kept = Progress(task.belongs, ())
+    kept = Progress(task.belongs, (), 0)
     if cell.progress_path.exists():
         try:
             found = read(cell.progress_path, Progress)  # type: Progress
