@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from stages.harness.comparison import compare
-from stages.records import Metric
+from stages.records import BEGAN_ANEW, Metric
 from tests import results
 from tests.faceoffs import changed, compared, face_off, noisy, with_facts
 
@@ -121,6 +121,18 @@ def test_what_a_job_does_not_give_is_said_and_nothing_is_made_up_for_it():
 def test_of_a_job_that_gives_all_only_its_predictions_are_missed_here():
     said = compared(face_off(host=noisy(10, 3)))["host"].not_given
     assert said == ("predictions (so they are not compared)",)
+
+
+@pytest.mark.parametrize("spans", [True, False])
+def test_what_was_not_seen_is_told_of_a_setting_and_that_a_training_began_anew_is_not(spans):
+    def noted(train):
+        notes = (BEGAN_ANEW + "1 attempt that does not count", "its GPU is not seen")
+        return dataclasses.replace(train, notes=notes, spans=train.spans if spans else ())
+
+    said = compared(changed(face_off(host=[10.0]), "host", noted))["host"]
+    where, other = (said.warnings, said.not_given)[:: 1 if spans else -1]
+    assert "its GPU is not seen" in where
+    assert not [each for each in (*where, *other) if each.startswith(BEGAN_ANEW)]
 
 
 def test_what_it_ran_on_is_what_torch_of_the_image_says_where_the_job_does_not():
