@@ -81,6 +81,7 @@ def test_one_line_is_enough(root: Path) -> None:
             "train: python train.py\ndata: [/no/such]",
             "job.yaml: data: expected a folder that is there, found '/no/such'",
         ),
+        ("train: python train.py\ntotal: [total]", "job.yaml: total: expected a span, and none called total"),
         ("train: python train.py\ntotal: []", "job.yaml: total: expected wall, or a list of spans, found []"),
         ("train: python train.py\nmetrics: {a: {unit: x, better: more}}", "better: expected one of higher, lower"),
         (
