@@ -42,6 +42,7 @@ def killed_after(engine: DockerEngine, project: Path, spans: int) -> None:
     assert result(project, CELL).status == "failed"
 
 
+@pytest.mark.alone  # a test beside it whose container runs out of memory would pass for this one's
 def test_a_container_that_is_killed_again_and_again(engine: DockerEngine, project: Path) -> None:
     after_spans = [0]
     for spans in (1, 2, SPANS):

@@ -49,7 +49,7 @@ def run(
 
     All processes that it started are ended when this returns. Raises FaceoffError where it can't be started.
     """
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what it starts and forgets becomes our child
+    _adopt(True)  # what it starts and forgets becomes our child
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # with SIG_IGN, which is inherited, nobody could wait for it
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
     try:
@@ -61,6 +61,12 @@ def run(
         return running.ended()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _adopt(False)
+
+
+def _adopt(wanted: bool) -> None:
+    """Make this process the parent of descendants whose own has ended, or no longer."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(wanted), 0, 0, 0)
 
 
 class _Running:
