@@ -25,6 +25,7 @@ from stages.errors import run_entry
 from stages.records import Cell, Result
 from tests.project import DOGS_CATS, ROOT, cell_stage, make_project, stage
 
+MOST_ROUNDS = 100
 SIZE, BATCH_SIZE, FROZEN_EPOCHS, UNFROZEN_EPOCHS = 96, 16, 1, 2
 VARIANT = "plain"
 
@@ -125,7 +126,8 @@ def dogs_cats(folder: Path, image: str, batch_size: int, dataset: dict[str, Any]
     """Make a project in which the article's job has one variant, in fp32, with a small network and drawn photos."""
     section = {"dataset": {**DOGS_CATS["dataset"], **dataset}, "recipe": {**DOGS_CATS["recipe"], **recipe}}
     variants = {VARIANT: {"precision": "fp32", "batch_size": batch_size}}
-    return make_project(folder, [image], job="dogs_cats", variants=variants, dogs_cats=section)
+    repeats = [*range(1, MOST_ROUNDS + 1)]
+    return make_project(folder, [image], job="dogs_cats", variants=variants, repeats=repeats, dogs_cats=section)
 
 
 def prepare(folder: Path, image: str) -> None:
