@@ -23,7 +23,7 @@ import io
 import json
 import re
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 from stages.codec import RecordError, check, decode
 
@@ -370,6 +370,3 @@ def _renamed(document: Dict[str, Any], key: str) -> Dict[str, Any]:
 def _hint(key: str, known: Any) -> str:
     close = difflib.get_close_matches(key, list(known), n=1)
     return " (did you mean {!r}?)".format(close[0]) if close else "; expected " + (", ".join(known) or "none")
-
-
-Tell = Callable[[Dict[str, Any]], None]
