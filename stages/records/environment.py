@@ -12,6 +12,7 @@ from stages.records.cells import Scalar
 
 DATA_DIR = Path("data")
 MACHINE_PATH = Path("metrics/machine.json")
+KINDS = ("built", "pulled", "venv", "python")  # of images
 MIG = " MIG "  # between a card's name and its instance's, as torch tells them
 
 
@@ -35,9 +36,11 @@ class Contents:
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """metrics/<image>/image.json: what the image stage built, pulled or, for `host`, found."""
+    """metrics/<image>/image.json: what the image stage built, pulled, made or found."""
 
     name: str
+    kind: str  # of KINDS
+    python: str  # the command or absolute path that is its Python: 'python', 'python3', '/work/.venv/bin/python'
     reference: Optional[str]  # what `docker run` takes; None where the job runs without a container
     image_id: Optional[str]  # sha256:… of the engine
     size_bytes: Optional[int]
@@ -49,6 +52,7 @@ class Image:
     absent: Dict[str, str]
 
     def __post_init__(self) -> None:
+        check("kind", self.kind, self.kind in KINDS, "one of " + ", ".join(KINDS))
         check_absent(self)
 
 
@@ -63,6 +67,19 @@ class Cache:
 
 
 @dataclasses.dataclass(frozen=True)
+class CoreKind:
+    """CPUs that are alike, on a machine that has fast and slow ones."""
+
+    cpus: int
+    capacity: Optional[int]  # 1024 for the fastest, as the kernel's cpu_capacity; ARM alone
+    max_hertz: Optional[int]
+    absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
 class Cpu:
     """The processors of the machine, whatever a container may use of them."""
 
@@ -74,6 +91,8 @@ class Cpu:
     numa_nodes: Optional[int]
     base_hertz: Optional[int]
     max_hertz: Optional[int]
+    governor: Optional[str]  # of cpufreq, all that are in use: 'performance', 'powersave'
+    core_kinds: Tuple[CoreKind, ...]  # the fastest first; one: all are alike; empty: the kernel does not tell
     caches: Tuple[Cache, ...]  # empty: the kernel shows none
     isa: Tuple[str, ...]  # of the instruction sets that matter to training, those that it has
     absent: Dict[str, str]  # null field: why
@@ -166,6 +185,7 @@ class Machine:
 
     machine_id: Optional[str]  # one-way hash of the operating system's machine id
     hardware: Hardware
+    job_gpus: Tuple[str, ...]  # UUIDs of the cards that every job gets, by container.gpus and CUDA_VISIBLE_DEVICES; empty: none
     absent: Dict[str, str]
 
     def __post_init__(self) -> None:
@@ -203,6 +223,7 @@ class Conditions:
     disk_free_bytes: Optional[int]  # to this user
     cpu_hertz: Optional[int]  # mean over the CPUs, now
     cpu_busy_share: Optional[float]  # of all CPUs of the machine, by whatever runs on it but this process; 0 to 1
+    cpu_throttle_count: Optional[int]  # times that heat held a core or a package back since the machine's start
     gpus: Tuple[GpuState, ...]
     gpus_reason: Optional[str]  # why `gpus` is empty
     absent: Dict[str, str]
@@ -235,9 +256,11 @@ class Facts:
 
     image: str
     device: Optional[str]  # what torch computes on: 'cpu', or the name of the GPU; None without torch
+    gpu_uuid: Optional[str]  # of that GPU
     os: Optional[str]
     glibc: Optional[str]
     torch_threads: Optional[int]
+    variables: Dict[str, str]  # environment variables that steer speed: the image's own, and `env` of its image.yaml
     hardware: Hardware
     contents: Contents
     absent: Dict[str, str]

@@ -76,6 +76,7 @@ class Container:
     shm_size: str
     memory: Optional[str]
     cpus: Optional[float]
+    cpuset: Optional[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +101,7 @@ class Task:
     command: Tuple[str, ...]  # with its placeholders filled in
     job: Job
     belongs: Belongs
+    gpu_uuids: Tuple[str, ...]  # of the cards that the image was given
     session_ends_at: Optional[float]  # seconds since 1970; None: it does not end
 
     def __post_init__(self) -> None:
@@ -115,6 +117,7 @@ class ImageTask:
     cells: Tuple[Task, ...]  # repeat 1 of each variant's training, for the dry-run
     shm_bytes: Dict[str, int]  # variant: what its batches need of /dev/shm, where the job says so
     gpus: str  # container.gpus
+    gpu_uuids: Tuple[str, ...]  # of the cards that the image was given
     measure: Optional[Tuple[str, ...]]  # the job's own measurements; None: it has none
     measure_seconds: float
     session_max_hours: Optional[float]

@@ -40,6 +40,7 @@ class Result:
     spans: Tuple[Span, ...]  # in the order in which they ended, all attempts together
     metrics: Dict[str, float]  # of those that job.yaml declares, the ones that the job said
     facts: Dict[str, str]  # that the job said of itself, e.g. number_format: bf16
+    gpu_uuids: Tuple[str, ...]  # of the cards that its command could see; empty: none
     ceilings: Optional[Ceilings]
     command_seconds: Optional[float]  # wall clock of the command, the pauses between attempts left out
     peak_process_memory_bytes: Optional[int]  # resident, of the largest process of the job

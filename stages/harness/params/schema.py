@@ -18,6 +18,8 @@ PARAMS_PATH = Path("params.yaml")
 DOCKER_DIR = Path("docker")
 PRESETS_DIR = Path("presets")
 GPU_CHOICES = ("auto", "all", "none")
+GPU_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")  # a card by its index or UUID, as nvidia-smi -L tells
+CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 ON_FAILURE = ("stop", "record")
 
 # Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
@@ -36,19 +38,23 @@ class ContainerParams:
     shm_size: str
     memory: str | None
     cpus: float | None
+    cpuset: str | None  # CPUs to run on, as the kernel lists them: '0-3,8'
     base_images: dict[str, str]  # image: base to build it from, instead of the one that its image.yaml names
 
     def __post_init__(self) -> None:
-        check("gpus", self.gpus, self.gpus in GPU_CHOICES, "one of " + ", ".join(GPU_CHOICES))
+        good = self.gpus in GPU_CHOICES or GPU_NAME.fullmatch(self.gpus) is not None
+        check("gpus", self.gpus, good, f"one of {', '.join(GPU_CHOICES)}, or a card's index or UUID in quotes")
         for key, value in (("shm_size", self.shm_size), ("memory", self.memory)):
             good = value is None or size_bytes(value) > 0
             check(key, value, good, "a size as Docker writes it, e.g. 512m or 8g")
         check("cpus", self.cpus, self.cpus is None or self.cpus > 0, "above 0")
+        good = self.cpuset is None or CPU_LIST.fullmatch(self.cpuset) is not None
+        check("cpuset", self.cpuset, good, "CPUs as the kernel lists them, in quotes, e.g. '0-3,8'")
 
     @property
     def limits(self) -> Container:
         """The part of the section that decides how a cell runs."""
-        return Container(self.gpus, self.shm_size, self.memory, self.cpus)
+        return Container(self.gpus, self.shm_size, self.memory, self.cpus, self.cpuset)
 
 
 @dataclasses.dataclass(frozen=True)
