@@ -63,10 +63,12 @@ def make_job(reference: str, folder: Path, *command: str, **changes: Any) -> Job
         mounts=(Mount(folder, folder, False),),
         environment={},
         user=f"{os.getuid()}:{os.getgid()}",
-        gpus=False,
+        gpu_uuids=None,
         shm_bytes=64 * 2**20,
         memory_bytes=None,
         cpus=None,
+        cpuset=None,
+        cpuset=None,
         tty=False,
         labels={"faceoff": "test"},
     )

@@ -355,7 +355,7 @@ def test_gpus_that_are_asked_for_and_are_not_there_are_one_line(
 def test_a_gpu_that_the_engine_cannot_hand_out_leaves_no_container(engine: DockerEngine, tmp_path: Path) -> None:
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a GPU")
-    job = make_job(real_engine.base(engine), tmp_path, "true", gpus=True, labels={"gpu-test": str(os.getpid())})
+    job = make_job(real_engine.base(engine), tmp_path, "true", gpu_uuids=(), labels={"gpu-test": str(os.getpid())})
     with pytest.raises(FaceoffError, match=r"install the NVIDIA Container Toolkit, or set container\.gpus: none"):
         engine.run(job)
     assert real_engine.containers(engine, f"gpu-test={os.getpid()}") == []

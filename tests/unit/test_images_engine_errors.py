@@ -14,7 +14,7 @@ from stages.errors import FaceoffError
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import BuildFailed, Job
 
-JOB = Job("image:1", ("true",), Path("/"), (), {}, "0:0", True, 2**26, None, None, False, {})
+JOB = Job("image:1", ("true",), Path("/"), (), {}, "0:0", (), 2**26, None, None, None, False, {})
 
 
 class StandIn(socketserver.ThreadingUnixStreamServer):

@@ -78,7 +78,7 @@ def test_limits_of_params_and_the_callers_identity_are_the_jobs(root: Path) -> N
     assert (job.shm_bytes, job.memory_bytes, job.cpus) == (2**30, 512 * 2**20, 1.5)
     assert job.user == f"{os.getuid()}:{os.getgid()}"
     assert job.directory == root
-    assert not job.gpus
+    assert job.gpu_uuids is None
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,6 @@ def _kill(container: Container) -> None:
 
 
 def _create_arguments(job: Job) -> dict[str, Any]:
-    gpus = [DeviceRequest(count=-1, capabilities=[["gpu"]])]
     return {
         "image": job.reference,
         "command": list(job.command),
@@ -215,11 +214,12 @@ def _create_arguments(job: Job) -> dict[str, Any]:
         ],
         "environment": dict(job.environment),
         "user": job.user,
-        "device_requests": gpus if job.gpus else None,
+        "device_requests": None if job.gpu_uuids is None else [_gpus(job.gpu_uuids)],
         "shm_size": job.shm_bytes,
         "mem_limit": job.memory_bytes,
         "memswap_limit": job.memory_bytes,  # equal: no swap, which would be measured as slowness
         "nano_cpus": None if job.cpus is None else int(job.cpus * 1e9),
+        "cpuset_cpus": job.cpuset,
         "tty": job.tty,
         "labels": dict(job.labels),
         "init": True,
@@ -231,6 +231,12 @@ def _create_arguments(job: Job) -> dict[str, Any]:
         "security_opt": ["no-new-privileges", "label=disable"],
         "pids_limit": PIDS_LIMIT,
     }
+
+
+def _gpus(uuids: Sequence[str]) -> DeviceRequest:
+    """Ask for these cards, or for all that there are."""
+    which: dict[str, Any] = {"device_ids": list(uuids)} if uuids else {"count": -1}
+    return DeviceRequest(capabilities=[["gpu"]], **which)
 
 
 def _digest(reference: str, digests: Sequence[str]) -> str | None:

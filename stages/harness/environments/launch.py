@@ -1,7 +1,9 @@
-"""What is run for an image, where it may read and write, and how it is stopped: the same for a container and the host.
+"""What is run for an image, where it may read and write, and how it is stopped.
 
+Environment what an image's name stands for: container.Container or interpreter.Interpreter; select.environment gives one
+Work        one command of faceoff's, to be run in an environment
 Engine      builds, pulls, finds images and runs jobs in them; docker_engine.DockerEngine is the real one
-Job         one command with all that it may use; host.run_on_host runs one without a container
+Job         one command in a container, with all that it may use
 """
 
 import dataclasses
@@ -58,12 +60,22 @@ class Job:
     mounts: tuple[Mount, ...]
     environment: Mapping[str, str]
     user: str  # uid:gid, who owns what it writes
-    gpus: bool
+    gpu_uuids: tuple[str, ...] | None  # the cards that it gets; empty: all that there are; None: no card
     shm_bytes: int
     memory_bytes: int | None
     cpus: float | None
+    cpuset: str | None  # the CPUs that it may use, as the kernel lists them: '0-1,4'
     tty: bool
     labels: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One command to run at the checkout's top, and what it is for; `python` as its first word is the image's."""
+
+    command: tuple[str, ...]
+    setting: str | None = None  # whose cell it is, which of results may write its own alone
+    readable: tuple[Path, ...] = ()  # what it reads beside what its job does
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +85,7 @@ class Outcome:
     exit_code: int
     out_of_memory: bool  # the kernel killed a process of it for want of memory
     overdue: str | None = None  # which of schema.LimitParams it broke; it was killed for that
-    on_host: bool = False  # without a container
+    isolated: bool = True  # within a container's walls and limits
     met_read_only: bool = False  # it said that it wrote to a folder that a container only reads
 
 
@@ -100,6 +112,22 @@ class BuildFailed(FaceoffError):
     def __init__(self, message: str, lines: Sequence[str]) -> None:
         super().__init__(message)
         self.lines = tuple(lines)
+
+
+class ProgramMissing(FaceoffError):
+    """The image has no such program on its PATH."""
+
+
+class Environment(Protocol):
+    """What a job runs in. Every method raises FaceoffError in one line."""
+
+    isolated: bool  # whether what params.yaml says of containers, and their walls, hold
+
+    def make(self, show: Show) -> Image:
+        """Have it there, nothing made twice; check what it holds, and say what it is."""
+
+    def run(self, work: Work, watch: Watch | None = None) -> Outcome:
+        """Run the work, its output going to this process's as it comes. Nothing of it is left, however this ends."""
 
 
 class Engine(Protocol):
@@ -132,6 +160,8 @@ def container_job(
     root: Path,
     mounts: tuple[Mount, ...],
     container: ContainerParams,
+    gpus: tuple[str, ...] | None,
+    env: Mapping[str, str],
     labels: Mapping[str, str],
 ) -> Job:
     """Return the job that runs `command` at `root`, the checkout's absolute path, in an image."""
@@ -142,10 +172,11 @@ def container_job(
         mounts=mounts,
         environment=_container_environment(),
         user=f"{os.getuid()}:{os.getgid()}",
-        gpus=wants_gpus(container.gpus),
+        gpu_uuids=() if wants_gpus(container.gpus) else None,
         shm_bytes=size_bytes(container.shm_size),
         memory_bytes=None if container.memory is None else size_bytes(container.memory),
         cpus=container.cpus,
+        cpuset=None,
         tty=sys.stdout.isatty(),
         labels=labels,
     )
