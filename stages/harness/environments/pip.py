@@ -20,14 +20,42 @@ from stages.errors import FaceoffError, run_entry
 
 # Of the shell: what a program needs to run, to write its cache and to reach another machine.
 KEPT = frozenset(
-    "HOME USER LOGNAME LANG LANGUAGE TZ TMPDIR XDG_CACHE_HOME NETRC "
-    "SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE".split()
+    [
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LANGUAGE",
+        "TZ",
+        "TMPDIR",
+        "XDG_CACHE_HOME",
+        "NETRC",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+    ]
 )
 PROXY = re.compile(r"(HTTPS?|ALL|NO)_PROXY", re.IGNORECASE)
 # Of pip's own settings: where its index is, and how to speak with it.
 SETTINGS = frozenset(
-    "index-url extra-index-url no-index find-links trusted-host cert client-cert proxy cache-dir no-cache-dir "
-    "timeout default-timeout retries keyring-provider use-feature".split()
+    [
+        "index-url",
+        "extra-index-url",
+        "no-index",
+        "find-links",
+        "trusted-host",
+        "cert",
+        "client-cert",
+        "proxy",
+        "cache-dir",
+        "no-cache-dir",
+        "timeout",
+        "default-timeout",
+        "retries",
+        "keyring-provider",
+        "use-feature",
+    ]
 )
 CONFIG_FILES = ("PIP_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")  # where pip looks for its pip.conf
 SECTIONS = ("global", "install")  # of a pip.conf, the stronger one last
