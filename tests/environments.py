@@ -21,6 +21,7 @@ def gpu(name: str = "Tesla T4", **known: Any) -> Gpu:
 def hardware(*gpus: Gpu, **known: Any) -> Hardware:
     """A machine of 2 CPUs and 8 GiB. Each name goes to the part that has it; `memory_limit` to the limits."""
     cpu = {"architecture": "x86_64", "logical_cpus": 2, "model": "AMD EPYC 7B12", "caches": (), "isa": ("avx2",)}
+    cpu |= {"core_kinds": ()}
     limits = {
         "cpuset": "0-1",
         "usable_cpus": 2.0,
@@ -56,9 +57,10 @@ def contents(**known: Any) -> Contents:
 def facts(image: str = "host", on: Hardware | None = None, **known: Any) -> Facts:
     """An environment; of what is given, the names of `Facts` go there, the others to what the image holds."""
     plain = {"device": "cpu", "os": "Debian GNU/Linux 12", "glibc": "2.36", "torch_threads": 2}
+    plain |= {"gpu_uuid": None, "variables": {}}
     plain.update({name: known.pop(name) for name in list(known) if name in plain})
     return unknown(Facts, {"image": image, "hardware": on or hardware(), "contents": contents(**known), **plain})
 
 
-def machine(on: Hardware | None = None) -> Machine:
-    return Machine("one", on or hardware(), {})
+def machine(on: Hardware | None = None, job_gpus: tuple[str, ...] = ()) -> Machine:
+    return Machine("one", on or hardware(), job_gpus, {})

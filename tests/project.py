@@ -26,7 +26,7 @@ PARAMS: dict[str, Any] = {
     "variants": {"plain": {}},
     "repeats": [1, 2, 3],
     "seed": 42,
-    "container": {"gpus": "auto", "shm_size": "1g", "memory": None, "cpus": None, "base_images": {}},
+    "container": {"gpus": "auto", "shm_size": "1g", "memory": None, "cpus": None, "cpuset": None, "base_images": {}},
     "on_failure": "stop",
     "limits": {"stall_minutes": 10, "cell_minutes": None},
     "profile": {"measure_seconds": 0},
@@ -62,6 +62,8 @@ def make_project(folder: Path, images: list[str], **overrides: Any) -> Path:
     params["compare"] = {**baseline, **params["compare"]}
     for part in ("stages", "docker", "jobs"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    # This checkout's .venv, which a project in another folder does not have.
+    (folder / "docker/host/image.yaml").write_text(f"python: {sys.executable}\n", encoding="utf-8")
     write_job(folder, TINY, TINY_FILES)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return folder

@@ -9,7 +9,7 @@ import pytest
 from docker.models.containers import Container
 
 from stages.errors import FaceoffError
-from stages.harness.environments import images
+from stages.harness.environments import definition
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import Job, Mount
 from tests.project import ROOT
@@ -34,7 +34,7 @@ def connect() -> DockerEngine:
 
 def base(engine: DockerEngine) -> str:
     """A small image with Python in it: the base of the legacy images, or this site's own."""
-    build = images.load("cuda-10.0", ROOT).build
+    build = definition.load("cuda-10.0", ROOT).build
     assert build is not None
     reference = os.environ.get(images.BASE_VARIABLE) or build.base
     if engine.find(reference) is None:

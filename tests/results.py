@@ -37,7 +37,7 @@ VARIANTS = {
     for size in (16, 64, 256)
 }
 DATA_SHA256 = "d" * 64
-CONTAINER = records.Container("auto", "1g", None, None)
+CONTAINER = records.Container("auto", "1g", None, None, None)
 LOAD = records.Load(41.0, 0.01, 0.0, None, {"throttled_seconds": "no cgroup of this process has a cpu.stat"})
 HEADER = "item,label,predicted\n"
 CONTENTS = records.Contents(
@@ -129,6 +129,7 @@ def _result(cell: Cell, stage: str, given: dict[str, Any]) -> Result:
         "belongs": given.pop("belongs", None) or belongs(cell),
         "attempts": (records.Attempt(0, 41.0, LOAD),),
         "conditions": (CONDITIONS, CONDITIONS),
+        "gpu_uuids": (),
         "warnings": (),
         "notes": (),
     }
@@ -171,9 +172,11 @@ HARDWARE = records.Hardware(
         numa_nodes=1,
         base_hertz=None,
         max_hertz=None,
+        governor=None,
+        core_kinds=(records.CoreKind("0-1", 1024, None, {"max_hertz": "no cpufreq"}),),
         caches=(records.Cache(1, "data", 32 * 2**10, 1), records.Cache(3, "unified", 16 * MIB, 1)),
         isa=("avx2",),
-        absent={"base_hertz": "no cpufreq", "max_hertz": "no cpufreq"},
+        absent=dict.fromkeys(("base_hertz", "max_hertz", "governor"), "no cpufreq"),
     ),
     memory_bytes=8 * 2**30,
     limits=records.Limits(2, "0-1", None, 2.0, None, 2**30, {"cpu_quota": "no limit", "memory_bytes": "no limit"}),
@@ -182,16 +185,17 @@ HARDWARE = records.Hardware(
     gpus_reason=NO_GPU,
     absent={},
 )
-CONDITIONS = records.Conditions("2026-01-02T03:04:04+00:00", 7 * 2**30, 2**36, 2_250_000_000, 0.01, (), NO_GPU, {})
+CONDITIONS = records.Conditions("2026-01-02T03:04:04+00:00", 7 * 2**30, 2**36, 2_250_000_000, 0.01, 0, (), NO_GPU, {})
 
 
 def machine(name: str = "one", hardware: records.Hardware = HARDWARE) -> records.Machine:
     """A machine without a GPU."""
-    return records.Machine(name, hardware, {})
+    return records.Machine(name, hardware, (), {})
 
 
 def facts(image: str, hardware: records.Hardware = HARDWARE) -> records.Facts:
-    return records.Facts(image, "cpu", "Debian GNU/Linux 12 (bookworm)", "2.36", 2, hardware, CONTENTS, {})
+    plain = "Debian GNU/Linux 12 (bookworm)", "2.36", 2, {}, hardware, CONTENTS, {"gpu_uuid": "it trains on no GPU"}
+    return records.Facts(image, "cpu", None, *plain)
 
 
 def profile(image: str) -> records.Profile:
@@ -209,7 +213,7 @@ def image(name: str) -> records.Image:
     """What the image stage says of `host`."""
     fields = ("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime")
     absent = dict.fromkeys(fields, "image host runs without a container")
-    return records.Image(name, contents=CONTENTS, absent=absent, **dict.fromkeys(fields))
+    return records.Image(name, "python", "python", env={}, contents=CONTENTS, absent=absent, **dict.fromkeys(fields))
 
 
 TOY = {  # the files of JOB, for a project of its own

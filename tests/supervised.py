@@ -40,12 +40,13 @@ class Checkout:
         (folder / "stages").symlink_to(ROOT / "stages")
 
     def task(self, stage: str, command: Sequence[str], **changes: Any) -> Task:
-        """What the host tells the supervisor; `changes` of Belongs, and session_ends_at."""
+        """What the host tells the supervisor; `changes` of Belongs, session_ends_at and gpu_uuids."""
         session_ends_at = changes.pop("session_ends_at", None)
+        gpu_uuids = changes.pop("gpu_uuids", ())
         plain: dict[str, Any] = dict.fromkeys(("job_sha256", "data_sha256", "machine_sha256"), "a" * 64)
         plain |= {"image_sha256": None, "facts_sha256": None, "variant": self.variant}
-        belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None), **changes})
-        return Task(CELL, stage, tuple(command), self.job, belongs, session_ends_at)
+        belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None, None), **changes})
+        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at)
 
     def script(self, text: str, name: str = "job.py") -> tuple[str, ...]:
         """The command that runs the text: Python, or bash by the name."""
@@ -85,7 +86,14 @@ class Checkout:
 def write_image_task(root: Path, task: Task | None = None, job: Job | None = None, **changes: Any) -> str:
     """What profile and preflight inside image host are told, with one cell or none; the path of its file."""
     plain: dict[str, Any] = {"image": "host", "job": job or results.JOB, "cells": (task,) if task else ()}
-    plain |= {"shm_bytes": {}, "gpus": "auto", "measure": None, "measure_seconds": 0.0, "session_max_hours": None}
+    plain |= {
+        "shm_bytes": {},
+        "gpus": "auto",
+        "gpu_uuids": (),
+        "measure": None,
+        "measure_seconds": 0.0,
+        "session_max_hours": None,
+    }
     plain |= {"cells_left": {"plain": 6}, "in_container": False}
     path = records.image_task_path("host")
     codec.write(root / path, records.ImageTask(**{**plain, **changes}))

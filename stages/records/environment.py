@@ -41,6 +41,7 @@ class Image:
     name: str
     kind: str  # of KINDS
     python: str  # the command or absolute path that is its Python: 'python', 'python3', '/work/.venv/bin/python'
+    env: Dict[str, str]  # of its image.yaml: environment variables of all that runs in it
     reference: Optional[str]  # what `docker run` takes; None where the job runs without a container
     image_id: Optional[str]  # sha256:… of the engine
     size_bytes: Optional[int]
@@ -70,8 +71,8 @@ class Cache:
 class CoreKind:
     """CPUs that are alike, on a machine that has fast and slow ones."""
 
-    cpus: int
-    capacity: Optional[int]  # 1024 for the fastest, as the kernel's cpu_capacity; ARM alone
+    cpus: str  # as the kernel lists them, and container.cpuset takes them: '0-7'
+    capacity: Optional[int]  # 1024 for the fastest, as the kernel's cpu_capacity
     max_hertz: Optional[int]
     absent: Dict[str, str]
 

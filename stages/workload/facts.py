@@ -14,7 +14,7 @@ from stages.errors import FaceoffError
 from stages.records import DATA_DIR, Contents, Facts
 from stages.units import amount
 from stages.workload import contents
-from stages.workload.probes import files, hardware
+from stages.workload.probes import files, hardware, variables
 from stages.workload.probes.guard import guarded
 
 SOFTWARE_SECONDS = 300.0  # to import it from a slow disk, and to look at it
@@ -42,11 +42,13 @@ def look(image: str) -> Tuple[Facts, float]:
         raise FaceoffError(f"image {image}: {problem}")
     facts = Facts(
         image=image,
+        variables=variables.look(os.environ),
         hardware=seen,
         contents=software.contents,
         **files.known(
             {
                 "device": (software.device, contents.NOT_INSTALLED),
+                "gpu_uuid": (None, "torch computes on no GPU"),
                 "os": (hardware.os_name(), "/etc/os-release gives no PRETTY_NAME"),
                 "glibc": (_glibc(), "not glibc"),
                 "torch_threads": (software.torch_threads, contents.NOT_INSTALLED),

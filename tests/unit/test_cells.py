@@ -77,7 +77,7 @@ def variant(**parameters):
             "measured with variant env OMP_NUM_THREADS 1, now left out",
         ),
         (
-            of(container=records.Container("auto", "1g", None, 2.0)),
+            of(container=records.Container("auto", "1g", None, 2.0, None)),
             EVALUATE,
             "train-1.json: measured with container cpus 2.0, now None",
         ),

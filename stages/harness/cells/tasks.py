@@ -29,6 +29,7 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
         command=jobs.command(template, params.variants[cell.variant].parameters, values) if template else (),
         job=job,
         belongs=read.belongs(params, job)[cell.image, cell.variant],
+        gpu_uuids=(),
         session_ends_at=_session_ends_at(params),
     )
 
@@ -45,6 +46,7 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
         cells=tuple(task(cell, "train", params) for cell in cells),
         shm_bytes={name: need for name, need in needs.items() if need is not None},
         gpus=params.container.gpus,
+        gpu_uuids=(),
         measure=jobs.command(measure, {}, {}) if measure else None,
         measure_seconds=params.profile.measure_seconds,
         session_max_hours=params.session.max_hours,

@@ -16,22 +16,26 @@ from stages.workload.probes.hardware import FILE_SECONDS, asked_driver
 SAMPLE_SECONDS = 0.5  # of the CPUs' time: 50 ticks of the kernel's clock on each
 BUSY_GPU_SHARE = 0.05  # before or after the job, when nothing of ours runs on the card
 HOT_CELSIUS = 83  # where NVIDIA's cards begin to lower their clocks by default
+NOT_COUNTED = "no thermal_throttle counters: those are Intel's, and virtual machines hide them"
 
 
-def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_SECONDS) -> Conditions:
+def look(
+    folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_SECONDS, visible: Optional[str] = None
+) -> Conditions:
     """Return what is so now. Never raises and never hangs.
 
     `folder`: where the data lies. Takes about `sample_seconds`, for the CPUs' load; 0, where a whole span of time is
-    looked at instead (load.Meter), leaves that out.
+    looked at instead (load.Meter), leaves that out. `visible`: of the cards, those that this value of CUDA_VISIBLE_DEVICES leaves;
+    None: all.
     """
     at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     busy, no_busy = None, "not sampled: the load of the whole time is told instead"  # type: Optional[float], str
     if sample_seconds:
         busy, no_busy = _busy_by_others(root, sample_seconds), "/proc/stat gives no times"
-    answer, no_files = guarded("the look at memory and clocks", lambda: _memory_and_clock(root), FILE_SECONDS)
-    memory, hertz = answer or (None, None)
+    answer, no_files = guarded("the look at memory and clocks", lambda: _memory_and_cpu(root), FILE_SECONDS)
+    memory, hertz, throttled = answer or (None, None, None)
     free, no_disk = guarded(f"the disk of {folder}", lambda: disk.free_bytes(folder.resolve()), FILE_SECONDS)
-    cards, no_cards = asked_driver(gpus.states)
+    cards, no_cards = asked_driver(gpus.states, visible)
     return Conditions(
         at=at,
         gpus=cards,
@@ -42,13 +46,14 @@ def look(folder: Path, root: Path = files.ROOT, sample_seconds: float = SAMPLE_S
                 "disk_free_bytes": (free, no_disk or ""),
                 "cpu_hertz": (hertz, no_files or "neither cpufreq nor /proc/cpuinfo gives a clock"),
                 "cpu_busy_share": (busy, no_busy),
+                "cpu_throttle_count": (throttled, no_files or NOT_COUNTED),
             }
         ),
     )
 
 
-def _memory_and_clock(root: Path) -> Tuple[Optional[int], Optional[int]]:
-    return limits.memory_available_bytes(root), cpu.now_hertz(root)
+def _memory_and_cpu(root: Path) -> Tuple[Optional[int], Optional[int], Optional[int]]:
+    return limits.memory_available_bytes(root), cpu.now_hertz(root), cpu.throttle_count(root)
 
 
 def warnings(found: Conditions) -> Tuple[str, ...]:

@@ -5,9 +5,9 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import re
 from pathlib import Path
-from typing import List, Optional, Set, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
-from stages.records import Cache, Cpu
+from stages.records import Cache, CoreKind, Cpu
 from stages.workload.probes import files
 
 # Instruction sets that torch and image decoders choose their code by, as the kernel names them on x86 and ARM.
@@ -30,6 +30,21 @@ ISA = (
 )
 KILO, GIGA = 10**3, 10**9
 CACHE_KINDS = {"Data": "data", "Instruction": "instruction", "Unified": "unified"}
+JOIN = " and "  # between governors that are in use at once
+# Drivers with which 'powersave' lets the processor choose its clock, which then rises at once with the load; with any
+# other it is the lowest there is (kernel's admin-guide/pm: intel_pstate, amd-pstate, cpufreq).
+ACTIVE_DRIVERS = ("intel_pstate", "amd-pstate-epp")
+SAVING_PREFERENCES = ("power", "balance_power")
+SAVING = "the processor rather saves power than raises its clocks"
+GOVERNORS = {
+    "performance": None,
+    "powersave": "it holds the clocks at their lowest",
+    "conservative": "clocks follow the load, slowly",
+    "ondemand": "clocks follow the load",
+    "schedutil": "clocks follow the load",
+}
+OTHER_GOVERNOR = "it may hold the clocks anywhere"
+ALIKE = 0.9  # of the fastest: Intel's and AMD's best cores are a few per cent faster than their equals
 
 
 def look(root: Path, architecture: str) -> Cpu:
@@ -41,6 +56,7 @@ def look(root: Path, architecture: str) -> Cpu:
     hertz = _base_hertz(root, model), _max_hertz(root)
     return Cpu(
         architecture=architecture,
+        core_kinds=_core_kinds(root),
         caches=_caches(root),
         isa=_isa(info),
         **files.known(
@@ -52,6 +68,7 @@ def look(root: Path, architecture: str) -> Cpu:
                 "numa_nodes": (_numa_nodes(root), "the kernel shows no NUMA nodes under /sys/devices/system/node"),
                 "base_hertz": (hertz[0], "neither cpufreq nor the model's name tells; virtual machines often hide it"),
                 "max_hertz": (hertz[1], "no cpufreq for CPU 0; virtual machines often hide it"),
+                "governor": (_governor(root), "no cpufreq; virtual machines often hide it"),
             }
         ),
     )
@@ -66,6 +83,116 @@ def now_hertz(root: Path) -> Optional[int]:
         found = (value for key, value in files.fields(root / "proc/cpuinfo") if key == "cpu MHz")
         clocks = [float(value) * KILO**2 for value in found if re.match(r"\d+(\.\d+)?$", value)]
     return round(sum(clocks) / len(clocks)) if clocks else None
+
+
+def throttle_count(root: Path) -> Optional[int]:
+    """Return how often heat held a core or a package back since the machine's start; None where it is not counted.
+
+    Each CPU counts for itself what its core and its package were told: of those that share one, the most counts.
+    """
+    counts: Dict[Tuple[str, str], int] = {}
+    for folder in _cpus(root):
+        for kind, sharing in (("core", "thread_siblings_list"), ("package", "physical_package_id")):
+            count = files.number(folder / "thermal_throttle" / f"{kind}_throttle_count")
+            if count is not None:
+                key = kind, files.text(folder / "topology" / sharing) or folder.name
+                counts[key] = max(count, counts.get(key, 0))
+    return sum(counts.values()) if counts else None
+
+
+def warnings(found: Cpu, cpuset: str) -> Tuple[str, ...]:
+    """Return what of the processors casts doubt on a timing, in words with numbers; `cpuset`: what the job may use."""
+    return (*_governor_warnings(found), *_kind_warnings(found, set(files.listed(cpuset))))
+
+
+def _governor_warnings(found: Cpu) -> Tuple[str, ...]:
+    said = []
+    for each in (found.governor or "").split(JOIN):
+        name, _, rest = each.partition(" ")
+        driver, _, preference = rest.strip("()").partition(", ")
+        effect = GOVERNORS.get(name, OTHER_GOVERNOR)
+        if name == "powersave" and driver in ACTIVE_DRIVERS:
+            effect = SAVING if preference in SAVING_PREFERENCES else None
+        if each and effect:
+            most = "" if found.max_hertz is None else f" (at most {found.max_hertz / GIGA:.2f} GHz)"
+            said.append(f"the CPU governor is {each}: {effect}{most}")
+    return tuple(said)
+
+
+def _kind_warnings(found: Cpu, allowed: Set[int]) -> Tuple[str, ...]:
+    """Warn where the job may run on fast and slow CPUs."""
+    kinds = [(kind, allowed & set(files.listed(kind.cpus))) for kind in found.core_kinds]
+    used = [(kind, cpus) for kind, cpus in kinds if cpus]
+    fast = [(kind, cpus) for kind, cpus in used if _speed(kind) >= ALIKE * _speed(used[0][0])]
+    slow = used[len(fast) :]
+    if not slow:
+        return ()
+    listed = ",".join(kind.cpus for kind, _ in fast)
+    return (
+        f"it may run on {_counted(fast)} fast CPUs{_figures(fast[0][0])} and {_counted(slow)} slow "
+        f"ones{_figures(slow[0][0])}: where its threads run decides its time; to keep it on the fast ones: "
+        f'container.cpuset: "{listed}"',
+    )
+
+
+def _speed(kind: CoreKind) -> float:
+    return float(kind.capacity or kind.max_hertz or 0)
+
+
+def _counted(kinds: List[Tuple[CoreKind, Set[int]]]) -> int:
+    return sum(len(cpus) for _, cpus in kinds)
+
+
+def _figures(kind: CoreKind) -> str:
+    """Return ' (5.20 GHz)', or where the kernel tells no clock ' (capacity 446)'."""
+    if kind.max_hertz is not None:
+        return f" ({kind.max_hertz / GIGA:.2f} GHz)"
+    return f" (capacity {kind.capacity})"
+
+
+def _cpus(root: Path) -> List[Path]:
+    """Return the folders of CPUs, in their order."""
+    found = (root / "sys/devices/system/cpu").glob("cpu[0-9]*")
+    return sorted(found, key=lambda folder: int(folder.name[3:]))
+
+
+def _governor(root: Path) -> Optional[str]:
+    """Return what sets the clocks: 'powersave (intel_pstate, balance_performance)', all that are in use.
+
+    In brackets stand cpufreq's driver and, where it lets the processor choose, what that prefers: the same governor
+    means another thing with another driver.
+    """
+    found = set()
+    for folder in _cpus(root):
+        governor = files.text(folder / "cpufreq/scaling_governor")
+        if governor is not None:
+            details = ("scaling_driver", "energy_performance_preference")
+            known = [each for each in (files.text(folder / "cpufreq" / name) for name in details) if each]
+            found.add(f"{governor} ({', '.join(known)})" if known else governor)
+    return JOIN.join(sorted(found)) or None
+
+
+def _core_kinds(root: Path) -> Tuple[CoreKind, ...]:
+    """Return the CPUs by how fast they can be: kernels tell a capacity on ARM and new ones on x86, cpufreq a clock."""
+    kinds: Dict[Tuple[Optional[int], Optional[int]], List[int]] = {}
+    for folder in _cpus(root):
+        capacity, kilohertz = (files.number(folder / name) for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"))
+        key = capacity or None, kilohertz * KILO if kilohertz else None
+        kinds.setdefault(key, []).append(int(folder.name[3:]))
+    kinds.pop((None, None), None)
+    fastest_first = sorted(kinds, key=lambda key: (key[0] or 0, key[1] or 0), reverse=True)
+    return tuple(
+        CoreKind(
+            cpus=files.listing(kinds[capacity, hertz]),
+            **files.known(
+                {
+                    "capacity": (capacity, "no cpu_capacity"),
+                    "max_hertz": (hertz, "no cpufreq; virtual machines often hide it"),
+                }
+            ),
+        )
+        for capacity, hertz in fastest_first
+    )
 
 
 def _logical_cpus(root: Path) -> Optional[int]:

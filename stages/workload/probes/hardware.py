@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Callable, Optional, Tuple
 
 from stages.records import Cpu, Disk, Hardware, Limits
+from stages.visible_cards import VISIBLE, hides_all, leaves
 from stages.workload.probes import cpu, disk, files, gpus, limits
 from stages.workload.probes.guard import guarded
 
 Answer = Tuple[tuple, Optional[str]]
 FILE_SECONDS = 2.0  # for what the kernel answers in a millisecond, unless a mount is gone
 DRIVER_SECONDS = 10.0  # a driver without persistence mode wakes its cards first, which takes seconds
+NONE_WANTED = "none is wanted: container.gpus of params.yaml, or CUDA_VISIBLE_DEVICES"
 _silence = []  # type: list
 
 
-def look(folder: Path, root: Path = files.ROOT) -> Hardware:
+def look(folder: Path, root: Path = files.ROOT, visible: Optional[str] = None) -> Hardware:
     """Return what there is. Never raises and never hangs: what can't be read is null with the reason.
 
-    `folder`: where the data lies.
+    `folder`: where the data lies. `visible`: of the cards, those that this value of CUDA_VISIBLE_DEVICES leaves; None:
+    all.
     """
-    cards, cards_reason = asked_driver(gpus.facts)
+    cards, cards_reason = asked_driver(gpus.facts, visible)
     memory, memory_reason = guarded("/proc/meminfo", lambda: limits.memory_bytes(root), FILE_SECONDS)
     return Hardware(
         kernel=platform.release(),
@@ -48,7 +51,7 @@ def os_name(root: Path = files.ROOT) -> Optional[str]:
 def _cpu(root: Path) -> Cpu:
     architecture = platform.machine()
     found, reason = guarded("the look at the CPU", lambda: cpu.look(root, architecture), FILE_SECONDS)
-    return found or files.unknown(Cpu, reason, architecture=architecture, caches=(), isa=())
+    return found or files.unknown(Cpu, reason, architecture=architecture, core_kinds=(), caches=(), isa=())
 
 
 def _limits(root: Path) -> Limits:
@@ -64,15 +67,26 @@ def _disk(root: Path, folder: Path) -> Disk:
     return found or files.unknown(Disk, reason)
 
 
-def asked_driver(question: Callable[[], Answer]) -> Answer:
-    """Return the answer of gpus.facts or gpus.states: the cards, and why there is none.
+def asked_driver(question: Callable[[], Answer], visible: Optional[str] = None) -> Answer:
+    """Return the answer of gpus.facts or gpus.states: the cards that are visible, and why there is none.
 
-    A driver that hangs has no cards to tell of. Who asks again gets that answer again: to wait for a driver once is
-    enough for one process.
+    Where none may be seen, no driver is needed. A driver that hangs has no cards to tell of. Who asks again gets that
+    answer again: to wait for a driver once is enough for one process.
     """
+    if hides_all(visible):
+        return (), NONE_WANTED
     if not _silence:
         found, reason = guarded("the NVIDIA driver", question, DRIVER_SECONDS)
         if found is not None:
-            return found
+            return _left(found, visible)
         _silence.append(reason)
     return (), _silence[0]
+
+
+def _left(answer: Answer, visible: Optional[str]) -> Answer:
+    """Leave of the cards those that are visible, in that order."""
+    cards, reason = answer
+    left = tuple(cards[index] for index in leaves(visible, [each.uuid for each in cards]))
+    if cards and not left:
+        reason = f"none of the driver's cards is visible: {VISIBLE} is {visible}"
+    return left, reason
