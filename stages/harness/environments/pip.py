@@ -19,44 +19,12 @@ from pathlib import Path
 from stages.errors import FaceoffError, run_entry
 
 # Of the shell: what a program needs to run, to write its cache and to reach another machine.
-KEPT = frozenset(
-    [
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "TMPDIR",
-        "XDG_CACHE_HOME",
-        "NETRC",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "REQUESTS_CA_BUNDLE",
-        "CURL_CA_BUNDLE",
-    ]
-)
+KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_CACHE_HOME", "NETRC")
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 PROXY = re.compile(r"(HTTPS?|ALL|NO)_PROXY", re.IGNORECASE)
 # Of pip's own settings: where its index is, and how to speak with it.
-SETTINGS = frozenset(
-    [
-        "index-url",
-        "extra-index-url",
-        "no-index",
-        "find-links",
-        "trusted-host",
-        "cert",
-        "client-cert",
-        "proxy",
-        "cache-dir",
-        "no-cache-dir",
-        "timeout",
-        "default-timeout",
-        "retries",
-        "keyring-provider",
-        "use-feature",
-    ]
-)
+INDEX = ("index-url", "extra-index-url", "no-index", "find-links", "trusted-host", "cert", "client-cert", "proxy")
+TRANSFER = ("cache-dir", "no-cache-dir", "timeout", "default-timeout", "retries", "keyring-provider", "use-feature")
 CONFIG_FILES = ("PIP_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")  # where pip looks for its pip.conf
 SECTIONS = ("global", "install")  # of a pip.conf, the stronger one last
 LISTED = re.compile(r"(\w+)\.([\w-]+)=(.+)")  # as `pip config list` prints a setting
@@ -78,7 +46,7 @@ def environment(python: Path) -> dict[str, str]:
 
 def clean() -> dict[str, str]:
     """Return what any program gets of this process's environment here."""
-    kept = {name: each for name, each in os.environ.items() if name in KEPT or name.startswith("LC_")}
+    kept = {name: each for name, each in os.environ.items() if name in KEPT + CERTIFICATES or name.startswith("LC_")}
     kept |= {name: each for name, each in os.environ.items() if PROXY.fullmatch(name)}
     return kept | {"PATH": os.environ.get("PATH", os.defpath)}
 
@@ -95,7 +63,7 @@ def _configured(python: Path, own: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for wanted in SECTIONS:
         found |= {name: value for section, name, value in _listed(listed.stdout) if section == wanted}
-    return {name: value for name, value in found.items() if name in SETTINGS} | dict(_variables())
+    return {name: value for name, value in found.items() if name in INDEX + TRANSFER} | dict(_variables())
 
 
 def _listed(text: str) -> Iterator[tuple[str, str, str]]:
@@ -108,7 +76,7 @@ def _listed(text: str) -> Iterator[tuple[str, str, str]]:
 def _variables() -> Iterator[tuple[str, str]]:
     for variable, value in os.environ.items():
         name = variable.removeprefix("PIP_").replace("_", "-").lower()
-        if variable.startswith("PIP_") and name in SETTINGS and value:
+        if variable.startswith("PIP_") and name in INDEX + TRANSFER and value:
             yield name, value
 
 
