@@ -3,7 +3,7 @@
 Runs everywhere: Python 3.7 syntax, standard library only.
 """
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional, Sequence, Tuple
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 PCI_ORDER = "PCI_BUS_ID"  # the driver's and nvidia-smi's; CUDA's own is the fastest card first
@@ -25,13 +25,23 @@ def visible(wanted: Optional[str], uuids: Sequence[Optional[str]], has_instances
     """
     if wanted is None:
         return tuple(each for each in uuids if each is not None)
-    found = []  # type: List[str]
+    found = ()  # type: Tuple[str, ...]
     for entry in wanted.split(","):
         uuid = named(entry.strip(), uuids, has_instances)
         if uuid is None or uuid in found:
             break
-        found.append(uuid)
-    return tuple(found)
+        found += (uuid,)
+    return found
+
+
+def leaves(wanted: Optional[str], uuids: Sequence[Optional[str]]) -> Tuple[int, ...]:
+    """Return indices into `uuids` of the cards that this value of the variable leaves, in its order.
+
+    Of a part of a card (MIG) the driver does not tell by this which one it is of: it may be any.
+    """
+    if wanted is None or INSTANCE in wanted:
+        return tuple(range(len(uuids)))
+    return tuple(uuids.index(each) for each in visible(wanted, uuids, has_instances=False))
 
 
 def named(entry: str, uuids: Sequence[Optional[str]], has_instances: bool) -> Optional[str]:

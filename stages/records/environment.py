@@ -186,7 +186,7 @@ class Machine:
 
     machine_id: Optional[str]  # one-way hash of the operating system's machine id
     hardware: Hardware
-    job_gpus: Tuple[str, ...]  # UUIDs of the cards that every job gets, by container.gpus and CUDA_VISIBLE_DEVICES; empty: none
+    job_gpus: Tuple[str, ...]  # UUIDs of the cards that every job gets, in order; empty: none, or not known
     absent: Dict[str, str]
 
     def __post_init__(self) -> None:
@@ -271,7 +271,10 @@ class Facts:
 
     @property
     def cards(self) -> Tuple[Gpu, ...]:
-        """The cards that may be the one that the job trains on: torch tells a name, and equal cards have the same."""
+        """The card that the job trains on; where its UUID is not known, those of its name, which equal cards share."""
+        known = tuple(gpu for gpu in self.hardware.gpus if self.gpu_uuid is not None and gpu.uuid == self.gpu_uuid)
+        if known:
+            return known
         name = (self.device or "").split(MIG)[0]
         return tuple(gpu for gpu in self.hardware.gpus if gpu.name and name == gpu.name)
 

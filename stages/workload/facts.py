@@ -8,24 +8,33 @@ Runs inside images: Python 3.7 syntax; torch in the child, and pynvml where it i
 
 import os
 import time
-from typing import NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Sequence, Tuple
 
 from stages.errors import FaceoffError
 from stages.records import DATA_DIR, Contents, Facts
 from stages.units import amount
+from stages.visible_cards import CARD, INSTANCE, VISIBLE
 from stages.workload import contents
 from stages.workload.probes import files, hardware, variables
 from stages.workload.probes.guard import guarded
 
 SOFTWARE_SECONDS = 300.0  # to import it from a slow disk, and to look at it
+CPU = "cpu"
 DEVICE_SECONDS = 30.0  # for CUDA, which wakes every card first
+
+
+class Device(NamedTuple):
+    """What torch computes on."""
+
+    name: str  # 'cpu', or the GPU's
+    uuid: Optional[str]  # of the GPU, where this torch tells it
 
 
 class Software(NamedTuple):
     """What only Python and torch can tell."""
 
     contents: Contents
-    device: Optional[str]
+    device: Optional[Device]
     torch_threads: Optional[int]
     import_seconds: float
 
@@ -35,11 +44,12 @@ def look(image: str) -> Tuple[Facts, float]:
 
     Raises FaceoffError where torch is broken or CUDA hangs: as would the job.
     """
-    seen = hardware.look(DATA_DIR)
+    seen = hardware.look(DATA_DIR, visible=os.environ.get(VISIBLE))
     answer, reason = guarded("the look at torch", _software, SOFTWARE_SECONDS)
     software, problem = answer or (None, reason)
     if software is None:
         raise FaceoffError(f"image {image}: {problem}")
+    device = software.device
     facts = Facts(
         image=image,
         variables=variables.look(os.environ),
@@ -47,8 +57,8 @@ def look(image: str) -> Tuple[Facts, float]:
         contents=software.contents,
         **files.known(
             {
-                "device": (software.device, contents.NOT_INSTALLED),
-                "gpu_uuid": (None, "torch computes on no GPU"),
+                "device": (device and device.name, contents.NOT_INSTALLED),
+                "gpu_uuid": gpu_uuid(device, [gpu.uuid for gpu in seen.gpus], os.environ.get(VISIBLE)),
                 "os": (hardware.os_name(), "/etc/os-release gives no PRETTY_NAME"),
                 "glibc": (_glibc(), "not glibc"),
                 "torch_threads": (software.torch_threads, contents.NOT_INSTALLED),
@@ -64,7 +74,7 @@ def describe(facts: Facts) -> str:
     device = f"GPU {facts.device}"
     if facts.device is None:
         device = "device not known: {}".format(facts.absent["device"])
-    elif facts.device == "cpu":
+    elif facts.device == CPU:
         why = facts.hardware.gpus_reason or "torch finds no CUDA"
         device = "CPU {}, since {}".format(facts.hardware.cpu.model or "of unknown name", why)
     return "{}; {:g} of {} CPUs, {}, /dev/shm {}".format(
@@ -84,7 +94,7 @@ def _software() -> Tuple[Optional[Software], Optional[str]]:
         import_seconds = time.perf_counter() - began
         if torch is None:
             return Software(contents.read(), None, None, import_seconds), None
-        device, problem = guarded("CUDA", _device_name, DEVICE_SECONDS)
+        device, problem = guarded("CUDA", _device, DEVICE_SECONDS)
         if device is None:
             advice = "see what nvidia-smi says and mend the driver, or set container.gpus: none in params.yaml"
             return None, f"{problem}; {advice}"
@@ -93,10 +103,31 @@ def _software() -> Tuple[Optional[Software], Optional[str]]:
         return None, str(error)
 
 
-def _device_name() -> str:
-    """Return what torch computes on: 'cpu', or the name of its first GPU."""
+def gpu_uuid(
+    device: Optional[Device], uuids: Sequence[Optional[str]], wanted: Optional[str]
+) -> Tuple[Optional[str], str]:
+    """Return the UUID of the GPU that torch computes on, and why it is not known where it is not.
+
+    `uuids`: of the cards that the driver shows. `wanted`: the value of CUDA_VISIBLE_DEVICES.
+    """
+    if device is None:
+        return None, contents.NOT_INSTALLED
+    if device.name == CPU:
+        return None, "torch computes on no GPU"
+    first = (wanted or "").split(",")[0].strip()
+    if device.uuid is not None:
+        # A part of a card (MIG) has a UUID of its own, which torch tells without saying that it is one.
+        return first if first == INSTANCE + device.uuid else CARD + device.uuid, ""
+    known = first in uuids
+    return (first if known else None), "this torch does not tell it, and CUDA_VISIBLE_DEVICES names no card by its UUID"
+
+
+def _device() -> Device:
     torch = contents.find_torch()
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return Device(CPU, None)
+    uuid = getattr(torch.cuda.get_device_properties(0), "uuid", None)
+    return Device(torch.cuda.get_device_name(0), None if uuid is None else str(uuid))
 
 
 def _glibc() -> Optional[str]:

@@ -25,8 +25,8 @@ def look(
     """Return what is so now. Never raises and never hangs.
 
     `folder`: where the data lies. Takes about `sample_seconds`, for the CPUs' load; 0, where a whole span of time is
-    looked at instead (load.Meter), leaves that out. `visible`: of the cards, those that this value of CUDA_VISIBLE_DEVICES leaves;
-    None: all.
+    looked at instead (load.Meter), leaves that out. `visible`: of the cards, those that this value of
+    CUDA_VISIBLE_DEVICES leaves; None: all.
     """
     at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     busy, no_busy = None, "not sampled: the load of the whole time is told instead"  # type: Optional[float], str
