@@ -1,4 +1,4 @@
-"""Stage `image`: build or pull the image unless it is here, check what it holds, and write that to metrics.
+"""Stage `image`: build, pull or make the image unless it is here, check what it holds, and write that to metrics.
 
 python -m stages.image cuda-10.0
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
-from stages.harness.environments import images
+from stages.harness.environments import select
 from stages.harness.params import schema
 from stages.harness.process.signals import stop_signals
 
@@ -20,18 +20,9 @@ def main() -> int:
     name: str = parser.parse_args().image
     root = Path.cwd()
     output = root / records.image_path(name)
-    container = schema.load(root).container
-    definition = images.load(name, root)
+    environment = select.environment(name, schema.load(root), root)
     output.unlink(missing_ok=True)
-    if definition.on_host:
-        image = images.find_host(name, definition, root)
-    else:
-        from stages.harness.environments.docker_engine import (
-            DockerEngine,  # the host's stages need not wait for its import
-        )
-
-        image = images.make(name, definition, root, container, DockerEngine(), print)
-    codec.write(output, image)
+    codec.write(output, environment.make(print))
     return 0
 
 

@@ -11,17 +11,15 @@ decides whether that ends the run.
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness.cells import failures, tasks
 from stages.harness.cells.attempt import CellStage
-from stages.harness.environments import images, launch
-from stages.harness.environments.host import run_on_host
-from stages.harness.environments.launch import Outcome
-from stages.harness.params import jobs, schema
+from stages.harness.environments import select
+from stages.harness.environments.launch import Environment, Work
+from stages.harness.params import schema
 from stages.harness.params.schema import Params
 from stages.harness.process.signals import stop_signals
 from stages.harness.process.watchdog import Watch
@@ -32,7 +30,6 @@ USAGE = (
 )
 COUNTS = {"--": range(1, sys.maxsize), "--result": (1,), "--profile": (0,), "--preflight": (0,)}  # of words that follow
 IMAGE_STAGES = {"--profile": ("profile", "preflight_inside"), "--preflight": ("preflight_inside",)}
-Runner = Callable[[tuple[str, ...], Watch | None, CellStage | None], Outcome]
 
 
 @stop_signals()
@@ -43,34 +40,33 @@ def main() -> int:
         raise FaceoffError(USAGE, exit_code=2)
     name, how, *rest = arguments
     wanted = schema.load()
-    on_host = images.load(name, Path()).on_host
     if how == "--result":
         of_cell = CellStage.at(Path(rest[0]), wanted)
         if of_cell.cell.image != name:
             raise FaceoffError(f"--result {rest[0]}: not of image {name}", exit_code=2)
-        return of_cell.attempt(runner(name, on_host, wanted))
+        return of_cell.attempt(select.environment(name, wanted, Path()))
+    environment = select.environment(name, wanted, Path())
     if how in IMAGE_STAGES:
-        return look(name, on_host, wanted, IMAGE_STAGES[how])
-    return command(name, tuple(rest), runner(name, on_host, wanted), wanted)
+        return look(name, environment, wanted, IMAGE_STAGES[how])
+    return command(name, tuple(rest), environment, wanted)
 
 
-def look(name: str, on_host: bool, wanted: Params, stages: tuple[str, ...]) -> int:
+def look(name: str, environment: Environment, wanted: Params, stages: tuple[str, ...]) -> int:
     """Tell the stages that look at the image from inside what there is to know, and run them one after the other."""
     path = records.image_task_path(name)
-    codec.write(path, tasks.image_task(name, wanted, in_container=not on_host))
-    run = runner(name, on_host, wanted)
+    codec.write(path, tasks.image_task(name, wanted, in_container=environment.isolated))
     for stage in stages:
-        code = command(name, ("python", "-m", f"stages.{stage}", "--task", str(path)), run, wanted)
+        code = command(name, ("python", "-m", f"stages.{stage}", "--task", str(path)), environment, wanted)
         if code:
             return code
     return 0
 
 
-def command(name: str, words: tuple[str, ...], run: Runner, wanted: Params) -> int:
+def command(name: str, words: tuple[str, ...], environment: Environment, wanted: Params) -> int:
     """Run what is no cell's, and say where it took too long or too much."""
     watch = stage_watch(wanted)
     try:
-        outcome = run(words, watch, None)
+        outcome = environment.run(Work(words), watch)
     except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
@@ -87,26 +83,6 @@ def stage_watch(wanted: Params) -> Watch | None:
     if "DVC_STAGE" not in os.environ or minutes is None:
         return None
     return Watch(None, schema.LimitParams(stall_minutes=None, cell_minutes=minutes * (1 + len(wanted.variants))))
-
-
-def runner(name: str, on_host: bool, wanted: Params) -> Runner:
-    """Return what runs a command in the image. What a killed run has left there is removed by then."""
-    gpus, root = launch.wants_gpus(wanted.container.gpus), Path.cwd()
-    if on_host:
-        return lambda words, watch, _: run_on_host(words, gpus, watch)
-    from stages.harness.environments.docker_engine import DockerEngine  # the host's stages need not wait for its import
-
-    engine = DockerEngine()
-    engine.remove_left_over(root)  # before an attempt clears away what that may still be writing
-    readable = jobs.folders(wanted.job, jobs.load(wanted.job, root), root)
-
-    def run(words: tuple[str, ...], watch: Watch | None, of_cell: CellStage | None) -> Outcome:
-        setting, kept = (of_cell.cell.setting, [root / of_cell.cell.output_dir]) if of_cell else (None, [])
-        trained = kept if of_cell and of_cell.stage == "evaluate" else []
-        mounts = launch.checkout_mounts(root, (*readable, *trained), setting)
-        return images.run(name, words, wanted.container, mounts, engine, watch)
-
-    return run
 
 
 if __name__ == "__main__":

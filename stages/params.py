@@ -10,7 +10,8 @@ from pathlib import Path
 
 from stages import codec
 from stages.errors import run_entry
-from stages.harness.environments import commands, images
+from stages.harness.environments import commands
+from stages.harness.environments import definition as images
 from stages.harness.params import jobs, schema
 from stages.harness.params.schema import Params
 from stages.harness.process.locks import only_run

@@ -8,6 +8,7 @@ Ends with 1 and a line for each check that failed.
 """
 
 import argparse
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +20,7 @@ from stages.harness.params import schema
 from stages.harness.preflight import findings, host_checks, show
 from stages.harness.process.locks import only_run
 from stages.harness.process.signals import stop_signals
-from stages.workload.probes import conditions, files, limits
+from stages.workload.probes import conditions, files, limits, variables
 
 
 @stop_signals()
@@ -61,7 +62,7 @@ def check(wanted: schema.Params) -> tuple[tuple[records.Check, ...], findings.Si
 def look_at_moment() -> findings.Moment:
     """Look at what moves: how busy and hot the machine is, and what is free."""
     found = conditions.warnings(conditions.look(records.DATA_DIR))
-    return findings.Moment(found, limits.shm_free_bytes(files.ROOT))
+    return findings.Moment(found, limits.shm_free_bytes(files.ROOT), variables.look(os.environ))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from stages import codec, records
-from stages.harness.environments import images
+from stages.harness.environments import definition
 from stages.harness.environments.docker_engine import DockerEngine
 from tests import real_engine
 from tests.project import ROOT, make_project, run_stage
@@ -55,7 +55,7 @@ def test_cuda_10_is_built_and_holds_what_it_should(built: records.Image) -> None
 def test_its_torch_was_compiled_for_what_image_yaml_says(built: records.Image) -> None:
     binaries = [each for each in built.contents.cuda_architectures if each.startswith("sm_")]
     numbers = sorted(int(each.removeprefix("sm_")) for each in binaries)
-    definition = images.load("cuda-10.0", ROOT)
+    definition = definition.load("cuda-10.0", ROOT)
     assert definition.compute_capabilities == (f"{numbers[0] / 10}", f"{numbers[-1] / 10}") == ("3.5", "7.5")
 
 

@@ -65,7 +65,7 @@ def test_memory_of_a_container_and_of_the_machine(root: Path) -> None:
         "it ran out of memory: it needs more than the 8g of container.memory: raise that, or lower the variant's "
         "memory need (batch size, workers)"
     )
-    assert "this machine has (8 GiB): end what else runs here, or " in reason(root, Outcome(137, True, on_host=True))
+    assert "this machine has (8 GiB): end what else runs here, or " in reason(root, Outcome(137, True, isolated=False))
 
 
 def test_a_bus_error_is_put_down_to_dev_shm_unless_the_job_needs_less(root: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_bus_error_is_put_down_to_dev_shm_unless_the_job_needs_less(root: Path
     needs(root, 2**20)
     assert "and not for want of /dev/shm" in reason(root, died)
     needs(root, 10**15)
-    assert "enlarge it (mount -o remount" in reason(root, Outcome(128 + signal.SIGBUS, False, on_host=True))
+    assert "enlarge it (mount -o remount" in reason(root, Outcome(128 + signal.SIGBUS, False, isolated=False))
 
 
 def test_a_write_to_what_a_container_only_reads_is_told_where_to_go(root: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.harness.environments.launch import GPU_DEVICES
+from stages.harness.environments import cards
 from stages.inside import USAGE
 from tests.project import make_project, run_stage
 
@@ -161,10 +161,10 @@ def test_the_host_image_is_checked_without_an_engine(tmp_path: Path) -> None:
 
 
 def test_gpus_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
-    if any(device.exists() for device in GPU_DEVICES):
+    if any(device.exists() for device in cards.DEVICES):
         pytest.skip("this machine has a GPU")
     done = inside(make_project(tmp_path, ["host"], container={"gpus": "all"}), "true")
-    assert done.returncode == 1 and done.stderr.startswith("faceoff: container.gpus is 'all', but this machine has no")
+    assert done.returncode == 1 and done.stderr.startswith("faceoff: container.gpus is 'all', but no NVIDIA driver")
 
 
 def test_gpus_that_are_not_wanted_are_hidden(tmp_path: Path) -> None:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import FaceoffError
 from stages.harness.environments import launch
 from stages.harness.params.schema import ContainerParams
 
-CONTAINER = ContainerParams(gpus="none", shm_size="1g", memory="512m", cpus=1.5, base_images={})
+CONTAINER = ContainerParams(gpus="none", shm_size="1g", memory="512m", cpus=1.5, cpuset="0", base_images={})
 
 
 @pytest.fixture
@@ -74,28 +73,8 @@ def test_what_links_in_data_lead_to_is_mounted_read_only_at_the_place_that_they_
 
 
 def test_limits_of_params_and_the_callers_identity_are_the_jobs(root: Path) -> None:
-    job = launch.container_job("image:1", ("true",), root, (), CONTAINER, {})
-    assert (job.shm_bytes, job.memory_bytes, job.cpus) == (2**30, 512 * 2**20, 1.5)
+    job = launch.container_job("image:1", ("true",), root, (), CONTAINER, None, {}, {})
+    assert (job.shm_bytes, job.memory_bytes, job.cpus, job.cpuset) == (2**30, 512 * 2**20, 1.5, "0")
     assert job.user == f"{os.getuid()}:{os.getgid()}"
     assert job.directory == root
     assert job.gpu_uuids is None
-
-
-@pytest.mark.parametrize(
-    ("choice", "present", "wanted"),
-    [("auto", True, True), ("auto", False, False), ("none", True, False), ("none", False, False), ("all", True, True)],
-)
-def test_gpus_are_asked_for_where_there_are_any(
-    choice: str, present: bool, wanted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    device = tmp_path / "nvidiactl"
-    if present:
-        device.touch()
-    monkeypatch.setattr(launch, "GPU_DEVICES", (device,))
-    assert launch.wants_gpus(choice) == wanted
-
-
-def test_all_gpus_where_there_is_none_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "GPU_DEVICES", (Path("/nowhere"),))
-    with pytest.raises(FaceoffError, match=r"no NVIDIA GPU .* install the driver, or set container\.gpus: auto"):
-        launch.wants_gpus("all")

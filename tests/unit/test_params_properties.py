@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.errors import FaceoffError
-from stages.harness.environments import images
+from stages.harness.environments import definition
 from stages.harness.params import jobs, schema
 from tests.project import PARAMS, ROOT
 

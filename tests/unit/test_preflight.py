@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from stages.contract import Estimate
-from stages.harness.environments.images import Build, Definition
+from stages.harness.environments.definition import Build, Definition
 from stages.harness.params import jobs, schema
 from stages.harness.preflight import findings as found_by
 from stages.harness.preflight import host_checks
@@ -21,7 +21,7 @@ PARAMS = schema.parse(
     variants: {few: {epochs: 1, learning_rate: 0.1}, many: {epochs: 9, learning_rate: 0.1}}
     repeats: [1, 2, 3]
     seed: 1
-    container: {gpus: auto, shm_size: 1g, memory: null, cpus: null, base_images: {}}
+    container: {gpus: auto, shm_size: 1g, memory: null, cpus: null, cpuset: null, base_images: {}}
     limits: {stall_minutes: null, cell_minutes: null}
     on_failure: stop
     profile: {measure_seconds: 0}
@@ -71,7 +71,8 @@ def image(name="cuda-10.0", definition=LEGACY, made=None, here=False):
 
 def made(size_bytes=2_300_000_000, **held):
     null = {"base_digest": "imported"}
-    return Image("cuda-10.0", "faceoff/x", "sha256:1", size_bytes, "b", None, "28", "runc", contents(**held), null)
+    told = "faceoff/x", "sha256:1", size_bytes, "b", None, "28", "runc"
+    return Image("cuda-10.0", "built", "python", {}, *told, contents(**held), null)
 
 
 IDLE = found_by.Moment((), GIB)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from stages import contract, records
-from stages.harness.environments import images
+from stages.harness.environments import definition
 from stages.harness.params import jobs
 from tests.project import PARAMS, ROOT
 
@@ -116,7 +116,7 @@ def test_the_image_of_readme_is_taken(tmp_path: Path) -> None:
     path = tmp_path / example.splitlines()[0].removeprefix("# ")
     path.parent.mkdir(parents=True)
     path.write_text(example, encoding="utf-8")
-    assert images.load("mine", tmp_path).pull is not None
+    assert definition.load("mine", tmp_path).pull is not None
 
 
 # ------------------------------------------------------------------------------------------------------- your own job

@@ -5,13 +5,13 @@ import datetime
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from stages import codec, contract, records
 from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.cells import failures, states, tasks
-from stages.harness.environments.launch import Outcome
+from stages.harness.environments.launch import Environment, Outcome, Work
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.process.locks import held
@@ -22,7 +22,6 @@ from stages.records import STAGES, Belongs, Cell, Result
 NO_PREDICTIONS = ",".join(contract.PREDICTION_COLUMNS) + "\n"
 # Codes of a job that failed at nothing, and whose cell the next run measures.
 INTERRUPTIONS = (TRY_LATER, *(128 + number for number in STOP_SIGNALS))
-Run = Callable[[tuple[str, ...], Watch, "CellStage"], Outcome]  # of a command, watched
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +76,7 @@ class CellStage:
         """The setting and the repeat in words, for messages."""
         return f"{self.cell.setting}, repeat {self.cell.repeat}"
 
-    def attempt(self, run: Run) -> int:
+    def attempt(self, environment: Environment) -> int:
         """Run it. Where it fails, record why; the exit code is then the job's, or 0 with on_failure: record."""
         began, started_at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         running = self.cell.running_path
@@ -87,12 +86,12 @@ class CellStage:
             task = tasks.task(self.cell, self.stage, self.params)
             folder = JobFolder.now(self.params.job)
             try:
-                outcome = self._run(task, run)
+                outcome = self._run(task, environment)
             finally:
                 self._discard_half_written()
             if outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
-            changed = folder.changed() if outcome.on_host and outcome.exit_code == 0 else None
+            changed = folder.changed() if not outcome.isolated and outcome.exit_code == 0 else None
             if outcome.exit_code == 0 and changed is None:
                 return 0
             said = running.read_text(encoding="utf-8").strip()
@@ -105,7 +104,7 @@ class CellStage:
         print(f"faceoff: recorded as failed; to try again: {self._again()}, then make repro", file=sys.stderr)
         return 0
 
-    def _run(self, task: records.Task, run: Run) -> Outcome:
+    def _run(self, task: records.Task, environment: Environment) -> Outcome:
         """Tell the supervisor what to do, run it, and say where nothing showed whether the job goes on."""
         path, events = self.cell.task_path(self.stage), self.cell.events_path
         codec.write(path, task)
@@ -116,7 +115,9 @@ class CellStage:
         codec.write_text(events, "")
         before = touched_at(events)
         command = ("python", "-m", f"stages.{self.stage}", "--task", str(path))
-        outcome = run(command, Watch(events, self.params.limits), self)
+        trained = (Path.cwd() / self.cell.output_dir,) if self.stage == "evaluate" else ()
+        work = Work(command, self.cell.setting, readable=trained)
+        outcome = environment.run(work, Watch(events, self.params.limits))
         is_silent = task.command and touched_at(events) == before
         if self.params.limits.stall_minutes is not None and is_silent and outcome.overdue is None:
             print(f"faceoff: {self.title}: limits.stall_minutes is off: the job wrote no event")
@@ -153,6 +154,7 @@ class CellStage:
             spans=(),
             metrics={},
             facts={},
+            gpu_uuids=(),
             ceilings=None,
             command_seconds=None,
             peak_process_memory_bytes=None,

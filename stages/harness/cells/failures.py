@@ -59,7 +59,7 @@ def overdue_stage(limits: LimitParams) -> str:
 
 def out_of_memory(outcome: Outcome, container: ContainerParams) -> str:
     """Say how much memory there is, and what to do."""
-    if container.memory and not outcome.on_host:
+    if container.memory and outcome.isolated:
         has, advice = f"the {container.memory} of container.memory", "raise that"
     else:
         has, advice = "this machine has" + _memory(), "end what else runs here"
@@ -77,7 +77,7 @@ def _memory() -> str:
 
 def _bus_error(outcome: Outcome, cell: Cell, params: Params, seen_full: bool) -> str:
     """Name /dev/shm where it was seen full, or where the job says that it needs more than there is."""
-    container = None if outcome.on_host else size_bytes(params.container.shm_size)
+    container = size_bytes(params.container.shm_size) if outcome.isolated else None
     # A host's is shared, and whatever else is in it may still be there; a container's was its own.
     total, free = (container, container) if container else (shutil.disk_usage(SHM).total, shutil.disk_usage(SHM).free)
     where = f"/dev/shm has {amount(total)}" + ("" if container else f", {amount(free)} of it free")  # noqa: S108

@@ -2,21 +2,21 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
 from stages import codec, contract, records
 from stages.errors import FaceoffError
-from stages.harness.environments import host, images
-from stages.harness.environments.launch import STOP_SECONDS, TOKENS, wants_gpus
+from stages.harness.environments import cards, host
+from stages.harness.environments.contents import NONE
+from stages.harness.environments.definition import load
+from stages.harness.environments.launch import PYTHON_ENVIRONMENT, STOP_SECONDS, TOKENS
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.process.signals import masked_signals
@@ -49,7 +49,7 @@ def estimate(params: Params, image: str, variant: str, root: Path) -> contract.E
         "variant": variant,
         "parameters": params.variants[variant].parameters,
         "packages": packages,
-        "on_gpu": wants_gpus(params.container.gpus) and _has_cuda(image, root),
+        "on_gpu": cards.handed(params, root) is not None and _has_cuda(image, root),
     }
     found = _run(params.job, "estimate", f" of variant {variant}", definition, document, root)
     return found.estimate or contract.Estimate()
@@ -64,17 +64,14 @@ def _packages(image: str, root: Path) -> Mapping[str, str] | None:
     made = _made(image, root)
     if made is not None:
         return made.contents.packages
-    definition = images.load(image, root)
-    if definition.on_host:  # that is, in the Python that this is
-        found = [(each.metadata["Name"], each.version) for each in metadata.distributions()]
-        return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in reversed(found) if name}
+    definition = load(image, root)
     return {name: str(version) for name, version in definition.expects.items()} or None
 
 
 def _has_cuda(image: str, root: Path) -> bool:
     made = _made(image, root)
-    cuda = made.contents.cuda if made else images.load(image, root).expects.get("cuda", images.NONE)
-    return cuda not in (None, images.NONE)
+    cuda = made.contents.cuda if made else load(image, root).expects.get("cuda", NONE)
+    return cuda not in (None, NONE)
 
 
 def _made(image: str, root: Path) -> records.Image | None:
@@ -103,7 +100,8 @@ def _run(
         if key == "download":
             variables |= {name: os.environ[name] for name in TOKENS if name in os.environ}
         command = jobs.command(template, {}, {})
-        code, last = _execute(command, host.environment(gpus=False) | variables, root / jobs.JOBS_DIR / job)
+        command = (sys.executable, *command[1:]) if command[0] == "python" else command
+        code, last = _execute(command, _environment() | variables, root / jobs.JOBS_DIR / job)
         try:
             found = contract.read_events(events)
         except codec.RecordError as error:
@@ -115,6 +113,13 @@ def _run(
     if last:
         print(last, file=sys.stderr)
     return found
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's own, without what is for the download alone; no card."""
+    inherited = {key: value for key, value in os.environ.items() if key not in TOKENS}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+    return {**inherited, **PYTHON_ENVIRONMENT, **cards.variables(None), "PATH": path}
 
 
 def _execute(command: tuple[str, ...], environment: Mapping[str, str], directory: Path) -> tuple[int, str]:

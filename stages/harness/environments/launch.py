@@ -1,6 +1,6 @@
 """What is run for an image, where it may read and write, and how it is stopped.
 
-Environment what an image's name stands for: container.Container or interpreter.Interpreter; select.environment gives one
+Environment what an image's name stands for: container.Container or interpreter.Interpreter, by select.environment
 Work        one command of faceoff's, to be run in an environment
 Engine      builds, pulls, finds images and runs jobs in them; docker_engine.DockerEngine is the real one
 Job         one command in a container, with all that it may use
@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 from stages.errors import FaceoffError
+from stages.harness.environments import cards
 from stages.harness.params.schema import ContainerParams, size_bytes
 from stages.harness.process.watchdog import Watch
+from stages.records import Image
 
 READ_ONLY = ("stages", "params.yaml", "data")
 WRITABLE = ("metrics", "models")
@@ -31,12 +33,6 @@ TOKENS = (
     "KAGGLE_API_TOKEN",
     "KAGGLE_USER_SECRETS_TOKEN",
 )  # which are for the download alone
-
-# There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
-GPU_DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
-
-# Those of Docker and what it is made of, beside the one that DOCKER_HOST names.
-ENGINE_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"), Path("/run/containerd/containerd.sock"))
 
 Show = Callable[[str], None]  # takes a line of a build's or pull's output
 
@@ -104,6 +100,9 @@ class About:
 
     version: str
     runtime: str  # that runs its containers
+    name: str = "Docker"  # or 'Podman'
+    is_rootless: bool = False
+    unenforced: tuple[str, ...] = ()  # keys of `container` in params.yaml that it can't hold a container to
 
 
 class BuildFailed(FaceoffError):
@@ -116,6 +115,13 @@ class BuildFailed(FaceoffError):
 
 class ProgramMissing(FaceoffError):
     """The image has no such program on its PATH."""
+
+
+class ProgramForbidden(ProgramMissing):
+    """... or none that the job's user may run.
+
+    Under another name there may be one: where a folder of PATH is closed to the user, nobody can tell what is in it.
+    """
 
 
 class Environment(Protocol):
@@ -136,6 +142,9 @@ class Engine(Protocol):
     def about(self) -> About:
         """Return what the engine is."""
 
+    def check_sees(self, checkout: Path) -> None:
+        """Raise FaceoffError unless the engine sees the checkout itself; it may run elsewhere."""
+
     def find(self, reference: str) -> Found | None:
         """Return the image of that name, if the engine has it."""
 
@@ -148,7 +157,10 @@ class Engine(Protocol):
         """Build `files`, one of them the Dockerfile, as `tag`. Raises BuildFailed with the output's last lines."""
 
     def run(self, job: Job, watch: Watch | None = None) -> Outcome:
-        """Run the job, its output going to this process's as it comes. Nothing of it is left, however this ends."""
+        """Run the job, its output going to this process's as it comes. Nothing of it is left, however this ends.
+
+        Raises ProgramMissing or ProgramForbidden where its program does not start.
+        """
 
     def remove_left_over(self, checkout: Path) -> None:
         """Remove the containers of this checkout whose faceoff is gone, having been killed; no other's."""
@@ -170,13 +182,13 @@ def container_job(
         command=command,
         directory=root,
         mounts=mounts,
-        environment=_container_environment(),
+        environment={**_container_environment(), **cards.variables(gpus), **env},
         user=f"{os.getuid()}:{os.getgid()}",
-        gpu_uuids=() if wants_gpus(container.gpus) else None,
+        gpu_uuids=gpus,
         shm_bytes=size_bytes(container.shm_size),
         memory_bytes=None if container.memory is None else size_bytes(container.memory),
         cpus=container.cpus,
-        cpuset=None,
+        cpuset=container.cpuset,
         tty=sys.stdout.isatty(),
         labels=labels,
     )
@@ -195,30 +207,12 @@ def checkout_mounts(root: Path, readable: Iterable[Path] = (), setting: str | No
     mounts = [Mount(path.resolve(), path, True) for path in (*shared, *readable) if path.exists()]
     mounts += [Mount((root / name).resolve(), root / name, False) for name in own]
     mounts += _linked_mounts(root / "data")
-    unique = {mount.target: mount for mount in mounts}
-    for mount in unique.values():
-        _check_no_socket(mount)
-    return tuple(unique.values())
-
-
-def _check_no_socket(mount: Mount) -> None:
-    """Raise FaceoffError where the engine's socket would be in the container: whoever may write to it is root here.
-
-    That the mount is read-only would not help: one talks to a socket without changing it.
-    """
-    engine = os.environ.get("DOCKER_HOST", "").removeprefix("unix://")
-    for socket in (*ENGINE_SOCKETS, *([Path(engine)] if engine.startswith("/") else [])):
-        if mount.source in socket.resolve().parents:
-            raise FaceoffError(
-                f"{mount.target}: would be mounted, as {mount.source}, which holds {socket}, and no container may have "
-                "that: put the data elsewhere"
-            )
+    return tuple({mount.target: mount for mount in mounts}.values())
 
 
 def _container_environment() -> dict[str, str]:
     # The caller's uid has no name in the image: torch asks for one, and it can write nowhere but in /tmp.
     environment = {**PYTHON_ENVIRONMENT, "HOME": "/tmp", "USER": "faceoff", "LOGNAME": "faceoff"}  # noqa: S108
-    environment["NVIDIA_DRIVER_CAPABILITIES"] = "compute,utility"
     if sys.stdout.isatty():
         environment["TERM"] = os.environ.get("TERM", "xterm")
     return environment
@@ -235,14 +229,3 @@ def _linked_mounts(data: Path) -> list[Mount]:
                 if said.is_dir() and data not in (said, *said.parents):
                     targets[said] = said.resolve()
     return [Mount(source, target, True) for target, source in sorted(targets.items())]
-
-
-def wants_gpus(choice: str) -> bool:
-    """Whether to ask the engine for GPUs; for 'auto' where the host has an NVIDIA driver."""
-    present = any(device.exists() for device in GPU_DEVICES)
-    if choice == "all" and not present:
-        raise FaceoffError(
-            "container.gpus is 'all', but this machine has no NVIDIA GPU with a loaded driver (no /dev/nvidiactl): "
-            "install the driver, or set container.gpus: auto in params.yaml to run on the CPU"
-        )
-    return choice != "none" and present

@@ -10,9 +10,9 @@ from stages import codec, records
 from stages.codec import RecordError
 from stages.contract import Estimate
 from stages.errors import FaceoffError
-from stages.harness.environments import images, launch
+from stages.harness.environments import cards, definition, venvs
+from stages.harness.environments.definition import Definition
 from stages.harness.environments.docker_engine import DockerEngine
-from stages.harness.environments.images import Definition
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.results import read
@@ -49,6 +49,7 @@ class Moment:
 
     warnings: tuple[str, ...]  # what of the machine's present state would spoil a timing
     shm_free_bytes: int | None  # of the machine's own /dev/shm
+    variables: Mapping[str, str]  # of this shell, those that would steer speed and reach no job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,21 +89,23 @@ class Situation:
 
 def look(wanted: Params, look_at_moment: Callable[[], Moment], estimator: Estimator, root: Path) -> Situation:
     """Look at this machine, of which stages.machine has written the record."""
-    definitions = {name: images.load(name, root) for name in wanted.images}
+    definitions = {name: definition.load(name, root) for name in wanted.images}
     engine, problem = None, None
     try:
         engine = DockerEngine(PATIENCE_SECONDS)
         engine.remove_left_over(root)  # before the machine is looked at, whether it is idle
     except FaceoffError as error:
         problem = str(error)
-    if all(each.on_host for each in definitions.values()):  # what is left of a run with other images is in the way too
+    if not any(
+        each.needs_engine for each in definitions.values()
+    ):  # what is left of a run with other images is in the way too
         engine, problem = None, None
     measured = look_at_results(wanted, root)
     return Situation(
         machine=codec.read(records.MACHINE_PATH, Machine),
         moment=look_at_moment(),
-        has_driver=launch.wants_gpus("auto"),
-        images=tuple(_image(name, each, engine) for name, each in definitions.items()),
+        has_driver=cards.has_driver(),
+        images=tuple(_image(name, each, engine, root) for name, each in definitions.items()),
         engine=problem,
         engine_disk=_engine_disk(engine) if engine else None,
         checkout_disk=disk(root),
@@ -163,13 +166,15 @@ def _has_data(wanted: Params, root: Path) -> bool:
     return same and manifest.job == job.name == wanted.job
 
 
-def _image(name: str, definition: Definition, engine: DockerEngine | None) -> ImageState:
+def _image(name: str, definition: Definition, engine: DockerEngine | None, root: Path) -> ImageState:
     try:
         made = codec.read(records.image_path(name), Image)
     except RecordError:  # not made yet, or by another version of faceoff
         made = None
-    if definition.on_host:
-        return ImageState(name, definition, made, True)
+    if definition.venv is not None:
+        return ImageState(name, definition, made, venvs.made(definition.venv, root) is not None)
+    if not definition.needs_engine:
+        return ImageState(name, definition, made, definition.setup is None or made is not None)
     here = bool(made and made.reference and engine and engine.find(made.reference))
     return ImageState(name, definition, made, here)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from stages import checks
 from stages.contract import Estimate
-from stages.harness.environments.images import NONE
+from stages.harness.environments.contents import NONE
 from stages.harness.params.schema import ContainerParams, Params, amount_bytes, size_bytes
 from stages.harness.preflight.findings import Disk, ImageState, Situation
 from stages.records import Check, Gpu
@@ -23,6 +23,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
     """Make every check, in the order in which a reader can act on them."""
     return (
         *engine(found),
+        *shell(params, found),
         *gpus(params.container.gpus, found),
         *shared_memory(params, found),
         *container_limits(params.container, found),
@@ -34,7 +35,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
 
 def engine(found: Situation) -> Iterator[Check]:
     """Check that a Docker engine answers, where an image needs one."""
-    contained = [image.name for image in found.images if not image.definition.on_host]
+    contained = [image.name for image in found.images if image.definition.needs_engine]
     if not contained:
         return
     needed = f"one, for {', '.join(contained)}"
@@ -42,6 +43,19 @@ def engine(found: Situation) -> Iterator[Check]:
         yield checks.passed("Docker engine", needed, "it answers")
     else:
         yield Check("Docker engine", "failed", needed, "none", found.engine)
+
+
+def shell(params: Params, found: Situation) -> Iterator[Check]:
+    """Name the variables of this shell that would steer speed: they reach no job, and may have been meant to."""
+    set_otherwise = {name for each in params.variants.values() for name in each.env}
+    set_otherwise |= {name for image in found.images for name in image.definition.env}
+    names = [name for name in found.moment.variables if name not in set_otherwise]
+    if names:
+        needed = "environment variables where each job gets them: `env` of a variant or of an image.yaml"
+        said = (
+            ", ".join(f"{name}={found.moment.variables[name]}" for name in names) + " in this shell, which reach no job"
+        )
+        yield Check("variables", "warning", needed, said, "put into `env` what the jobs should have")
 
 
 def gpus(choice: str, found: Situation) -> Iterator[Check]:
@@ -115,14 +129,14 @@ def named(image: str, found: Iterable[Check]) -> Iterator[Check]:
 def shared_memory(params: Params, found: Situation) -> Iterator[Check]:
     """Check the size of /dev/shm in each image against what the job says that each variant needs of it."""
     for image in found.images:
-        on_host = image.definition.on_host
-        there = found.machine.hardware.limits.shm_bytes if on_host else size_bytes(params.container.shm_size)
-        free = found.moment.shm_free_bytes if on_host else None
+        walled = image.definition.needs_engine
+        there = size_bytes(params.container.shm_size) if walled else found.machine.hardware.limits.shm_bytes
+        free = None if walled else found.moment.shm_free_bytes
         estimates = {each: found.job.estimates.get(f"{image.name}/{each}") for each in params.variants}
         sizes = {variant: each.shm_bytes for variant, each in estimates.items() if each is not None}
         for variant, size in sizes.items():
             if size is not None:
-                yield from named(image.name, [checks.shared_memory(variant, size, there, free, not on_host)])
+                yield from named(image.name, [checks.shared_memory(variant, size, there, free, walled)])
         unknown = [variant for variant, size in sizes.items() if size is None]
         if unknown:
             reason = f"the job's estimate of {', '.join(unknown)} does not say"
@@ -133,7 +147,7 @@ def shared_memory(params: Params, found: Situation) -> Iterator[Check]:
 
 def container_limits(container: ContainerParams, found: Situation) -> Iterator[Check]:
     """Check container.cpus and container.memory against the machine."""
-    if all(image.definition.on_host for image in found.images):
+    if not any(image.definition.needs_engine for image in found.images):
         return
     cpus, memory = found.machine.hardware.cpu.logical_cpus, found.machine.hardware.memory_bytes
     if container.cpus is not None and cpus is not None:
@@ -164,9 +178,14 @@ def disks(params: Params, found: Situation) -> Iterator[Check]:
         needed = f"{amount(size)} for what the job writes to {folder}"
         yield _room_besides(f"disk of {folder}", needed, size, disk, besides)
         besides.append((disk, size, folder))
-    missing = [image for image in found.images if not image.here and not image.definition.on_host]
-    if missing and found.engine_disk is not None:
-        yield _room_for_images(missing, found.engine_disk, besides)
+    missing = [image for image in found.images if not image.here]
+    in_engine = [image for image in missing if image.definition.needs_engine]
+    if in_engine and found.engine_disk is not None:
+        yield _room_for_images("disk of Docker's images", in_engine, found.engine_disk, besides)
+        besides.append((found.engine_disk, sum(image_bytes(each) or 0 for each in in_engine), "Docker's images"))
+    on_disk = [image for image in missing if not image.definition.needs_engine]
+    if on_disk:
+        yield _room_for_images("disk of virtual environments", on_disk, found.checkout_disk, besides)
 
 
 def _checkout_parts(params: Params, found: Situation) -> dict[str, int | None]:
@@ -199,12 +218,12 @@ def _room_for_checkout(parts: dict[str, int | None], wanted_bytes: int, found: S
     return checks.not_checked(name, needed, check.found) if check.status == "passed" else check
 
 
-def _room_for_images(missing: list[ImageState], disk: Disk, besides: Besides) -> Check:
+def _room_for_images(name: str, missing: list[ImageState], disk: Disk, besides: Besides) -> Check:
     sizes = [image_bytes(image) for image in missing]
     total = sum(size or 0 for size in sizes)
     unknown = [image.name for image, size in zip(missing, sizes, strict=True) if size is None]
     needed = f"{amount(total)} for images" + (f", without {', '.join(unknown)}, of unknown size" if unknown else "")
-    found = _room_besides("disk of Docker's images", needed, total, disk, besides)
+    found = _room_besides(name, needed, total, disk, besides)
     if unknown and found.status == "passed":
         return checks.not_checked(found.name, found.needed, found.found)
     return found

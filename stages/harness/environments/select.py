@@ -1,0 +1,33 @@
+"""The environment that an image's name stands for: a container or an interpreter."""
+
+from pathlib import Path
+
+from stages.harness.environments import cards
+from stages.harness.environments.definition import load
+from stages.harness.environments.interpreter import Interpreter
+from stages.harness.environments.launch import Environment
+from stages.harness.params import jobs
+from stages.harness.params.schema import Params
+
+
+def environment(name: str, params: Params, root: Path) -> Environment:
+    """Return it; what a killed run of this checkout has left in its engine is removed by then.
+
+    Raises FaceoffError, or RecordError for an image.yaml that is not right.
+    """
+    definition, root = load(name, root), root.absolute()
+
+    def find_gpus() -> tuple[str, ...] | None:
+        return cards.handed(params, root)
+
+    if not definition.needs_engine:
+        return Interpreter(name, definition, root, params.container, find_gpus)
+    from stages.harness.environments.container import (
+        Container,  # an interpreter's stages need not wait for docker's import
+    )
+    from stages.harness.environments.docker_engine import DockerEngine
+
+    engine = DockerEngine()
+    engine.remove_left_over(root)
+    readable = jobs.folders(params.job, jobs.load(params.job, root), root)
+    return Container(name, definition, root, params.container, find_gpus, engine, readable)

@@ -1,0 +1,144 @@
+"""docker/<image>/image.yaml, and what the images that are shipped are made of."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from stages.errors import FaceoffError
+from stages.harness.environments import definition
+from tests.project import ROOT
+
+ENGINE = ("cpu", "cuda-9.2", "cuda-10.0", "cuda-12.6", "cuda-13.0")
+SHIPPED = ("host", *ENGINE)
+BUILT = ENGINE
+ONE_OF_THEM = "build, pull, venv, python: expected exactly one of them"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "docker" / "mine").mkdir(parents=True)
+    define(tmp_path, "pull: registry.example/mine:1")
+    return tmp_path
+
+
+def define(root: Path, text: str) -> None:
+    (root / "docker" / "mine" / "image.yaml").write_text(text)
+
+
+# ------------------------------------------------------------------------------------------------ the shipped images
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_image_is_well_defined(name: str) -> None:
+    found = definition.load(name, ROOT)
+    assert found.needs_engine == (name in ENGINE)
+    if found.build is not None:
+        assert (ROOT / found.build.packages).is_file()
+        assert found.build.torch == f"docker/{name}/torch.txt"
+        assert {"python", "torch", "cuda", "fastai"} <= {*found.expects}
+
+
+def test_no_folder_of_docker_is_left_untested() -> None:
+    assert {path.parent.name for path in (ROOT / "docker").glob("*/image.yaml")} == set(SHIPPED)
+
+
+def test_the_two_cuda_images_of_the_article_differ_in_the_torch_wheels_alone() -> None:
+    older, newer = definition.load("cuda-9.2", ROOT), definition.load("cuda-10.0", ROOT)
+    assert older.build is not None and newer.build is not None
+    assert dataclasses.replace(older.build, torch="") == dataclasses.replace(newer.build, torch="")
+    for each in ("python", "fastai", "cudnn"):
+        assert older.expects[each] == newer.expects[each]
+    assert names((ROOT / older.build.torch).read_text()) == names((ROOT / newer.build.torch).read_text())
+    assert names((ROOT / newer.build.torch).read_text()) == {"torch", "torchvision"}
+
+
+@pytest.mark.parametrize("lock", ["legacy.lock", "today.lock"])
+def test_a_shared_lock_pins_by_hash_and_holds_nothing_of_one_cuda(lock: str) -> None:
+    text = (ROOT / "docker" / lock).read_text()
+    for block in re.split(r"\n(?=\S)", text):
+        if not block.startswith("#"):
+            assert re.match(r"\S+==\S+ \\\n +--hash=sha256:", block), block.splitlines()[0]
+    assert not {name for name in names(text) if re.match(r"torch|triton|cuda|nvidia-(?!ml-py)", name)}
+
+
+def test_the_legacy_lock_is_made_of_what_its_input_asks_for() -> None:
+    def pins(text: str) -> set[str]:
+        return {line.split()[0].lower().replace("_", "-") for line in text.splitlines() if re.match(r"\w\S*==", line)}
+
+    assert pins((ROOT / "docker/legacy.lock").read_text()) == pins((ROOT / "docker/legacy.in").read_text())
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_the_base_is_pinned_by_its_digest(name: str) -> None:
+    build = definition.load(name, ROOT).build
+    assert build is not None and re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", build.base)
+
+
+UNHASHED = {  # README says so: nobody publishes their hashes
+    "cuda-9.2": ["torch", "torchvision"],
+    "cuda-12.6": ["torch", "torchvision"],
+    "cpu": ["torchvision"],
+}
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_torchs_wheels_are_named_by_hash_or_by_exact_address(name: str) -> None:
+    text = re.sub(r" \\\n +", " ", (ROOT / "docker" / name / "torch.txt").read_text())
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert lines
+    address = r"https://download\.pytorch\.org/whl/(cpu|cu\d+)/\S+\.whl(#sha256=[0-9a-f]{64})?$"
+    assert all(re.match(rf"\S+==\S+ --hash=sha256:|{address}", line) for line in lines)
+    without = sorted(names("\n".join(line for line in lines if "sha256" not in line)))
+    assert without == UNHASHED.get(name, [])
+
+
+def names(requirements: str) -> set[str]:
+    """Distributions of a requirements file, be they pinned by version or by a wheel's address."""
+    pattern = r"^(?:https://\S+/)?([A-Za-z][\w.]*?(?:-[A-Za-z][\w.]*?)*)(?:==|-\d)"
+    return {name.lower() for name in re.findall(pattern, requirements, re.MULTILINE)}
+
+
+# ------------------------------------------------------------------------------------------------------- image.yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("python: python3\nbase: x", "docker/mine/image.yaml: unknown key 'base'"),
+        ("build: {base: a, packages: b}", "docker/mine/image.yaml: build: key 'torch' is missing"),
+        (
+            "python: python3\npull: python:3.12",
+            f"docker/mine/image.yaml: {ONE_OF_THEM}",
+        ),
+        ("expects: {torch: '2'}", f"docker/mine/image.yaml: {ONE_OF_THEM}"),
+        ("run: host", "docker/mine/image.yaml: unknown key 'run'"),
+        ("venv: {torch: a}", "docker/mine/image.yaml: venv: key 'packages' is missing"),
+        ("pull: x\nsetup: make it", "docker/mine/image.yaml: setup: expected nothing, without `python`"),
+        (
+            "pull: x\nenv: {OMP_NUM_THREADS: 1}",
+            "docker/mine/image.yaml: env['OMP_NUM_THREADS']: expected text: put it in",
+        ),
+        ("pull: x\nenv: {FACEOFF_X: a}", "docker/mine/image.yaml: env: expected a variable's name"),
+        (
+            "pull: x\nenv: {CUDA_VISIBLE_DEVICES: '1'}",
+            "and none that container.gpus sets, found 'CUDA_VISIBLE_DEVICES'",
+        ),
+        ("pull: x\nexpects: {python: 3.7}", "docker/mine/image.yaml: expects['python']: expected a version in quotes"),
+        ("pull: x\ncompute_capabilities: ['7.5', 'T4']", "compute_capabilities: expected as NVIDIA writes it"),
+        ("pull: [", "docker/mine/image.yaml: not readable as YAML"),
+        ("", "docker/mine/image.yaml: expected keys with values"),
+    ],
+)
+def test_a_mistake_in_image_yaml_is_one_line_that_names_file_and_key(root: Path, text: str, said: str) -> None:
+    define(root, text)
+    with pytest.raises(FaceoffError, match=re.escape(said)) as caught:
+        definition.load("mine", root)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["yours", "../docker/mine", ".", "Mine"])
+def test_an_unknown_image_is_told_with_those_that_there_are(root: Path, name: str) -> None:
+    with pytest.raises(FaceoffError, match=r"expected a folder of docker/ \(mine\)"):
+        definition.load(name, root)
