@@ -1,4 +1,4 @@
-"""Stage `machine`: what this machine's hardware is, metrics/machine.json.
+"""Stage `machine`: what this machine's hardware is, and which of its cards jobs get, metrics/machine.json.
 
 Looked at in every run, so that another machine measures again; holds nothing that moves between two runs. That the run
 begins now goes to metrics/session.json.
@@ -7,9 +7,12 @@ begins now goes to metrics/session.json.
 """
 
 import datetime
+import os
 
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
+from stages.harness.environments import cards
+from stages.harness.params import schema
 from stages.harness.process.signals import stop_signals
 from stages.units import amount
 from stages.workload.probes import files, hardware
@@ -17,25 +20,43 @@ from stages.workload.probes import files, hardware
 
 @stop_signals()
 def main() -> int:
-    records.MACHINE_PATH.unlink(missing_ok=True)
+    choice = schema.load().container.gpus
     try:
         records.DATA_DIR.mkdir(exist_ok=True)
     except OSError as error:
+        records.MACHINE_PATH.unlink(missing_ok=True)
         why = "something that is no folder lies there" if isinstance(error, FileExistsError) else error.strerror
         raise FaceoffError(f"{records.DATA_DIR} cannot be made: {why}; move it away, then run again") from None
-    found = hardware.look(records.DATA_DIR)
-    identity = files.machine_id(files.ROOT), "there is no /etc/machine-id"
-    machine = records.Machine(hardware=found, **files.known({"machine_id": identity}))
+    found = hardware.look(records.DATA_DIR, visible="" if choice == cards.NONE else None)
+    machine_id = files.machine_id(files.ROOT)
+    if choice != cards.NONE:
+        cards.check_still_there(_before(machine_id), found)  # of the record, which stays where they are not
+    records.MACHINE_PATH.unlink(missing_ok=True)
+    chosen = cards.choose(choice, found, os.environ)
+    identity = machine_id, "there is no /etc/machine-id"
+    machine = records.Machine(hardware=found, job_gpus=chosen, **files.known({"machine_id": identity}))
     codec.write(records.MACHINE_PATH, machine)
     began_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     codec.write(records.SESSION_PATH, records.Session(began_at))
-    print(describe(found))
+    print(describe(machine))
     return 0
 
 
-def describe(found: records.Hardware) -> str:
-    """Describe it in a line: 'AMD EPYC, 2 CPUs, 23.5 GiB, no GPU (…)'."""
+def _before(machine_id: str | None) -> records.Machine | None:
+    """Return the record of an earlier run on this machine."""
+    try:
+        machine = codec.read(records.MACHINE_PATH, records.Machine)
+    except codec.RecordError:
+        return None
+    return machine if machine.machine_id == machine_id else None
+
+
+def describe(machine: records.Machine) -> str:
+    """Describe it in a line: 'AMD EPYC, 2 CPUs, 23.5 GiB, no GPU (…)'; jobs' cards by UUID where not all are theirs."""
+    found = machine.hardware
     gpus = ", ".join(gpu.title for gpu in found.gpus) or f"no GPU ({found.gpus_reason})"
+    if found.gpus and len(machine.job_gpus) != len(found.gpus):
+        gpus += f"; jobs get {', '.join(machine.job_gpus) or 'none of them'}"
     memory = "? of memory" if found.memory_bytes is None else amount(found.memory_bytes)
     return f"{found.cpu.model or 'unknown CPU'}, {found.cpu.logical_cpus or '?'} CPUs, {memory}, {gpus}"
 

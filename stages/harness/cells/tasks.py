@@ -4,7 +4,7 @@ import datetime
 from pathlib import Path
 
 from stages import codec, records
-from stages.harness.environments import commands
+from stages.harness.environments import cards, commands
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.results import read
@@ -29,7 +29,7 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
         command=jobs.command(template, params.variants[cell.variant].parameters, values) if template else (),
         job=job,
         belongs=read.belongs(params, job)[cell.image, cell.variant],
-        gpu_uuids=(),
+        gpu_uuids=cards.handed(params, root) or (),
         session_ends_at=_session_ends_at(params),
     )
 
@@ -46,7 +46,7 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
         cells=tuple(task(cell, "train", params) for cell in cells),
         shm_bytes={name: need for name, need in needs.items() if need is not None},
         gpus=params.container.gpus,
-        gpu_uuids=(),
+        gpu_uuids=cards.handed(params, Path()) or (),
         measure=jobs.command(measure, {}, {}) if measure else None,
         measure_seconds=params.profile.measure_seconds,
         session_max_hours=params.session.max_hours,

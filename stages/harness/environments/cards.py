@@ -11,8 +11,8 @@ from pathlib import Path
 from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.params.schema import Params
-from stages.records import Hardware, Machine
-from stages.visible_cards import ORDER, PCI_ORDER, VISIBLE, hides_all, named, visible
+from stages.records import Gpu, Hardware, Machine
+from stages.visible_cards import INSTANCE, ORDER, PCI_ORDER, VISIBLE, hides_all, named, visible
 
 ALL, AUTO, NONE = "all", "auto", "none"
 # There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
@@ -54,6 +54,39 @@ def choose(choice: str, hardware: Hardware, environment: Mapping[str, str]) -> t
             f"{VISIBLE}={wanted} names no card of this machine, which has {_listed(hardware)}: correct it, or unset it"
         )
     return found
+
+
+def check_still_there(before: Machine | None, now: Hardware) -> None:
+    """Raise FaceoffError where cards that this machine had do not answer any more, so that nothing is measured without.
+
+    A card that somebody has taken out or exchanged is another machine, and no error.
+    """
+    if before is None or not before.hardware.gpus:
+        return
+    silent = [gpu for gpu in now.gpus if gpu.uuid is None]
+    uuids = [gpu.uuid for gpu in now.gpus]
+    missing = [uuid for uuid in before.job_gpus if uuid not in uuids and not uuid.startswith(INSTANCE)]
+    if now.gpus and not (silent and missing):
+        return
+    if now.gpus:
+        what, why = f"card {missing[0]} has", silent[0].absent["uuid"]
+    else:
+        what, why = "the NVIDIA driver has", str(now.gpus_reason)
+    raise FaceoffError(
+        f"{what} stopped answering: {why}: see what nvidia-smi says and mend the driver, then run again; what is measured "
+        f"stays as it is (for cards that are gone for good, delete {records.MACHINE_PATH}; to measure on the CPU, "
+        "container.gpus: none in params.yaml)"
+    )
+
+
+def of_jobs(machine: Machine) -> tuple[Gpu, ...]:
+    """Return the cards that jobs get; all where they tell no UUIDs, and all in parts (MIG) where jobs get a part."""
+    gpus = machine.hardware.gpus
+    if any(uuid.startswith(INSTANCE) for uuid in machine.job_gpus):
+        return tuple(gpu for gpu in gpus if gpu.mig)
+    if not any(gpu.uuid for gpu in gpus):
+        return gpus
+    return tuple(gpu for uuid in machine.job_gpus for gpu in gpus if gpu.uuid == uuid)
 
 
 def handed(params: Params, root: Path) -> tuple[str, ...] | None:
