@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.errors import FaceoffError
-from stages.harness.environments.launch import About, BuildFailed, Found, Job, Outcome, Show
+from stages.harness.environments.launch import (
+    About,
+    BuildFailed,
+    Found,
+    Job,
+    Outcome,
+    ProgramForbidden,
+    ProgramMissing,
+    Show,
+)
 from stages.harness.process.watchdog import Watch
 
 
@@ -26,6 +35,9 @@ class FakeEngine:
 
     def about(self) -> About:
         return About("1.0", "processes")
+
+    def check_sees(self, checkout: Path) -> None:
+        """It does: it is this process."""
 
     def find(self, reference: str) -> Found | None:
         return self.images.get(reference)
@@ -58,7 +70,12 @@ class FakeEngine:
         if job.reference not in self.images:
             raise FaceoffError(f"no such image: {job.reference}")
         environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", **job.environment}
-        done = subprocess.run(job.command, cwd=job.directory, env=environment, capture_output=True)
+        try:
+            done = subprocess.run(job.command, cwd=job.directory, env=environment, capture_output=True)
+        except FileNotFoundError:
+            raise ProgramMissing(f"{job.reference} has no program {job.command[0]}", 127) from None
+        except PermissionError:
+            raise ProgramForbidden(f"{job.command[0]} may not be run", 126) from None
         sys.stdout.buffer.write(done.stdout)
         sys.stdout.flush()
         sys.stderr.buffer.write(done.stderr)

@@ -9,7 +9,7 @@ import pytest
 from docker.models.containers import Container
 
 from stages.errors import FaceoffError
-from stages.harness.environments import definition
+from stages.harness.environments import container, definition
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import Job, Mount
 from tests.project import ROOT
@@ -36,7 +36,7 @@ def base(engine: DockerEngine) -> str:
     """A small image with Python in it: the base of the legacy images, or this site's own."""
     build = definition.load("cuda-10.0", ROOT).build
     assert build is not None
-    reference = os.environ.get(images.BASE_VARIABLE) or build.base
+    reference = os.environ.get(container.BASE_VARIABLE) or build.base
     if engine.find(reference) is None:
         engine.pull(reference, print)
     return reference
@@ -67,7 +67,6 @@ def make_job(reference: str, folder: Path, *command: str, **changes: Any) -> Job
         shm_bytes=64 * 2**20,
         memory_bytes=None,
         cpus=None,
-        cpuset=None,
         cpuset=None,
         tty=False,
         labels={"faceoff": "test"},

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from stages.harness.environments import launch
-from stages.harness.environments.docker_engine import DockerEngine, _create_arguments
+from stages.harness.environments.docker_engine import DockerEngine
 from tests import real_engine
 from tests.project import make_project, run_stage
 from tests.real_engine import make_job
@@ -177,7 +177,7 @@ def test_a_setuid_binary_makes_nobody_root(
     engine: DockerEngine, setuid: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     job = make_job(setuid, tmp_path, "become-root", "-c", BECOME_ROOT, user=NOBODY)
-    arguments = _create_arguments(job)
+    arguments = engine._arguments(job)
     unguarded = {key: value for key, value in arguments.items() if key not in ("security_opt", "cap_drop")}
     assert "0\n" in output(engine, unguarded), "this binary makes nobody root anyway, so the test says nothing"
     assert engine.run(job).exit_code == 1

@@ -21,7 +21,7 @@ class StandIn(socketserver.ThreadingUnixStreamServer):
     """Answers 'METHOD /path' (without the API's version) with a status and JSON lines, and keeps what was asked."""
 
     def __init__(self, path: Path, answers: dict[str, tuple[int, list[Any]]]) -> None:
-        self.answers = {"GET /version": (200, [{"ApiVersion": "1.41"}]), "GET /_ping": (200, ["OK"])} | answers
+        self.answers = {"GET /version": (200, [{"ApiVersion": "1.41"}]), "GET /_ping": (200, ["OK"]), "GET /info": (200, [{}])} | answers
         self.asked: list[str] = []
         super().__init__(str(path), Answer)
 
@@ -83,11 +83,11 @@ def stand_in(
     [
         (
             "unix:///nowhere/docker.sock",
-            r"no Docker engine answers: install or start it .* or face off image host alone",
+            r"no Docker engine answers: install or start it .* or face off images that need none",
         ),
         ("tcp://127.0.0.1:1", r"no Docker engine answers: start it, or correct DOCKER_HOST"),
         ("tcp://engine.invalid:2375", r"no Docker engine answers: correct DOCKER_HOST"),
-        ("nonsense", r"Docker failed: Invalid bind address format"),
+        ("nonsense", r"Docker at nonsense \(DOCKER_HOST\) failed: Invalid bind address format"),
     ],
 )
 def test_no_engine(host: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,156 @@
+"""A job as a container of Docker's: what it is created with, what it prints, and how it is killed."""
+
+import contextlib
+import dataclasses
+import errno
+import os
+import re
+import sys
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, BinaryIO
+
+import docker.errors
+from docker.models.containers import Container
+from docker.types import CancellableStream, DeviceRequest, Mount
+
+from stages.harness.environments.docker_advice import FAILURES
+from stages.harness.environments.launch import (
+    TRACEBACK_SECONDS,
+    TRACEBACK_SIGNAL,
+    Job,
+    ProgramForbidden,
+    ProgramMissing,
+)
+
+READ_ONLY = os.strerror(errno.EROFS).encode()
+PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far below what hurts the machine
+NOT_RUN = (126, 127)  # exit codes of what could not be started
+# What a container's init says where it finds no program to start, or may not start it: Docker's, and Podman's.
+INIT_WORDS = re.compile(rb"(\[FATAL tini \(\d+\)\] exec .* failed|.*\(catatonit:\d+\): failed to exec pid1): .*\s*")
+FORBIDDEN = os.strerror(errno.EACCES).encode()
+ENGINE_WORDS = re.compile(
+    r'exec: "[^"]*": ((?P<missing>executable file not found|stat .* no such file)|permission denied)'
+)
+
+
+def arguments(job: Job, security: Collection[str], unenforced: Collection[str]) -> dict[str, Any]:
+    """Return what the container is created with; `security`: the engine's options, of what it can't limit nothing."""
+    limits = {
+        "mem_limit": None if "memory" in unenforced else job.memory_bytes,
+        "memswap_limit": None if "memory" in unenforced else job.memory_bytes,  # equal: no swap, which would be slow
+        "nano_cpus": None if "cpus" in unenforced or job.cpus is None else int(job.cpus * 1e9),
+        "cpuset_cpus": None if "cpuset" in unenforced else job.cpuset,
+        "pids_limit": None if "processes" in unenforced else PIDS_LIMIT,
+    }
+    return limits | {
+        "image": job.reference,
+        "command": list(job.command),
+        "entrypoint": [],  # a ready-made image may have one
+        "working_dir": str(job.directory),
+        "mounts": [Mount(str(each.target), str(each.source), "bind", each.read_only) for each in job.mounts],
+        "environment": dict(job.environment),
+        "user": user(job, security),
+        "userns_mode": "host" if "userns" in security else None,  # the caller's uid is then the caller's in there too
+        "device_requests": None if job.gpu_uuids is None else [_gpus(job.gpu_uuids)],
+        "shm_size": job.shm_bytes,
+        "tty": job.tty,
+        "labels": dict(job.labels),
+        "init": True,
+        "network_mode": "none",
+        "read_only": True,
+        "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,mode=1777"},  # noqa: S108
+        "cap_drop": ["ALL"],
+        # Without the label, SELinux would keep a container from the checkout unless all of it were relabelled.
+        "security_opt": ["no-new-privileges", "label=disable"],
+    }
+
+
+def user(job: Job, security: Collection[str]) -> str:
+    """Return the user as whom what the job writes is the caller's: a rootless engine's root is whoever started it."""
+    return "0:0" if "rootless" in security else job.user
+
+
+def _gpus(uuids: Sequence[str]) -> DeviceRequest:
+    """Ask for these cards, or for all that there are."""
+    which: dict[str, Any] = {"device_ids": list(uuids)} if uuids else {"count": -1}
+    return DeviceRequest(capabilities=[["gpu"]], **which)
+
+
+@dataclasses.dataclass
+class Output:
+    """What a container prints, handed on as it comes."""
+
+    met_read_only: bool = False  # it told of a write to what is read-only
+    held: tuple[bytes, BinaryIO] | None = None  # what may be its init's words
+
+    def copy(self, chunk: bytes | tuple[bytes | None, bytes | None]) -> None:
+        """Hand it on."""
+        out, err = (chunk, None) if isinstance(chunk, bytes) else chunk
+        for data, stream in ((out, sys.stdout), (err, sys.stderr)):
+            if data and INIT_WORDS.fullmatch(data):
+                self.held = data, stream.buffer
+            elif data:
+                self.met_read_only |= READ_ONLY in data
+                stream.buffer.write(data)
+                stream.flush()
+
+    def ended(self, exit_code: int, job: Job, user: str) -> None:
+        """Raise ProgramMissing or ProgramForbidden where the container's init has said so."""
+        if self.held is None:
+            return
+        words, stream = self.held
+        if exit_code in NOT_RUN:
+            raise not_run(job, user, is_forbidden=FORBIDDEN in words)
+        stream.write(words)
+        stream.flush()
+
+
+def not_run(job: Job, user: str, is_forbidden: bool) -> ProgramMissing:
+    """Return the error for a program that did not start."""
+    if not is_forbidden:
+        return ProgramMissing(f"{job.reference} has no program {job.command[0]} on its PATH", 127)
+    return ProgramForbidden(
+        f"{job.command[0]} of {job.reference} may not be run by the user of its jobs, uid {user.partition(':')[0]}: "
+        "it lies where only root may look, as below /root; in the image's Dockerfile, install it elsewhere, or make "
+        "the folders above it passable (RUN chmod a+rx /root)",
+        126,
+    )
+
+
+def go(container: Container, job: Job, user: str) -> tuple[int, bool]:
+    """Run the container and hand on what it prints: its exit code, and whether it met a read-only place."""
+    output = Output()
+    with contextlib.closing(_attach(container, job.tty)) as stream:
+        try:
+            container.start()
+        except docker.errors.APIError as error:
+            refused = ENGINE_WORDS.search(str(error))
+            if refused:
+                raise not_run(job, user, is_forbidden=refused["missing"] is None) from None
+            raise
+        if job.tty:
+            columns, lines = os.get_terminal_size(sys.stdout.fileno())  # not COLUMNS and LINES, which may be stale
+            with contextlib.suppress(docker.errors.APIError):  # it may have ended already
+                container.resize(lines, columns)
+        for chunk in stream:
+            output.copy(chunk)
+    exit_code = int(container.wait()["StatusCode"])
+    output.ended(exit_code, job, user)
+    return exit_code, output.met_read_only
+
+
+def _attach(container: Container, tty: bool) -> "CancellableStream[Any]":
+    """Give the output of the container as it comes: (stdout, stderr), or of a terminal, which has one stream, bytes.
+
+    To be closed before the container is stopped: Docker waits for a reader that does not read.
+    """
+    return container.attach(stream=True) if tty else container.attach(stream=True, demux=True)
+
+
+def kill(container: Container) -> None:
+    """Have the job say where it stands, then kill it."""
+    with contextlib.suppress(*FAILURES):  # it has ended meanwhile, or the engine has, which `run` notices too
+        container.kill(TRACEBACK_SIGNAL)
+        time.sleep(TRACEBACK_SECONDS)
+        container.kill()

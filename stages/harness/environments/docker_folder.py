@@ -1,0 +1,85 @@
+"""Whether an engine sees the checkout: it may run on another machine, or see another folder at the same path.
+
+Asked by the engine's own eyes, without a registry and without running anything: a container of an empty image, created
+and never started, has a fresh folder of the checkout mounted, and the file in it is read back.
+"""
+
+import contextlib
+import io
+import json
+import tarfile
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import docker.errors
+from docker.types import Mount
+
+from stages.errors import FaceoffError
+from stages.harness.environments.docker_connection import Endpoint
+
+PLACE = "/faceoff"  # in the container
+MARKER = "marker"
+
+
+def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint) -> None:
+    """Raise FaceoffError, in a line that says what to do, unless the engine sees this very folder."""
+    marker = uuid.uuid4().hex.encode()
+    (checkout / "models").mkdir(exist_ok=True)  # which is not in git
+    with tempfile.TemporaryDirectory(prefix=".seen-", dir=checkout / "models") as folder:
+        Path(folder).chmod(0o755)  # an engine may be another user's
+        Path(folder, MARKER).write_bytes(marker)
+        found = _read(client, folder)
+    if found != marker:
+        raise FaceoffError(
+            f"this engine does not see this folder: to the Docker engine {endpoint}, {checkout} is another folder or "
+            "none; run faceoff on the engine's machine, and in a dev container mount the checkout at the path that it "
+            "has outside"
+        )
+
+
+def _read(client: docker.DockerClient, folder: str) -> bytes | None:
+    """Read the marker as the engine sees it; None where it does not see the folder."""
+    with _empty_image(client) as image:
+        mount = Mount(PLACE, str(Path(folder).resolve()), type="bind", read_only=True)
+        try:
+            container = client.containers.create(image, ["/none"], mounts=[mount], network_mode="none")
+        except docker.errors.APIError as error:
+            if _no_such_folder(error):
+                return None
+            raise
+        try:
+            chunks, _ = container.get_archive(f"{PLACE}/{MARKER}")
+            with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
+                file = archive.extractfile(MARKER)
+                return file.read() if file else None
+        except docker.errors.NotFound:
+            return None
+        except docker.errors.APIError as error:
+            if _no_such_folder(error):
+                return None
+            raise
+        finally:
+            container.remove(force=True)
+
+
+def _no_such_folder(error: docker.errors.APIError) -> bool:
+    words = str(error).lower()
+    return any(each in words for each in ("does not exist", "no such file", "not shared", "permission denied"))
+
+
+@contextlib.contextmanager
+def _empty_image(client: docker.DockerClient) -> Iterator[str]:
+    """Give an image without a file. Each its own, so that nobody else's removal takes it away."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(f"faceoff-{uuid.uuid4().hex}"))
+    answer = client.api.import_image_from_data(buffer.getvalue())
+    image = str(json.loads(answer.strip().splitlines()[-1])["status"])
+    try:
+        yield image
+    finally:
+        with contextlib.suppress(docker.errors.APIError):
+            client.images.remove(image, force=True)
