@@ -15,6 +15,7 @@ from stages.harness.environments.launch import (
     Engine,
     Mount,
     Outcome,
+    ProgramForbidden,
     ProgramMissing,
     Show,
     Work,
@@ -62,6 +63,7 @@ class Container:
     def make(self, show: Show) -> records.Image:
         """Build or pull the image unless the engine has it, check it, and say what it is."""
         definition, engine = self._definition, self._engine
+        engine.check_sees(self._root)
         if definition.build is not None:
             reference, base = self._build(definition.build, show)
             no_digest = f"{base} came from no registry: it was built or imported here"
@@ -126,7 +128,7 @@ class Container:
 
     def _look_inside(self, reference: str) -> tuple[str, records.Contents]:
         """Find the image's Python, and read by it what the image holds."""
-        stages = self._root / "stages"
+        stages, closed = self._root / "stages", ""
         with image_contents.scratch(self._root) as folder:
             output = folder / "contents.json"
             mounts = (Mount(stages.resolve(), stages, True), Mount(folder, folder, False))
@@ -134,12 +136,18 @@ class Container:
                 command = with_python(image_contents.command(output), python)
                 try:
                     outcome = self._run(reference, command, CHECK_CONTAINER, mounts)
-                except ProgramMissing:
+                except ProgramMissing as error:
+                    closed = str(error) if isinstance(error, ProgramForbidden) and not closed else closed
                     continue
                 return python, image_contents.read(outcome.exit_code, output)
+        place = DOCKER_DIR / self._name / "image.yaml"
         raise FaceoffError(
-            f"image {self._name}: {reference} has no {' and no '.join(PYTHONS)} on its PATH: faceoff needs Python "
-            f"3.7 or newer inside; set PATH under `env` in {DOCKER_DIR / self._name}/image.yaml, or choose another image"
+            f"image {self._name}: "
+            + (
+                closed
+                or f"{reference} has no {' and no '.join(PYTHONS)} on its PATH: faceoff needs Python 3.7 or newer inside; "
+                f"set PATH under `env` in {place}, or choose another image"
+            )
         )
 
     def _build(self, build: Build, show: Show) -> tuple[str, str]:

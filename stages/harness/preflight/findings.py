@@ -85,21 +85,13 @@ class Situation:
     checkout_disk: Disk
     job: JobState
     measured: Measured
+    unenforced: tuple[str, ...] = ()  # of `container` in params.yaml, what the engine can't hold a container to
 
 
 def look(wanted: Params, look_at_moment: Callable[[], Moment], estimator: Estimator, root: Path) -> Situation:
     """Look at this machine, of which stages.machine has written the record."""
     definitions = {name: definition.load(name, root) for name in wanted.images}
-    engine, problem = None, None
-    try:
-        engine = DockerEngine(PATIENCE_SECONDS)
-        engine.remove_left_over(root)  # before the machine is looked at, whether it is idle
-    except FaceoffError as error:
-        problem = str(error)
-    if not any(
-        each.needs_engine for each in definitions.values()
-    ):  # what is left of a run with other images is in the way too
-        engine, problem = None, None
+    engine, problem = look_at_engine(root, is_needed=any(each.needs_engine for each in definitions.values()))
     measured = look_at_results(wanted, root)
     return Situation(
         machine=codec.read(records.MACHINE_PATH, Machine),
@@ -111,7 +103,24 @@ def look(wanted: Params, look_at_moment: Callable[[], Moment], estimator: Estima
         checkout_disk=disk(root),
         job=look_at_job(wanted, measured, estimator, root),
         measured=measured,
+        unenforced=engine.about().unenforced if engine else (),
     )
+
+
+def look_at_engine(root: Path, is_needed: bool) -> tuple[DockerEngine | None, str | None]:
+    """Return the engine where one is needed and can be used, and else why not.
+
+    What a killed run with other images has left in it is in the way too.
+    """
+    try:
+        engine = DockerEngine(PATIENCE_SECONDS)
+        engine.remove_left_over(root)  # before the machine is looked at, whether it is idle
+        if is_needed:
+            engine.check_sees(root)
+            return engine, None
+    except FaceoffError as error:
+        return None, str(error) if is_needed else None
+    return None, None
 
 
 def look_at_job(wanted: Params, measured: Measured, estimator: Estimator, root: Path) -> JobState:
@@ -180,8 +189,8 @@ def _image(name: str, definition: Definition, engine: DockerEngine | None, root:
 
 
 def _engine_disk(engine: DockerEngine) -> Disk:
-    if not engine.is_local():  # a folder of the same name here would be another one
-        return Disk("Docker's images", None, None, "on the machine that DOCKER_HOST names")
+    if engine.socket is None:  # a folder of the same name here would be another one
+        return Disk("Docker's images", None, None, "on the machine of the engine")
     return disk(engine.folder())
 
 

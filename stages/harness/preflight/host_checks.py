@@ -42,7 +42,7 @@ def engine(found: Situation) -> Iterator[Check]:
     if found.engine is None:
         yield checks.passed("Docker engine", needed, "it answers")
     else:
-        yield Check("Docker engine", "failed", needed, "none", found.engine)
+        yield Check("Docker engine", "failed", needed, "none that can be used", found.engine)
 
 
 def shell(params: Params, found: Situation) -> Iterator[Check]:
@@ -146,9 +146,17 @@ def shared_memory(params: Params, found: Situation) -> Iterator[Check]:
 
 
 def container_limits(container: ContainerParams, found: Situation) -> Iterator[Check]:
-    """Check container.cpus and container.memory against the machine."""
+    """Check container.cpus and container.memory against the machine, and all limits against the engine."""
     if not any(image.definition.needs_engine for image in found.images):
         return
+    for key in ("cpus", "memory", "cpuset"):
+        if key in found.unenforced and getattr(container, key) is not None:
+            advice = (
+                f"containers run without it: set container.{key} to null in params.yaml, or choose an engine that can "
+                "(one that root runs; a rootless one needs cgroup 2 with its controllers delegated)"
+            )
+            needed = f"{getattr(container, key)}: container.{key}"
+            yield Check(f"container's {key}", "warning", needed, "an engine that can't limit it", advice)
     cpus, memory = found.machine.hardware.cpu.logical_cpus, found.machine.hardware.memory_bytes
     if container.cpus is not None and cpus is not None:
         name, needed = "container's CPUs", f"{container.cpus:g}: container.cpus"
