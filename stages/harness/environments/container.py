@@ -145,7 +145,7 @@ class Container:
             f"image {self._name}: "
             + (
                 closed
-                or f"{reference} has no {' and no '.join(PYTHONS)} on its PATH: faceoff needs Python 3.7 or newer inside; "
+                or f"{reference} has no {' and no '.join(PYTHONS)} on its PATH: faceoff needs Python 3.7 or newer; "
                 f"set PATH under `env` in {place}, or choose another image"
             )
         )
