@@ -21,7 +21,14 @@ def git(folder, *arguments):
 def image(name, **told):
     """What Docker says of an image of ours."""
     plain = {"reference": f"faceoff/{name}:1", "image_id": "sha256:1", "size_bytes": 2**31, "base": "python:3.7.17"}
-    plain |= {"base_digest": "sha256:b", "engine": "28.2.2", "runtime": "runc"}
+    plain |= {
+        "kind": "built",
+        "python": "python",
+        "env": {},
+        "base_digest": "sha256:b",
+        "engine": "28.2.2",
+        "runtime": "runc",
+    }
     return unknown(records.Image, {"name": name, "contents": NEW.contents, **plain, **told})
 
 

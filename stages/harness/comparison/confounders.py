@@ -8,7 +8,7 @@ They cannot where
 
 What images differ in by their software, however many causes it may have, is the very thing that is compared: it is told
 beside the verdict, and does not stand in its way. Nor does the number of threads that torch takes, which is torch's own
-choice on the same CPUs.
+choice on the same CPUs or a variable's, nor any variable.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,6 @@ from stages.harness.comparison import profile_diff
 from stages.harness.results.read import CellResult
 from stages.records import Profile
 
-CHOICE_OF_SOFTWARE = ("torch's threads",)
 DEVICE = "device"  # the fact by which a job says what it ran on
 
 
@@ -60,5 +59,4 @@ def _other_hardware(profile: Profile | None, reference: Profile | None) -> tuple
     if profile is None or reference is None:
         return ()
     differences = profile_diff.differences(profile.facts, reference.facts)
-    causes = profile_diff.causes(tuple(each for each in differences if each.kind == "hardware"))
-    return tuple(each for each in causes if each not in CHOICE_OF_SOFTWARE)
+    return profile_diff.causes(tuple(each for each in differences if each.kind == "hardware"))

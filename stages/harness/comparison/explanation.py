@@ -7,13 +7,13 @@ do not add up to the difference, it says that. What the job does not tell is not
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from stages.harness.comparison import bottlenecks, evidence, profile_diff
+from stages.harness.comparison import as_run, bottlenecks, evidence, profile_diff
 from stages.harness.comparison.bottlenecks import arithmetic_limit, bottleneck
 from stages.harness.comparison.confounders import DEVICE
 from stages.harness.comparison.parts import COMPUTE, EXPLAINED_BY, WAIT, Part, parts
 from stages.harness.comparison.profile_diff import Difference
 from stages.harness.results.read import CellResult
-from stages.records import Bottleneck, Profile, Ratio, SpanSteps, Variant
+from stages.records import Bottleneck, Profile, Ratio, SpanSteps
 
 NAMED_SHARE = 0.1  # of the difference, below which a part is not worth a word
 SHIFTED_SHARE = 0.05  # of the baseline's time: parts that changed by more are told though the whole did not
@@ -104,12 +104,14 @@ def environment_differences(
 ) -> tuple[Difference, ...]:
     """List what of the environments is not the same as the baseline's: by the profiles, where both are there.
 
-    And, of one and the same variant, what its job says of itself: that it differs is the environment's doing.
+    The variables of a variant belong to them. And, of one and the same variant, what its job says of itself: that it
+    differs is the environment's doing.
     """
-    profile, reference = (profiles.get(each[0].cell.image) for each in (setting, baseline))
-    found: tuple[Difference, ...] = ()
-    if profile is not None and reference is not None:
-        found = profile_diff.differences(profile.facts, reference.facts)
+    here, there = (as_run.facts(each, profiles) for each in (setting, baseline))
+    if here is not None and there is not None:
+        found = profile_diff.differences(here, there)
+    else:
+        found = tuple(profile_diff.variable_differences(_variables(setting), _variables(baseline)))
     if setting[0].cell.variant != baseline[0].cell.variant:
         return found
     known = {each.what.lower() for each in found}
@@ -137,12 +139,15 @@ def _other_facts(setting: Sequence[CellResult], baseline: Sequence[CellResult]) 
 def _isolation(
     setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles: Mapping[str, Profile]
 ) -> list[str]:
-    """Whether the environments differ in one thing alone; nothing of two settings of one image."""
+    """Whether the environments differ in one thing alone; nothing of two settings of one image, unless by variables."""
     here, there = setting[0].cell, baseline[0].cell
-    if here.image == there.image or here.image not in profiles or there.image not in profiles:
-        return []
     found = environment_differences(setting, baseline, profiles)
-    names = [*_unlike_variants(setting, baseline), *profile_diff.causes(found)]
+    if here.image == there.image:
+        if _variables(setting) == _variables(baseline):
+            return []
+    elif here.image not in profiles or there.image not in profiles:
+        return []
+    names = [*_unlike_parameters(setting, baseline), *profile_diff.causes(found)]
     proviso = ", as far as is known" if any(profile_diff.UNKNOWN in (each.a, each.b) for each in found) else ""
     if not names:
         return [f"The two environments do not differ in anything that decides a timing{proviso}."]
@@ -153,21 +158,18 @@ def _isolation(
     return [f"The two differ in several things: {shown}{more}. Which of them the ratio shows cannot be told."]
 
 
-def _unlike_variants(setting: Sequence[CellResult], baseline: Sequence[CellResult]) -> list[str]:
-    """Name the parameters and variables that the two variants do not have alike."""
-    here, there = (_variant(each) for each in (setting, baseline))
+def _unlike_parameters(setting: Sequence[CellResult], baseline: Sequence[CellResult]) -> list[str]:
+    """Name the parameters that the two variants do not have alike."""
+    here, there = (as_run.variant(each) for each in (setting, baseline))
     if here is None or there is None:
         return []
-    return [
-        name
-        for ours, theirs in ((here.parameters, there.parameters), (here.env, there.env))
-        for name in dict.fromkeys((*ours, *theirs))
-        if ours.get(name) != theirs.get(name)
-    ]
+    ours, theirs = here.parameters, there.parameters
+    return [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
 
 
-def _variant(results: Sequence[CellResult]) -> Variant | None:
-    return next((each.train.belongs.variant for each in results if each.train), None)
+def _variables(results: Sequence[CellResult]) -> dict[str, str]:
+    variant = as_run.variant(results)
+    return variant.env if variant else {}
 
 
 # ---------------------------------------------------------------------------------------------------- a difference

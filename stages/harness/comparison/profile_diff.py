@@ -7,7 +7,8 @@ Only fixed facts are compared. Each difference names its cause, by these rules:
 - What comes along with something that differs too is put down to that. torch's build tag (+cu92), the CUDA packages
   from PyPI (nvidia-*, cuda-*), NCCL and the GPUs that torch was compiled for come with CUDA; torchvision and the like,
   and triton, with torch; the operating system and glibc with the base image; a GPU's memory, clocks and limits with the
-  GPU; the CPUs that may be used and torch's threads with a CPU limit, or with the CPU.
+  GPU; the CPUs that may be used with a CPU limit or the CPU, and so do torch's threads, where no variable sets them.
+- An environment variable that steers speed is a cause by its name.
 - cuDNN is a cause of its own where its version differs: it can be exchanged without CUDA.
 - No cause of a timing: the size of /dev/shm (it suffices, or training crashes), the cgroup version, the version of
   Docker, an image's id and size (what is in it is compared itself), the installers pip, setuptools and wheel. What is
@@ -19,13 +20,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any
 
-from stages.records import Cache, Facts, Image
+from stages.records import Cache, CoreKind, Facts, Image
 from stages.units import amount
 
 NO_CAUSE = ""
 UNKNOWN = "unknown"
+UNSET = "unset"
 SHOWN = 8  # of many causes or packages; the rest is counted
 OTHER_PACKAGES = "packages on one side alone"
+NO_CARD = "none"
+# Variables that decide how many threads torch takes: by their number, or by the CPUs that they are bound to.
+SET_THREADS = (
+    "MKL_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "OMP_PROC_BIND",
+    "OMP_PLACES",
+    "GOMP_CPU_AFFINITY",
+    "KMP_AFFINITY",
+)
 INSTALLERS = ("pip", "setuptools", "wheel")
 SHOWN_BY_FIELDS = ("torch",)
 # Packages that come along, by how their names begin, and the causes that they come with, the nearest first.
@@ -53,8 +66,11 @@ class Difference:
 def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -> tuple[Difference, ...]:
     """List all that differs, hardware first, with what the engine says of the images. Their names are no difference."""
     found: list[Difference] = []
+    env: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
     if images is not None:
+        env = images[0].env, images[1].env
         _compare(_image_facts(*images), *images, found)
+    found += variable_differences({**env[0], **a.variables}, {**env[1], **b.variables})
     _compare((*_gpu_facts(a, b), *_FACTS), a, b, found)
     found += _packages(a.contents.packages, b.contents.packages, {each.cause for each in found})
     return tuple(sorted(found, key=lambda each: each.kind))
@@ -67,6 +83,13 @@ def _compare(facts: Iterable["_Fact"], a: Any, b: Any, found: list[Difference]) 
         if left != right:
             cause = fact.cause_among({each.cause for each in found}) if fact.known(left, right) else NO_CAUSE
             found.append(Difference(fact.kind, fact.what, fact.shown(left), fact.shown(right), cause))
+
+
+def variable_differences(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[Difference]:
+    """Yield the environment variables that are not set alike."""
+    for name in sorted({*a, *b}):
+        if a.get(name) != b.get(name):
+            yield Difference("software", f"environment variable {name}", a.get(name, UNSET), b.get(name, UNSET), name)
 
 
 def causes(found: tuple[Difference, ...]) -> tuple[str, ...]:
@@ -184,6 +207,21 @@ def _list(values: tuple[str, ...]) -> str:
     return ", ".join(values) or "none"
 
 
+def _core_kinds(values: tuple[CoreKind, ...]) -> str:
+    return "; ".join(map(core_kind, values)) or UNKNOWN
+
+
+def core_kind(each: CoreKind) -> str:
+    """'0-15: at most 5.200 GHz, capacity 1024', as far as the kernel tells it."""
+    clock = None if each.max_hertz is None else f"at most {_hertz(each.max_hertz)}"
+    capacity = None if each.capacity is None else f"capacity {each.capacity}"
+    return f"{each.cpus}: {', '.join(filter(None, (clock, capacity)))}"
+
+
+def _card(facts: Facts) -> str | None:
+    return NO_CARD if facts.device == "cpu" else facts.gpu_uuid
+
+
 def _caches(values: tuple[Cache, ...]) -> str:
     return _list(tuple(f"L{each.level} {each.kind} {each.instances} x {amount(each.size_bytes)}" for each in values))
 
@@ -219,6 +257,8 @@ _FACTS = (
     _hard("NUMA nodes", "hardware.cpu.numa_nodes", "CPU"),
     _hard("CPU base clock", "hardware.cpu.base_hertz", "CPU", show=_hertz),
     _hard("CPU maximum clock", "hardware.cpu.max_hertz", "CPU", show=_hertz),
+    _hard("CPU governor", "hardware.cpu.governor", "CPU governor", comes_with=("CPU",)),
+    _hard("CPUs by speed", "hardware.cpu.core_kinds", "CPU", show=_core_kinds),
     _hard("CPU caches", "hardware.cpu.caches", "CPU", show=_caches),
     _hard("instruction sets", "hardware.cpu.isa", "CPU", show=_list),
     _hard("CPU quota", "hardware.limits.cpu_quota", "CPU limit", show="{:g} CPUs".format, none="no limit"),
@@ -226,7 +266,7 @@ _FACTS = (
     _hard(
         "usable CPUs", "hardware.limits.usable_cpus", "CPU limit", comes_with=("CPU limit", "CPU"), show="{:g}".format
     ),
-    _hard("torch's threads", "torch_threads", "torch's threads", comes_with=("CPU limit", "CPU")),
+    _soft("torch's threads", "torch_threads", "torch's threads", comes_with=(*SET_THREADS, "CPU limit", "CPU")),
     _hard("memory", "hardware.memory_bytes", "memory", show=amount),
     _hard("memory limit", "hardware.limits.memory_bytes", "memory limit", show=amount, none="no limit"),
     _hard("/dev/shm", "hardware.limits.shm_bytes", NO_CAUSE, show=amount),  # noqa: S108
@@ -245,6 +285,7 @@ _FACTS = (
     _soft("compiled for", _architectures, "torch's build", comes_with=("CUDA", "torch"), show=_list),
     _soft("NCCL", "contents.nccl", "NCCL", comes_with=("CUDA", "torch"), none="none"),
     _hard("trains on", "device", "device", comes_with=("GPU", "CUDA")),
+    _hard("card that it trains on", _card, "GPU", comes_with=("device",)),
 )
 # Of one card.
 _GPU_FACTS = (

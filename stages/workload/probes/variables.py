@@ -56,8 +56,6 @@ OF_CARDS = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES
 LABEL = re.compile(r"\w+_VERSION|NVIDIA_(REQUIRE_\w+|PRODUCT_NAME|BUILD_ID|BUILD_REF)|\w+_(HOME|ROOT|PATH|DIR)")
 # NVIDIA_API_KEY opens NVIDIA's registry, and begins as those do that steer.
 SECRET = re.compile(r"(\w+_)?(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH)(_\w+)?", re.IGNORECASE)
-# How many threads torch takes is theirs to say.
-OF_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_PROC_BIND", "OMP_PLACES")
 
 
 def look(environment: Mapping[str, str]) -> Dict[str, str]:
