@@ -1,5 +1,7 @@
-"""`python -m stages.inside host`: the contract of a container without one, by real processes and real signals."""
+"""An interpreter of this machine as an image: a container's contract without one, by real processes and signals."""
 
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stages import codec, records
 from stages.harness.environments import cards
 from stages.inside import USAGE
+from stages.workload.probes import variables
 from tests.project import make_project, run_stage
 
 # Starts a child that outlives a polite end, says both process ids, and waits.
@@ -153,11 +157,140 @@ def test_an_unknown_image_is_one_line(project: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_the_host_image_is_checked_without_an_engine(tmp_path: Path) -> None:
+# ---------------------------------------------------------------------------------------------- which Python, and how
+
+
+def define(project: Path, text: str) -> Path:
+    (project / "docker" / "mine").mkdir(exist_ok=True)
+    (project / "docker" / "mine" / "image.yaml").write_text(text)
+    return project
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A project whose image `mine` is the Python of this checkout, by an absolute path."""
+    return define(make_project(tmp_path, ["host"]), f"python: {sys.executable}\n")
+
+
+def test_it_is_checked_without_an_engine(tmp_path: Path) -> None:
     project = make_project(tmp_path, ["host"])
     done = run_stage(project, "image", "host", DOCKER_HOST="unix:///nowhere.sock")
     assert done.returncode == 0, done.stderr
-    assert '"python": "3.' in (project / "metrics/host/image.json").read_text()
+    made = codec.read(project / "metrics/host/image.json", records.Image)
+    assert (made.kind, made.python, made.reference) == ("python", sys.executable, None)
+    assert made.contents.python.startswith("3.") and made.absent["reference"] == "it runs without a container"
+
+
+def test_it_is_found_on_path_and_below_the_checkout(mine: Path, tmp_path: Path) -> None:
+    show = ("inside", "mine", "--", "python", "-c", "import sys; print(sys.executable)")
+    (tmp_path / "bin").mkdir()
+    for name in ("python3.77", "bin/python"):
+        (tmp_path / name).symlink_to(sys.executable)
+    define(mine, "python: python3.77\n")
+    assert run_stage(mine, *show, PATH=f"{tmp_path}:/usr/bin:/bin").stdout == f"{tmp_path}/python3.77\n"
+    define(mine, "python: bin/python\n")
+    assert run_stage(mine, *show).stdout == f"{tmp_path}/bin/python\n"
+
+
+@pytest.mark.parametrize("wanted", ["/nowhere/python", "bin/python", "python9.9", "stages"])
+def test_one_that_is_not_there_is_one_line(mine: Path, wanted: str) -> None:
+    define(mine, f"python: {wanted}\n")
+    for stage in (("image", "mine"), ("inside", "mine", "--", "true")):
+        done = run_stage(mine, *stage)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(
+            f"faceoff: image mine: no Python at {wanted}, which docker/mine/image.yaml names: "
+        )
+
+
+def test_its_setup_is_run_before_it_is_looked_at(mine: Path) -> None:
+    define(mine, f"python: ./python\nsetup: ln -s {sys.executable} python\n")
+    done = run_stage(mine, "image", "mine")
+    assert done.returncode == 0, done.stderr
+    again = run_stage(mine, "image", "mine")  # `ln` fails now
+    assert again.returncode == 1
+    assert again.stderr.endswith(
+        f"faceoff: image mine: setup (ln -s {sys.executable} python) ended with exit code 1; its words are above\n"
+    )
+
+
+def test_one_that_needs_a_library_path_of_the_shell_says_so(mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken").write_text("#!/bin/sh\necho 'libpython3.so: cannot open shared object file' >&2\nexit 127\n")
+    (tmp_path / "broken").chmod(0o755)
+    define(mine, "python: ./broken\n")
+    done = run_stage(mine, "image", "mine", LD_LIBRARY_PATH="/opt/python/lib")
+    assert "it gets no LD_LIBRARY_PATH of this shell, which may be what it lacks: put it under `env` in" in done.stderr
+    assert "LD_LIBRARY_PATH" not in run_stage(mine, "image", "mine", LD_LIBRARY_PATH="").stderr
+
+
+# -------------------------------------------------------------------------------------------------- what reaches it
+
+
+def environment(project: Path, image: str, **shell: str) -> dict[str, str]:
+    done = run_stage(project, "inside", image, "--", "env", "-0", **shell)
+    assert done.returncode == 0, done.stderr
+    return dict(each.split("=", 1) for each in done.stdout.split("\0") if each)
+
+
+STEERING = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "ATEN_CPU_CAPABILITY": "default",
+    "DNNL_VERBOSE": "0",
+    "CUDA_LAUNCH_BLOCKING": "1",
+    "NVIDIA_TF32_OVERRIDE": "0",
+    "PYTORCH_CUDA_ALLOC_CONF": "max_split_size_mb:32",
+    "TORCH_LOGS": "all",
+    "LD_LIBRARY_PATH": "/nowhere",
+    "MALLOC_ARENA_MAX": "1",
+    "PYTHONPATH": "/nowhere",
+    "PYTHONHASHSEED": "3",
+}
+
+
+def test_nothing_of_the_shell_that_steers_a_job_reaches_it(project: Path) -> None:
+    found = environment(project, "host", HOME="/home/me", LC_ALL="C.UTF-8", TMPDIR="/var/tmp", **STEERING)
+    assert not {*found} & {*STEERING}
+    kept = {name: found[name] for name in ("HOME", "LC_ALL", "TMPDIR")}
+    assert kept == {"HOME": "/home/me", "LC_ALL": "C.UTF-8", "TMPDIR": "/var/tmp"}
+    assert found["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+def test_what_image_yaml_says_reaches_it_and_makes_another_image(mine: Path) -> None:
+    plain = run_stage(mine, "image", "mine")
+    before = codec.fingerprint(codec.read(mine / "metrics/mine/image.json", records.Image))
+    define(mine, f'python: {sys.executable}\nenv: {{OMP_NUM_THREADS: "1", MY_FLAG: "a b"}}\n')
+    assert plain.returncode == run_stage(mine, "image", "mine").returncode == 0
+    assert codec.fingerprint(codec.read(mine / "metrics/mine/image.json", records.Image)) != before
+    found = environment(mine, "mine", OMP_NUM_THREADS="2")
+    assert (found["OMP_NUM_THREADS"], found["MY_FLAG"]) == ("1", "a b")
+
+
+def test_a_shells_variables_that_reach_no_job_are_named_before_it_runs(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "warning: variables: needs environment variables where each job gets them"
+    for stage in ("machine", "job"):
+        assert run_stage(mine, stage).returncode == 0
+    warned = run_stage(mine, "preflight", OMP_NUM_THREADS="1").stdout
+    assert re.search(rf"{said}.*OMP_NUM_THREADS=1.* in this shell, which reach no job", warned)
+    for name in variables.look(os.environ):  # of whoever runs this test
+        monkeypatch.delenv(name)
+    assert said not in run_stage(mine, "preflight").stdout
+    meant = (mine / "params.yaml").read_text().replace("plain: {}", "plain: {env: {OMP_NUM_THREADS: '2'}}")
+    (mine / "params.yaml").write_text(meant)
+    assert said not in run_stage(mine, "preflight", OMP_NUM_THREADS="1").stdout
+
+
+def test_it_runs_on_the_cpus_of_params_alone(tmp_path: Path) -> None:
+    show = ("inside", "host", "--", "python", "-c", "import os; print(sorted(os.sched_getaffinity(0)))")
+    cpu = min(os.sched_getaffinity(0))
+    project = make_project(tmp_path, ["host"], container={"cpuset": str(cpu)})
+    assert run_stage(project, *show).stdout == f"[{cpu}]\n"
+    params = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(params.replace(f"cpuset: '{cpu}'", "cpuset: '4000'"))
+    done = run_stage(project, *show)
+    assert done.returncode == 1 and "container.cpuset" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_gpus_that_are_asked_for_must_be_there(tmp_path: Path) -> None:
