@@ -59,7 +59,11 @@ def facts(image: str = "host", on: Hardware | None = None, **known: Any) -> Fact
     plain = {"device": "cpu", "os": "Debian GNU/Linux 12", "glibc": "2.36", "torch_threads": 2}
     plain |= {"gpu_uuid": None, "variables": {}}
     plain.update({name: known.pop(name) for name in list(known) if name in plain})
-    return unknown(Facts, {"image": image, "hardware": on or hardware(), "contents": contents(**known), **plain})
+    there = on or hardware()
+    plain["gpu_uuid"] = plain["gpu_uuid"] or next(
+        (each.uuid for each in there.gpus if each.name == plain["device"]), None
+    )
+    return unknown(Facts, {"image": image, "hardware": there, "contents": contents(**known), **plain})
 
 
 def machine(on: Hardware | None = None, job_gpus: tuple[str, ...] = ()) -> Machine:

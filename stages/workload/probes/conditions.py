@@ -67,6 +67,14 @@ def warnings(found: Conditions) -> Tuple[str, ...]:
     return tuple(said)
 
 
+def heat(before: Conditions, after: Conditions) -> Tuple[str, ...]:
+    """Return whether heat held the CPU back in between, in words with the number of times."""
+    began, ended = before.cpu_throttle_count, after.cpu_throttle_count
+    if began is None or ended is None or ended <= began:  # fewer: the machine was started anew
+        return ()
+    return (f"heat held the CPU back {ended - began} time{'' if ended - began == 1 else 's'}",)
+
+
 def _card_warnings(card: GpuState) -> Tuple[str, ...]:
     said = []
     if card.throttle_reasons:
