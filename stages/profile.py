@@ -7,12 +7,14 @@ what moves and what was measured. Runs inside images: Python 3.7 syntax.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 
 from stages import codec, records
-from stages.errors import run_entry
-from stages.workload import facts
+from stages.errors import FaceoffError, run_entry
+from stages.visible_cards import VISIBLE
+from stages.workload import facts, job_cards
 from stages.workload.measure import measure
 from stages.workload.probes import conditions
 
@@ -26,13 +28,23 @@ def main() -> int:
             path.unlink()
     began = time.perf_counter()
     found, import_seconds = facts.look(task.image)
-    moment = conditions.look(records.DATA_DIR)
+    check_cards(task, found)
+    moment = conditions.look(records.DATA_DIR, visible=os.environ.get(VISIBLE))
     looked_seconds = time.perf_counter() - began - import_seconds
     measured = measure(task, found) if task.measure_seconds else ()
     codec.write(records.facts_path(task.image), found)
     codec.write(records.profile_path(task.image), records.Profile(found, moment, measured, looked_seconds))
     print(f"{task.image}: {facts.describe(found)}")
     return 0
+
+
+def check_cards(task: records.ImageTask, found: records.Facts) -> None:
+    """Raise FaceoffError where a card was asked for by name or by `all`, and the image has or uses none."""
+    if task.gpus == job_cards.AUTO:
+        return
+    problem = job_cards.missing_in(task, found) or job_cards.unused(task.gpus, found)
+    if problem is not None:
+        raise FaceoffError(f"image {task.image}: {problem.line}")
 
 
 if __name__ == "__main__":

@@ -67,7 +67,11 @@ def packages() -> Dict[str, str]:
     """Return the version of each distribution by its normalised name; the first on the path is what is imported."""
     found = {}  # type: Dict[str, str]
     for folder in map(Path, sys.path):
-        for entry in sorted([*folder.glob("*.dist-info"), *folder.glob("*.egg-info")]):
+        try:
+            entries = sorted([*folder.glob("*.dist-info"), *folder.glob("*.egg-info")])
+        except OSError:  # a folder that root alone may look into: Python finds nothing there either
+            continue
+        for entry in entries:
             name, version = _distribution(entry)
             found.setdefault(re.sub("[-_.]+", "-", name).lower(), version)
     return dict(sorted(found.items()))

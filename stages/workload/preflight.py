@@ -4,12 +4,14 @@ Runs inside images: Python 3.7 syntax; torch, where there is one, is asked in a 
 """
 
 import dataclasses
+import os
 from typing import Dict, Iterator, Optional, Tuple
 
 from stages import checks
 from stages.records import DATA_DIR, MANIFEST_PATH, Check, Conditions, Facts, ImageTask
 from stages.units import amount
-from stages.workload import dry_run, facts
+from stages.visible_cards import VISIBLE
+from stages.workload import dry_run, facts, job_cards
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions, files, limits
 
@@ -23,9 +25,9 @@ SMALLER = "let the variant need less in params.yaml: smaller batches, for exampl
 
 def look_over(task: ImageTask) -> Tuple[Check, ...]:
     """Return what was checked, and what could not be, each with its reason."""
-    moment = conditions.look(DATA_DIR)
+    moment = conditions.look(DATA_DIR, visible=os.environ.get(VISIBLE))
     seen, _ = facts.look(task.image)
-    found = [*gpus(seen, task.gpus), *shared_memory(task, seen)]
+    found = [*cards(task, seen), *gpus(seen, task.gpus), *shared_memory(task, seen)]
     found += checks.idle(conditions.warnings(_of_the_job(moment, seen)))
     reason = why_no_dry_run(task, tuple(found))
     if reason is not None:
@@ -53,6 +55,14 @@ def _of_the_job(moment: Conditions, facts: Facts) -> Conditions:
     used = {gpu.uuid for gpu in facts.cards}
     cards = tuple(state for state in moment.gpus if state.uuid in used)
     return dataclasses.replace(moment, gpus=cards, gpus_reason=None if cards else "the job uses none")
+
+
+def cards(task: ImageTask, facts: Facts) -> Iterator[Check]:
+    """Check that the cards are here that the image was given, and that torch computes on one."""
+    problem = job_cards.missing_in(task, facts) or job_cards.unused(task.gpus, facts)
+    if problem is not None:
+        status = "warning" if task.gpus == job_cards.AUTO else "failed"
+        yield Check("cards", status, "those of container.gpus in params.yaml", problem.found, problem.advice)
 
 
 def gpus(facts: Facts, choice: str) -> Iterator[Check]:

@@ -4,32 +4,37 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import dataclasses
-from typing import Any, Dict, Iterator
+import os
+from typing import Any, Dict, Iterator, Optional
 
 from stages.codec import read
-from stages.errors import FaceoffError
-from stages.records import DATA_DIR, Facts, facts_path
-from stages.workload import contents
-from stages.workload.probes import hardware
+from stages.errors import TRY_LATER, FaceoffError
+from stages.records import DATA_DIR, Facts, Hardware, Task, facts_path
+from stages.visible_cards import VISIBLE
+from stages.workload import contents, job_cards
+from stages.workload.probes import gpus, hardware, variables
 
 SHOWN_DIFFERENCES = 6
 
 
-def check(image: str) -> None:
-    """Raise FaceoffError with what differs from the image's facts: hardware, limits and installed packages."""
-    path = facts_path(image)
-    if not path.exists():
+def check(task: Task) -> None:
+    """Raise FaceoffError where a card is missing, or with what differs from the image's facts.
+
+    Compared are hardware, limits, installed packages and the variables that steer speed, a variant's own left out.
+    """
+    image, path = task.cell.image, facts_path(task.cell.image)
+    now = hardware.look(DATA_DIR, visible=os.environ.get(VISIBLE))
+    facts = read(path, Facts) if path.exists() else None  # type: Optional[Facts]
+    _check_cards(task, facts, now)
+    if facts is None:
         return
-    facts = read(path, Facts)
     installed = contents.packages()
     found = list(
-        differences(
-            {"hardware": dataclasses.asdict(facts.hardware)},
-            {"hardware": dataclasses.asdict(hardware.look(DATA_DIR))},
-        )
+        differences({"hardware": dataclasses.asdict(facts.hardware)}, {"hardware": dataclasses.asdict(now)}),
     )
+    found += _changes("variable", facts.variables, variables.look(os.environ), "unset")
     if contents.fingerprint(installed) != facts.contents.packages_sha256:
-        found += _package_differences(facts.contents.packages, installed) or ["its packages are others"]
+        found += _changes("package", facts.contents.packages, installed, "not there") or ["its packages are others"]
     if found:
         more = len(found) - SHOWN_DIFFERENCES
         raise FaceoffError(
@@ -40,6 +45,22 @@ def check(image: str) -> None:
                 image,
             )
         )
+
+
+def _check_cards(task: Task, facts: Optional[Facts], now: Hardware) -> None:
+    """Raise FaceoffError where cards that were asked for are not here, or those of the profile answer no more."""
+    before = () if facts is None else facts.hardware.gpus
+    in_container = job_cards.in_container(task.cell.image)
+    silent = job_cards.stopped(before, now.gpus, now.gpus_reason)
+    if silent is not None and (now.gpus or gpus.has_devices() or not in_container):
+        raise FaceoffError(
+            f"{silent}: see what nvidia-smi says and mend the driver, then run again: what is measured stays as it is",
+            TRY_LATER,
+        )
+    choice = task.belongs.container.gpus
+    absent = job_cards.missing(choice, task.gpu_uuids, now.gpus, now.gpus_reason, os.environ.get(VISIBLE), in_container)
+    if absent is not None and (before or choice != job_cards.AUTO):
+        raise FaceoffError(absent.line)
 
 
 def differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
@@ -55,10 +76,10 @@ def differences(was: Any, now: Any, name: str = "") -> Iterator[str]:
         yield f"{name} was {_shown(was)}, is {_shown(now)}"
 
 
-def _package_differences(was: Dict[str, str], now: Dict[str, str]) -> list:
-    names = sorted({*was, *now})
-    differing = ((name, was.get(name), now.get(name)) for name in names if was.get(name) != now.get(name))
-    return ["{} was {}, is {}".format(name, old or "not there", new or "not there") for name, old, new in differing]
+def _changes(what: str, was: Dict[str, str], now: Dict[str, str], none: str) -> list:
+    """Return 'variable OMP_NUM_THREADS was 2, is unset'."""
+    names = (name for name in sorted({*was, *now}) if was.get(name) != now.get(name))
+    return ["{} {} was {}, is {}".format(what, name, was.get(name, none), now.get(name, none)) for name in names]
 
 
 def _shown(value: Any) -> str:

@@ -1,6 +1,6 @@
 """The process that measures: reads requests, writes answers, each a line of JSON. See process.py.
 
-    python -m stages.workload.measure
+    python -m stages.workload.measure 5          5: the pipe to answer by, which its parent has opened
 
 Runs inside images: Python 3.7 syntax, standard library only; what it measures with is imported when it is asked to.
 """
@@ -17,8 +17,8 @@ from stages.workload.measure.sampling import NotPossible
 
 
 def main() -> int:
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is printed is no answer
+    os.set_inheritable(int(sys.argv[1]), False)  # or what it starts and forgets would keep it open
+    answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
     warnings.simplefilter("ignore")
     for line in sys.stdin:
         for answer in _answers(**json.loads(line)):

@@ -8,6 +8,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import contextlib
 import json
+import os
 import select
 import signal
 import subprocess
@@ -31,6 +32,7 @@ class MeasuringProcess:
 
     def __init__(self) -> None:
         self._process = None  # type: Optional[subprocess.Popen]
+        self._answers = -1  # while there is a process, the pipe that it answers by
         self._unread = b""
 
     def __enter__(self) -> "MeasuringProcess":
@@ -74,8 +76,15 @@ class MeasuringProcess:
                 return outcome._replace(failure=answer["failure"])
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "stages.workload.measure"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        """Start it. Answers come by a pipe of their own: an image's sitecustomize may print what is no answer."""
+        self._answers, theirs = os.pipe()
+        command = [sys.executable, "-m", "stages.workload.measure", str(theirs)]
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, bufsize=0, pass_fds=(theirs,)
+            )
+        finally:
+            os.close(theirs)
         self._unread = b""
 
     def _send(self, request: dict) -> None:
@@ -84,10 +93,9 @@ class MeasuringProcess:
 
     def _line(self, deadline: float) -> Optional[bytes]:
         """Return the next line; empty where the process has ended, None where none came in time."""
-        stdout = self._process.stdout
         while b"\n" not in self._unread:
-            ready, _, _ = select.select([stdout], [], [], max(0.0, deadline - time.monotonic()))
-            chunk = stdout.read(2**16) if ready else None
+            ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
+            chunk = os.read(self._answers, 2**16) if ready else None
             if not chunk:
                 return chunk
             self._unread += chunk
@@ -95,12 +103,12 @@ class MeasuringProcess:
         return line
 
     def _exit(self) -> str:
-        """Return how the process ended, its output being at its end."""
+        """Return how the process ended, its answers being at their end."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(ENDING_SECONDS)
         code = self._process.poll()
         self._end()
-        return "its output closed" if code is None else _describe_exit(code)
+        return "its answers ended" if code is None else _describe_exit(code)
 
     def _end(self) -> None:
         """Kill the process. One that hangs in the kernel does not even take that: it is left behind."""
@@ -109,7 +117,7 @@ class MeasuringProcess:
             return
         process.kill()
         process.stdin.close()
-        process.stdout.close()
+        os.close(self._answers)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(ENDING_SECONDS)
 

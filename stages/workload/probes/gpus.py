@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional, Set, Tuple, TypeVar
 
 from stages.records import Gpu, GpuState
 from stages.units import amount
+from stages.workload.probes import files
 
 Read = TypeVar("Read")
 MEGA = 10**6
@@ -30,6 +31,11 @@ THROTTLE_REASONS = {
 }
 IDLE = 0x1
 FIRST_PID_NAMESPACE = "pid:[4026531836]"  # of the machine itself (the kernel's PROC_PID_INIT_INO)
+
+
+def has_devices(root: Path = files.ROOT) -> bool:
+    """Whether a card's device is here, whatever the driver answers; on the Linux of Windows it is that of any GPU."""
+    return any((root / "dev").glob("nvidia[0-9]*")) or (root / "dev/dxg").exists()
 
 
 def facts() -> Tuple[Tuple[Gpu, ...], Optional[str]]:

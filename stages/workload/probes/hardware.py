@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable, Optional, Tuple
 
 from stages.records import Cpu, Disk, Hardware, Limits
-from stages.visible_cards import VISIBLE, hides_all, leaves
+from stages.visible_cards import hides_all, leaves
 from stages.workload.probes import cpu, disk, files, gpus, limits
 from stages.workload.probes.guard import guarded
 
@@ -88,5 +88,8 @@ def _left(answer: Answer, visible: Optional[str]) -> Answer:
     cards, reason = answer
     left = tuple(cards[index] for index in leaves(visible, [each.uuid for each in cards]))
     if cards and not left:
-        reason = f"none of the driver's cards is visible: {VISIBLE} is {visible}"
+        silent = [each.absent["uuid"] for each in cards if each.uuid is None]
+        reason = f"none of the driver's cards is {visible}" + (
+            f", and one does not tell: {silent[0]}" if silent else ""
+        )
     return left, reason

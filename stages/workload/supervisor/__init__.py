@@ -56,7 +56,7 @@ def train(task: Task, began: float) -> Result:
     """Run the training, or what an earlier attempt left of it."""
     started_at, cell = now(), task.cell
     _empty(cell.output_dir)
-    surroundings.check(cell.image)
+    surroundings.check(task)
     _leave_if_over(task)
     earlier = progress.begin(task)
     recorder = Recorder(task, earlier, began, started_at)
@@ -91,7 +91,7 @@ def evaluate(task: Task, began: float) -> Result:
     try:
         if trained.status == "ok" and task.job.evaluate is not None:
             _leave_if_over(task)
-            surroundings.check(cell.image)
+            surroundings.check(task)
             _empty(cell.evaluation_dir)
             recorded = Recorder(task, None, began, started_at).run({OUTPUT: cell.evaluation_dir})
             recorded.check()

@@ -16,6 +16,8 @@ from stages import contract
 from stages.codec import write, write_text
 from stages.contract import Events
 from stages.records import DATA_DIR, Conditions, Load, Task, cell_document, data_dir
+from stages.visible_cards import VISIBLE
+from stages.workload import job_cards
 from stages.workload.probes import conditions, files, limits, load
 from stages.workload.supervisor import observation, reasons
 from stages.workload.supervisor.command import Ended, run
@@ -40,6 +42,8 @@ class Recorded(NamedTuple):
     load: Load
     conditions: Tuple[Conditions, Conditions]  # before and after
     shm_bytes: Optional[int]  # of /dev/shm, free at the least
+    gpu_uuids: Tuple[str, ...]  # of the cards that the command could see
+    card_warnings: Tuple[str, ...]  # of cards that it should have seen, or that went while it ran
 
     def check(self) -> None:
         """Raise FaceoffError unless the command ended well, or says that it can't be done here."""
@@ -71,7 +75,9 @@ class Recorder:
         for folder in folders.values():
             folder.mkdir(parents=True, exist_ok=True)
         environment = {**environment_of(self._task, self._path, folders), **observation.variables(self._task)}
-        self._before = conditions.look(DATA_DIR, sample_seconds=0)
+        visible = environment.get(VISIBLE)
+        self._before = conditions.look(DATA_DIR, sample_seconds=0, visible=visible)
+        gpu_uuids = job_cards.seen(visible, self._before.gpus, self._task.gpu_uuids)
         self._meter = load.Meter()
         self._keep()
         sys.stdout.flush()
@@ -80,9 +86,10 @@ class Recorder:
         self._follower.finish(ended.code)
         self._take_spans(taken)
         self._keep(ended=True)
-        after = conditions.look(DATA_DIR, sample_seconds=0)
-        events = self._follower.events
-        return Recorded(ended, events, self._follower.problem, taken, (self._before, after), self._shm_bytes)
+        moments = self._before, conditions.look(DATA_DIR, sample_seconds=0, visible=visible)
+        said = job_cards.warnings(self._task, visible, *moments)
+        follower = self._follower
+        return Recorded(ended, follower.events, follower.problem, taken, moments, self._shm_bytes, gpu_uuids, said)
 
     def _look(self) -> None:
         free = limits.shm_free_bytes(files.ROOT)

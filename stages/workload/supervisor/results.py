@@ -43,10 +43,10 @@ def ok(
         spans=spans,
         metrics=events.metrics,
         facts=_texts(events.facts),
-        gpu_uuids=task.gpu_uuids,
+        gpu_uuids=recorded.gpu_uuids,
         attempts=attempts,
         conditions=moments,
-        warnings=(*_sum_warnings(spans, attempts), *_warnings(task, attempts, moments)),
+        warnings=(*_sum_warnings(spans, attempts), *_warnings(task, attempts, moments), *recorded.card_warnings),
         notes=(*_anew(earlier.lost), *seen.notes),
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
@@ -177,6 +177,7 @@ def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditio
     when = ["before " + each for each in (what, *again)] + ["after " + what]
     found += [(name, conditions.warnings(moment)) for name, moment in zip(when, moments)]
     found += [("in " + name, load.warnings(each.load)) for name, each in zip((what, *again), attempts)]
+    found += [("in " + name, conditions.heat(*ends)) for name, ends in zip((what, *again), zip(moments, moments[1:]))]
     lines = tuple(f"{name}: {warning}" for name, warnings in found for warning in warnings)
     if len(attempts) < 2:
         return lines
