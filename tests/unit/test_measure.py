@@ -56,6 +56,13 @@ def test_what_a_part_prints_is_no_sample() -> None:
     assert printed.absent == {"spread": "one sample has none"}
 
 
+def test_what_an_images_sitecustomize_prints_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('welcome to this image', flush=True)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    [worked] = run(make_parts("works"), 5.0)
+    assert worked.detail is not None and worked.detail.startswith("a nap") and worked.median is not None
+
+
 def test_time_that_one_part_leaves_is_the_others() -> None:
     """Three that end at once and one that takes what it gets: it gets nearly all."""
     began = time.monotonic()
