@@ -11,7 +11,7 @@ PYTHON ?= python3
 export HOURS ?= 1
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes --no-deps
+PIP    := $(BIN)/python -sEm stages.harness.environments.pip -qq --require-hashes --no-deps
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 # What runs inside images of Python 3.7.
@@ -26,17 +26,17 @@ OLD_PYTHON := stages/workload stages/records stages/contract.py stages/codec.py 
 help:
 	@sed -n '/^#/!q; s/^# \{0,1\}//p' Makefile
 
-repro: $(VENV)/host.stamp
+repro: $(VENV)/harness.stamp
 	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
 	@python -m stages.repro
 	@python -m stages.publish
 
-until: $(VENV)/host.stamp
+until: $(VENV)/harness.stamp
 	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
 	@python -m stages.until --hours "$$HOURS"
 	@python -m stages.publish
 
-preflight: $(VENV)/host.stamp
+preflight: $(VENV)/harness.stamp
 	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
 	@python -m stages.preflight --all
 
@@ -53,23 +53,32 @@ lint: $(VENV)/tests.stamp
 	@zizmor --offline --quiet --persona pedantic .github
 	@.ci/lint
 
-# A stamp lies there only while its step is through: what an interrupted set-up left is not trusted, and made anew (the
-# downloads are in pip's cache by then). A changed lock installs on top of what is there.
+# A stamp lies there only once its lock is installed and imports. What an interrupted set-up left is not trusted: without a
+# stamp .venv is made anew, and a lock that was being laid over it is laid anew from its first package (the downloads are in
+# pip's cache by then). stages/harness/environments/pip.py keeps a shell's and a pip.conf's settings out, a target for one.
 
-$(VENV)/host.stamp: docker/host/requirements.lock
-	@test -e $@ || rm -rf $(VENV)
+$(VENV)/harness.stamp: stages/requirements.lock
+	@test -e $@ || test -e $(VENV)/host.stamp || rm -rf $(VENV)
 	@command -v $(PYTHON) >/dev/null || { echo "faceoff: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=..." >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_PYTHON"
-	@echo "faceoff: setting up .venv; torch and its CUDA libraries are 3 GB to download and 6 GB on disk, minutes, once"
-	@test -e $@ || $(PYTHON) -m venv $(VENV)
-	@rm -f $@
-	@$(PIP) -r $<
-	@touch $@
+	@test -e $(VENV) && echo "faceoff: bringing .venv up to $<" || \
+	    { echo "faceoff: setting up .venv; 150 MB to download and 700 MB on disk, a minute, once" && $(PYTHON) -m venv $(VENV); }
+	$(call INSTALL,dvc.cli docker kagglehub matplotlib PIL statsmodels.api)
+
+# What image `host` holds beside that: docker/host/image.yaml asks for it.
+$(VENV)/host.stamp: docker/host/requirements.lock | $(VENV)/harness.stamp
+	@echo "faceoff: adding torch and fastai for image host; 3 GB to download and 6 GB on disk, minutes, once"
+	$(call INSTALL,torch torchvision fastai)
 
 $(VENV)/tests.stamp: tests/requirements.lock $(VENV)/host.stamp
 	@echo "faceoff: adding what the tests need"
-	@$(PIP) -r $<
-	@touch $@
+	$(call INSTALL,pytest xdist)
+
+define INSTALL
+@again=; ! test -e $@.half || again=--ignore-installed; touch $@.half; $(PIP) $$again -r $<
+@$(BIN)/python -Ic "$$CHECK_IMPORTS" $(1)
+@rm $@.half && touch $@
+endef
 
 define CHECK_PYTHON
 import sys
@@ -80,3 +89,13 @@ if not importlib.util.find_spec('ensurepip'):
     sys.exit('faceoff: this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv')
 endef
 export CHECK_PYTHON
+
+define CHECK_IMPORTS
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        sys.exit(f'faceoff: .venv is not whole ({name}: {error}); have it made anew: rm -r .venv')
+endef
+export CHECK_IMPORTS

@@ -272,7 +272,7 @@ def test_the_disk_is_full_when_a_cell_is_committed(checkout: Checkout, tmp_path:
 # ---------------------------------------------------------------------------------------------------- two runs at once
 
 
-MAKE = ["make", "-o", ".venv/host.stamp"]  # the set-up counts as done
+MAKE = ["make", "-o", ".venv/harness.stamp"]  # the set-up counts as done
 
 
 @pytest.mark.parametrize(

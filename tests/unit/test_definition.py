@@ -11,7 +11,8 @@ from stages.harness.environments import definition
 from tests.project import ROOT
 
 ENGINE = ("cpu", "cuda-9.2", "cuda-10.0", "cuda-12.6", "cuda-13.0")
-SHIPPED = ("host", *ENGINE)
+VENVS = ("torch-2.13", "torch-2.14")
+SHIPPED = ("host", *ENGINE, *VENVS)
 BUILT = ENGINE
 ONE_OF_THEM = "build, pull, venv, python: expected exactly one of them"
 
@@ -54,12 +55,23 @@ def test_the_two_cuda_images_of_the_article_differ_in_the_torch_wheels_alone() -
     assert names((ROOT / newer.build.torch).read_text()) == {"torch", "torchvision"}
 
 
+def test_the_two_virtual_environments_differ_in_torch_and_what_it_names_alone() -> None:
+    older, newer = (definition.load(name, ROOT).venv for name in VENVS)
+    assert older is not None and older.torch is not None and newer is not None and newer.torch is not None
+    assert dataclasses.replace(older, torch=None) == dataclasses.replace(newer, torch=None)
+    locks = [re.split(r"\n(?=\S)", (ROOT / path).read_text()) for path in (older.torch, newer.torch)]
+    lines = [{block.strip() for block in lock if not block.startswith("#")} for lock in locks]
+    changed = {block.partition("==")[0] for block in lines[0] ^ lines[1]}
+    assert changed == {"torch", "torchvision", "triton", "nvidia-cudnn-cu13", "nvidia-nccl-cu13"}
+    assert all("--hash=sha256:" in block for block in lines[0] | lines[1])
+
+
 @pytest.mark.parametrize("lock", ["legacy.lock", "today.lock"])
 def test_a_shared_lock_pins_by_hash_and_holds_nothing_of_one_cuda(lock: str) -> None:
     text = (ROOT / "docker" / lock).read_text()
     for block in re.split(r"\n(?=\S)", text):
         if not block.startswith("#"):
-            assert re.match(r"\S+==\S+ \\\n +--hash=sha256:", block), block.splitlines()[0]
+            assert re.match(r"\S+==\S+( ; .+)? \\\n +--hash=sha256:", block), block.splitlines()[0]
     assert not {name for name in names(text) if re.match(r"torch|triton|cuda|nvidia-(?!ml-py)", name)}
 
 

@@ -111,7 +111,7 @@ def test_a_failed_set_up_is_not_taken_for_done_and_a_whole_one_is_not_done_again
 def test_the_preset_is_handed_on(project: Project, preset: str) -> None:
     # -o: the set-up counts as done; what runs is this test's own environment
     (project.path / "dvc.yaml").write_text("stages: {}\n")
-    run = project.make("-o", ".venv/host.stamp", "repro", f"PRESET={preset}")
+    run = project.make("-o", ".venv/harness.stamp", "repro", f"PRESET={preset}")
     assert run.stdout.splitlines()[0] == f"params --preset {preset}"
     assert not list(project.path.rglob("pwned"))
 

@@ -164,7 +164,7 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
 def shell(script: str, folder: Path, home: Path) -> str:
     """What the lines print, run one after the other as a reader would. A `make` takes .venv for set up."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    environment |= {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "MAKEFLAGS": "--old-file=.venv/host.stamp"}
+    environment |= {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "MAKEFLAGS": "--old-file=.venv/harness.stamp"}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
     )

@@ -5,7 +5,7 @@ folder would make another environment of the same locks.
 
 Standard library only, since `make` runs it before anything is installed:
 
-    python -m stages.harness.environments.pip PYTHON -r requirements.lock
+    python -m stages.harness.environments.pip -r requirements.lock
 """
 
 import ast
@@ -102,8 +102,8 @@ def why_failed(lines: Sequence[str], full: str, advice: str) -> str | None:
 
 
 def main() -> int:
-    python = Path(sys.argv[1])
-    os.execve(python, command(python, *sys.argv[2:]), environment(python))  # noqa: S606 - in place of this process
+    python = Path(sys.executable)
+    os.execve(python, command(python, *sys.argv[1:]), environment(python))  # noqa: S606 - in place of this process
 
 
 if __name__ == "__main__":
