@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Iterable, List, Optional, Tuple
 
-from stages.records import Check, Gpu
-from stages.units import amount
+from stages.records import Check, Gpu, Limits
+from stages.units import amount, listed
 
 # Oldest Linux driver that runs what was built with a CUDA release: before 11 each minor release had its own, since then
 # one holds for the major release. Tables 2 and 3 of https://docs.nvidia.com/cuda/cuda-toolkit-release-notes/ and
@@ -127,6 +127,23 @@ def session(max_hours: float, whole_seconds: float, part_seconds: float, part: s
         advice = "keep metrics/, models/ and dvc.lock, and run `make repro` again in the next session: it goes on"
         return Check(name, "warning", needed, found, advice)
     return passed(name, needed, found)
+
+
+def crowded(limits: Limits, threads: Optional[int], workers: Optional[int]) -> Optional[Check]:
+    """Return a warning where threads and workers share a CPU quota that is too small for them."""
+    quota = limits.cpu_quota
+    if quota is None or quota >= len(listed(limits.cpuset)) or (threads or 0) + (workers or 0) <= quota:
+        return None
+    sharing = ["{} of torch's threads".format(threads)] if threads else []
+    sharing += ["{} worker{}".format(workers, "" if workers == 1 else "s")] if workers else []
+    found = "{} share a CPU quota of {:g}, which stops them all when it is used up".format(" and ".join(sharing), quota)
+    advice = ["container.cpuset in place of container.cpus"]
+    if workers:
+        advice.insert(0, "fewer workers")
+    if threads and threads > 1:
+        advice.insert(0, 'env: {{OMP_NUM_THREADS: "{}"}} for the variant or in image.yaml'.format(max(1, int(quota))))
+    needed = "no more threads and workers than CPUs"
+    return Check("CPU quota", "warning", needed, found, "set {}".format(", or ".join(advice)))
 
 
 def idle(warnings: Iterable[str]) -> List[Check]:

@@ -11,14 +11,14 @@ where a metric of a setting became slower by more than the margin for sure, with
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
 from stages.harness.cells import states
 from stages.harness.comparison import compare as comparison
-from stages.harness.comparison import regression
+from stages.harness.comparison import quota, regression
 from stages.harness.params import schema
 from stages.harness.pipeline import revisions
 from stages.harness.process.signals import stop_signals
@@ -27,6 +27,7 @@ from stages.harness.results.metrics import TOTAL, declared
 from stages.harness.results.read import read_all
 from stages.harness.statistics import stability
 from stages.harness.statistics.estimates import CONFIDENCE
+from stages.workload.probes import cpu
 
 
 @stop_signals()
@@ -46,6 +47,7 @@ def compare() -> int:
     states.discard_noted(wanted.cells())
     profiles = read_profiles(wanted.images)
     job = codec.read(records.JOB_PATH, records.Job)
+    machine = codec.read(records.MACHINE_PATH, records.Machine)
     results = read_all(wanted)
     for result in results:
         if result.status == "refused":
@@ -58,8 +60,12 @@ def compare() -> int:
         data_sha256=codec.read(records.MANIFEST_PATH, records.Manifest).sha256,
         margin=wanted.compare.margin,
         confidence=CONFIDENCE,
-        machine=codec.read(records.MACHINE_PATH, records.Machine),
-        warnings=stability.of_run(results, job),
+        machine=machine,
+        warnings=(
+            *machine_warnings(machine, profiles),
+            *quota.warnings(results, profiles),
+            *stability.of_run(results, job),
+        ),
         settings=comparison.compare(results, wanted.compare, profiles, job),
     )
     codec.write(records.COMPARISON_PATH, compared)
@@ -67,6 +73,12 @@ def compare() -> int:
     codec.write_text(records.PAGE_PATH, page.html(compared, results, wanted, profiles, read_images(wanted.images)))
     print(table.conclusion(compared))
     return 0
+
+
+def machine_warnings(machine: records.Machine, profiles: Mapping[str, records.Profile]) -> tuple[str, ...]:
+    """Warn of what the processors are, which concerns all settings alike; by what the jobs may use of them."""
+    seen = next((each.facts.hardware for each in profiles.values()), machine.hardware)
+    return tuple(f"{each.found}; {each.advice}" for each in cpu.doubts(seen.cpu, seen.limits.cpuset))
 
 
 def compare_against(revision: str) -> int:

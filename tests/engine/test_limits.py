@@ -8,6 +8,7 @@ import pytest
 
 from stages import codec, records
 from stages.harness.environments.docker_engine import DockerEngine
+from stages.units import listed
 from stages.workload.probes import files
 from tests import real_engine
 from tests.project import ROOT
@@ -104,7 +105,7 @@ def test_the_machine_is_the_hosts_whatever_the_container_may_use(engine: DockerE
     found, said, _ = look(engine, tmp_path, nano_cpus=10**9, mem_limit="2g", cpuset_cpus="0")
     total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
     assert found.memory_bytes == int(total.split()[1]) * 1024
-    assert found.cpu.logical_cpus == len(files.listed(Path("/sys/devices/system/cpu/online").read_text().strip()))
+    assert found.cpu.logical_cpus == len(listed(Path("/sys/devices/system/cpu/online").read_text().strip()))
     lscpu = {name.strip(): value.strip() for name, value in said["lscpu"].items()}
     assert found.cpu.model == lscpu["Model name"]
     assert found.cpu.architecture == lscpu["Architecture"]

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from stages import codec, records
+from stages.units import listed
 from stages.workload.probes import conditions, files
 from tests.project import make_project, run_stage, stage
 
@@ -62,7 +63,7 @@ def test_it_agrees_with_lscpu(folder):
     flatten(lscpu()["lscpu"])
     assert found.architecture == said["Architecture"]
     assert found.model == said.get("Model name")
-    assert found.logical_cpus == len(files.listed(said["On-line CPU(s) list"]))
+    assert found.logical_cpus == len(listed(said["On-line CPU(s) list"]))
     assert found.sockets == int(said["Socket(s)"])
     assert found.physical_cores == int(said["Socket(s)"]) * int(said["Core(s) per socket"])
     assert found.numa_nodes == int(said["NUMA node(s)"])
@@ -112,7 +113,7 @@ def test_it_agrees_with_the_systems_other_tools(folder):
     assert machine.kernel == os.uname().release
     said = subprocess.run(["df", "-B1", "--output=size,fstype", "data"], cwd=folder, capture_output=True, text=True)
     assert [str(machine.disk.total_bytes), machine.disk.filesystem] == said.stdout.split()[2:]
-    assert files.listed(machine.limits.cpuset) == files.listed(own_cpuset())
+    assert listed(machine.limits.cpuset) == listed(own_cpuset())
     assert machine.limits.shm_bytes == shutil.disk_usage("/dev/shm").total
     assert bool(machine.gpus) == (machine.gpus_reason is None)
     assert (machine.gpus_reason or machine.gpus[0].name) in printed

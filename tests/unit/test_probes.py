@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stages.records import Cache, GpuState
+from stages.units import listed, listing
 from stages.workload import processes
 from stages.workload.probes import conditions, cpu, disk, files, gpus, hardware, limits, load
 from tests.project import ROOT
@@ -145,7 +146,8 @@ def test_the_machine_id_is_a_hash_of_its_own(tree):
 
 
 def test_cpus_as_the_kernel_lists_them():
-    assert files.listed("0-2,8,10-11") == [0, 1, 2, 8, 10, 11] and files.listed("") == []
+    assert listed("0-2,8,10-11") == [0, 1, 2, 8, 10, 11] and listed("") == []
+    assert listing([8, 0, 1, 2, 11, 10]) == "0-2,8,10-11" and listing([]) == ""
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from stages.errors import FaceoffError
 from stages.harness.environments import cards, contents, host, venvs
 from stages.harness.environments.definition import Definition
 from stages.harness.environments.launch import KILLED, PYTHON_ENVIRONMENT, Outcome, Show, Work
-from stages.harness.params.schema import ContainerParams, cpu_list
+from stages.harness.params.schema import ContainerParams
 from stages.harness.process.watchdog import Watch
+from stages.units import listed
 
 # Of this process's environment, what a program needs to run. All else would steer the job without a word.
 KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM")
@@ -42,7 +43,7 @@ class Interpreter:
     ) -> None:
         """`root`: the checkout's absolute path. `find_gpus`: asked when something runs, not before."""
         self._name, self._definition, self._root = name, definition, root
-        self._cpus = None if container.cpuset is None else cpu_list(container.cpuset)
+        self._cpus = None if container.cpuset is None else frozenset(listed(container.cpuset))
         self._find_gpus = find_gpus
 
     def make(self, show: Show) -> records.Image:

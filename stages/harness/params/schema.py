@@ -180,12 +180,6 @@ def size_bytes(text: str) -> int:
     return int(match[1]) * _UNIT_BYTES[match[2]] if match else 0
 
 
-def cpu_list(text: str) -> frozenset[int]:
-    """Return the CPUs that '0-3,8' lists."""
-    ends = [(part.partition("-")[0], part.rpartition("-")[2]) for part in text.split(",")]
-    return frozenset(cpu for first, last in ends for cpu in range(int(first), int(last) + 1))
-
-
 def amount_bytes(text: str) -> int | None:
     """'29 GB' and '29 GiB' in bytes, which are not the same; None without a number and such a unit."""
     match = AMOUNT.fullmatch(text)

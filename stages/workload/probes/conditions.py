@@ -67,12 +67,13 @@ def warnings(found: Conditions) -> Tuple[str, ...]:
     return tuple(said)
 
 
-def heat(before: Conditions, after: Conditions) -> Tuple[str, ...]:
-    """Return whether heat held the CPU back in between, in words with the number of times."""
+def heat(before: Conditions, after: Conditions, pause: bool = False) -> Tuple[str, ...]:
+    """Return whether heat held the CPU back in between, in words with the number of times; `pause`: one lies in it."""
     began, ended = before.cpu_throttle_count, after.cpu_throttle_count
     if began is None or ended is None or ended <= began:  # fewer: the machine was started anew
         return ()
-    return (f"heat held the CPU back {ended - began} time{'' if ended - began == 1 else 's'}",)
+    times = "1 time" if ended - began == 1 else f"{ended - began} times"
+    return ("heat held the CPU back {}{}".format(times, ", the pause after it included" if pause else ""),)
 
 
 def _card_warnings(card: GpuState) -> Tuple[str, ...]:

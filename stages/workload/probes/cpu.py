@@ -5,9 +5,10 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import re
 from pathlib import Path
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Set, Tuple
 
 from stages.records import Cache, CoreKind, Cpu
+from stages.units import listed, listing
 from stages.workload.probes import files
 
 # Instruction sets that torch and image decoders choose their code by, as the kernel names them on x86 and ARM.
@@ -45,6 +46,13 @@ GOVERNORS = {
 }
 OTHER_GOVERNOR = "it may hold the clocks anywhere"
 ALIKE = 0.9  # of the fastest: Intel's and AMD's best cores are a few per cent faster than their equals
+
+
+class Doubt(NamedTuple):
+    """What of the processors casts doubt on a timing, in words with numbers, and what to do."""
+
+    found: str
+    advice: str
 
 
 def look(root: Path, architecture: str) -> Cpu:
@@ -100,13 +108,12 @@ def throttle_count(root: Path) -> Optional[int]:
     return sum(counts.values()) if counts else None
 
 
-def warnings(found: Cpu, cpuset: str) -> Tuple[str, ...]:
-    """Return what of the processors casts doubt on a timing, in words with numbers; `cpuset`: what the job may use."""
-    return (*_governor_warnings(found), *_kind_warnings(found, set(files.listed(cpuset))))
+def doubts(found: Cpu, cpuset: str) -> Tuple[Doubt, ...]:
+    """Return what of the processors casts doubt on every timing; `cpuset`: those that the job may use."""
+    return (*_governors(found), *_fast_and_slow(found, set(listed(cpuset))))
 
 
-def _governor_warnings(found: Cpu) -> Tuple[str, ...]:
-    said = []
+def _governors(found: Cpu) -> Iterator[Doubt]:
     for each in (found.governor or "").split(JOIN):
         name, _, rest = each.partition(" ")
         driver, _, preference = rest.strip("()").partition(", ")
@@ -115,28 +122,28 @@ def _governor_warnings(found: Cpu) -> Tuple[str, ...]:
             effect = SAVING if preference in SAVING_PREFERENCES else None
         if each and effect:
             most = "" if found.max_hertz is None else f" (at most {found.max_hertz / GIGA:.2f} GHz)"
-            said.append(f"the CPU governor is {each}: {effect}{most}")
-    return tuple(said)
+            yield Doubt(f"the CPU governor is {each}: {effect}{most}", "cpupower frequency-set -g performance, as root")
 
 
-def _kind_warnings(found: Cpu, allowed: Set[int]) -> Tuple[str, ...]:
-    """Warn where the job may run on fast and slow CPUs."""
-    kinds = [(kind, allowed & set(files.listed(kind.cpus))) for kind in found.core_kinds]
+def _fast_and_slow(found: Cpu, allowed: Set[int]) -> Iterator[Doubt]:
+    kinds = [(kind, allowed & set(listed(kind.cpus))) for kind in found.core_kinds]
     used = [(kind, cpus) for kind, cpus in kinds if cpus]
-    fast = [(kind, cpus) for kind, cpus in used if _speed(kind) >= ALIKE * _speed(used[0][0])]
-    slow = used[len(fast) :]
-    if not slow:
-        return ()
-    listed = ",".join(kind.cpus for kind, _ in fast)
-    return (
-        f"it may run on {_counted(fast)} fast CPUs{_figures(fast[0][0])} and {_counted(slow)} slow "
-        f"ones{_figures(slow[0][0])}: where its threads run decides its time; to keep it on the fast ones: "
-        f'container.cpuset: "{listed}"',
-    )
+    fast = [each for each in used if _speed(each[0], used[0][0]) >= ALIKE]
+    slow = [each for each in used if each not in fast]
+    if slow:
+        yield Doubt(
+            f"{_counted(fast)} fast CPUs{_figures(fast[0][0])} and {_counted(slow)} slow ones{_figures(slow[0][0])}: "
+            "where the job's threads run decides its time",
+            'keep it on the fast ones: container.cpuset: "{}" in params.yaml'.format(
+                listing(cpu for _, cpus in fast for cpu in cpus)
+            ),
+        )
 
 
-def _speed(kind: CoreKind) -> float:
-    return float(kind.capacity or kind.max_hertz or 0)
+def _speed(kind: CoreKind, fastest: CoreKind) -> float:
+    """Return it as a share of the fastest's: kernels give both kinds of x86 with hyper-threads one capacity."""
+    pairs = (kind.capacity, fastest.capacity), (kind.max_hertz, fastest.max_hertz)
+    return min((one / other for one, other in pairs if one and other), default=1.0)
 
 
 def _counted(kinds: List[Tuple[CoreKind, Set[int]]]) -> int:
@@ -183,7 +190,7 @@ def _core_kinds(root: Path) -> Tuple[CoreKind, ...]:
     fastest_first = sorted(kinds, key=lambda key: (key[0] or 0, key[1] or 0), reverse=True)
     return tuple(
         CoreKind(
-            cpus=files.listing(kinds[capacity, hertz]),
+            cpus=listing(kinds[capacity, hertz]),
             **files.known(
                 {
                     "capacity": (capacity, "no cpu_capacity"),
@@ -199,7 +206,7 @@ def _logical_cpus(root: Path) -> Optional[int]:
     """Return the number of processors that the kernel runs, hyper-threads included."""
     online = files.text(root / "sys/devices/system/cpu/online")
     if online is not None:
-        return len(files.listed(online)) or None
+        return len(listed(online)) or None
     return sum(key == "processor" for key, _ in files.fields(root / "proc/cpuinfo")) or None
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 ROOT = Path("/")
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -36,26 +36,6 @@ def fields(path: Path) -> Iterator[Tuple[str, str]]:
         key, colon, value = line.partition(":")
         if colon:
             yield key.strip(), value.strip()
-
-
-def listed(cpus: str) -> List[int]:
-    """Return CPUs as the kernel lists them: '0-2,8' is 0, 1, 2 and 8."""
-    found = []  # type: List[int]
-    for part in filter(None, cpus.split(",")):
-        first, _, last = part.partition("-")
-        found.extend(range(int(first), int(last or first) + 1))
-    return found
-
-
-def listing(cpus: Iterable[int]) -> str:
-    """Return CPUs as the kernel lists them: 0, 1, 2 and 8 are '0-2,8'."""
-    runs = []  # type: List[List[int]]
-    for cpu in sorted(cpus):
-        if runs and cpu == runs[-1][1] + 1:
-            runs[-1][1] = cpu
-        else:
-            runs.append([cpu, cpu])
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
 
 
 def known(values: Dict[str, Tuple[object, str]]) -> Dict[str, object]:

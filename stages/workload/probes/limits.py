@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 from stages.records import Limits
+from stages.units import listed
 from stages.workload.probes import files
 
 KIB = 1024
@@ -18,7 +19,7 @@ OUTSIDE = "this process is outside of the part of the cgroups that is shown here
 def look(root: Path) -> Limits:
     cpuset = _cpuset(root)
     quota = min(_cpu_quotas(root), default=None)
-    allowed = len(files.listed(cpuset))
+    allowed = len(listed(cpuset))
     unseen = OUTSIDE if _outside_of_what_is_shown(root) else None
     return Limits(
         cpuset=cpuset,
@@ -101,6 +102,16 @@ def _memory_limit_bytes(root: Path) -> Optional[int]:
     # Version 1 writes 'no limit' as a number near 2**63.
     ceiling = 2**60 if total is None else total
     return min((limit for limit in found if limit is not None and limit < ceiling), default=None)
+
+
+def killed_for_memory(root: Path = Path("/")) -> int:
+    """Return how many processes of this one's own cgroup the kernel has killed for want of memory; 0: not known."""
+    for folder in cgroup_folders(root, "memory"):
+        for name in ("memory.events", "memory.oom_control"):  # of version 2 and of version 1
+            found = re.search(r"^oom_kill (\d+)$", files.text(folder / name) or "", re.MULTILINE)
+            if found:
+                return int(found.group(1))
+    return 0
 
 
 def _outside_of_what_is_shown(root: Path) -> bool:

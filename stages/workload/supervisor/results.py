@@ -177,7 +177,8 @@ def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditio
     when = ["before " + each for each in (what, *again)] + ["after " + what]
     found += [(name, conditions.warnings(moment)) for name, moment in zip(when, moments)]
     found += [("in " + name, load.warnings(each.load)) for name, each in zip((what, *again), attempts)]
-    found += [("in " + name, conditions.heat(*ends)) for name, ends in zip((what, *again), zip(moments, moments[1:]))]
+    ends = zip(moments, moments[1:], [True] * len(again) + [False])  # one that was cut off has no end of its own
+    found += [("in " + name, conditions.heat(*each)) for name, each in zip((what, *again), ends)]
     lines = tuple(f"{name}: {warning}" for name, warnings in found for warning in warnings)
     if len(attempts) < 2:
         return lines

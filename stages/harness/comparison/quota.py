@@ -1,0 +1,42 @@
+"""Settings whose threads and workers are more than their CPU quota: what took the time from them, and a remedy."""
+
+from collections.abc import Mapping, Sequence
+
+from stages import checks
+from stages.harness.comparison import as_run
+from stages.harness.results.read import CellResult
+from stages.records import Profile
+
+WORKERS = "workers"  # the parameter or fact by which a job says how many processes load its data
+SHOWN = 3  # settings that are named
+
+
+def warnings(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> tuple[str, ...]:
+    """Warn of each cause once, whatever number of settings have it."""
+    groups: dict[str, list[CellResult]] = {}
+    for result in results:
+        if result.train is not None:
+            groups.setdefault(result.cell.setting, []).append(result)
+    said: dict[str, list[str]] = {}
+    for setting, group in groups.items():
+        facts = as_run.facts(group, profiles)
+        check = facts and checks.crowded(facts.hardware.limits, facts.torch_threads, _workers(group))
+        if check:
+            said.setdefault(f"{check.found}: {check.advice}", []).append(setting)
+    return tuple(
+        words if len(settings) == len(groups) else f"{_named(settings)}: {words}" for words, settings in said.items()
+    )
+
+
+def _named(settings: Sequence[str]) -> str:
+    more = f" and {len(settings) - SHOWN} more" if len(settings) > SHOWN else ""
+    return ", ".join(settings[:SHOWN]) + more
+
+
+def _workers(group: Sequence[CellResult]) -> int | None:
+    """Return how many the job says that it has, if it does."""
+    for train in (each.train for each in group if each.train):
+        said = str({**train.belongs.variant.parameters, **train.facts}.get(WORKERS, ""))
+        if said.isdecimal():
+            return int(said)
+    return None
