@@ -13,6 +13,7 @@ import sys
 from typing import Any, Callable
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+KILLED_FOR_MEMORY = "the kernel killed a process of it for want of memory"  # what the host knows a reason by
 TRY_LATER = 75  # exit code of what goes on in another run; sysexits.h calls it EX_TEMPFAIL
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages import codec, records
+from stages.errors import KILLED_FOR_MEMORY
 from stages.harness.cells import failures
 from stages.harness.environments.launch import Outcome
 from stages.harness.params import schema
@@ -66,6 +67,11 @@ def test_memory_of_a_container_and_of_the_machine(root: Path) -> None:
         "memory need (batch size, workers)"
     )
     assert "this machine has (8 GiB): end what else runs here, or " in reason(root, Outcome(137, True, isolated=False))
+
+
+def test_memory_that_a_loader_wanted_is_told_by_the_supervisor_where_the_engine_says_nothing(root: Path) -> None:
+    said = f"{KILLED_FOR_MEMORY}; the command ended with exit code 1; its own words are above"
+    assert reason(root, Outcome(1, False), said) == reason(root, Outcome(137, True))
 
 
 def test_a_bus_error_is_put_down_to_dev_shm_unless_the_job_needs_less(root: Path) -> None:

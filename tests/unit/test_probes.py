@@ -273,6 +273,20 @@ def test_limits_of_cgroups(tree, contents, version, cpus, memory):
     assert ("cpu_quota" in found.absent) == (found.cpu_quota is None)
 
 
+@pytest.mark.parametrize(
+    ("contents", "killed"),
+    [
+        ({"proc/meminfo": MEMINFO}, 0),
+        (V2 | {"sys/fs/cgroup/memory.events": "oom 9\noom_kill 2\noom_group_kill 0\n"}, 2),
+        (V1 | {"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"}, 3),
+        (V1 | {"sys/fs/cgroup/memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\n"}, 0),
+    ],
+    ids=["no cgroups", "version 2", "version 1", "version 1 before Linux 4.13"],
+)
+def test_what_the_kernel_killed_for_want_of_memory(tree, contents, killed):
+    assert limits.killed_for_memory(tree(contents)) == killed
+
+
 RECORDED = sorted((ROOT / "tests/recorded/cgroup2").glob("*.json"))
 
 

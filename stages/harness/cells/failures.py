@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages import codec, records
 from stages.codec import RecordError
-from stages.errors import FaceoffError
+from stages.errors import KILLED_FOR_MEMORY, FaceoffError
 from stages.harness.environments import commands
 from stages.harness.environments.launch import Outcome
 from stages.harness.params.schema import ContainerParams, LimitParams, Params, size_bytes
@@ -40,7 +40,7 @@ def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params) -> str
             f"not done after {limits.cell_minutes:g} minutes (limits.cell_minutes): raise that in params.yaml, or have "
             "the job do less"
         )
-    if outcome.out_of_memory:
+    if outcome.out_of_memory or last_words.startswith(KILLED_FOR_MEMORY):
         return out_of_memory(outcome, params.container)
     if outcome.exit_code == 128 + signal.SIGBUS:
         return _bus_error(outcome, cell, params, seen_full=SHM in last_words)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Iterator, Optional
 
 from stages.codec import RecordError
-from stages.errors import TRY_LATER, FaceoffError
+from stages.errors import KILLED_FOR_MEMORY, TRY_LATER, FaceoffError
 from stages.units import amount
+from stages.workload.probes import limits
 from stages.workload.supervisor.command import STOP_SIGNALS, Ended
 
 REASON_BYTES = 4096
@@ -26,12 +27,17 @@ def recorded(path: Path) -> Iterator[None]:
     if path.exists():
         with suppress(OSError):
             path.write_bytes(b" " * REASON_BYTES)
+    killed_before = limits.killed_for_memory()
     try:
         yield
     except Exception as error:
         if path.exists():
             kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
-            reason = (kind + str(error).strip().partition("\n")[0]).encode("utf-8", "replace")[:REASON_BYTES]
+            said = kind + str(error).strip().partition("\n")[0]
+            # A loader's death is its parent's exception, and not every engine says why it died: Podman does not.
+            if limits.killed_for_memory() > killed_before:
+                said = "{}; {}".format(KILLED_FOR_MEMORY, said)
+            reason = said.encode("utf-8", "replace")[:REASON_BYTES]
             with suppress(OSError), path.open("r+b") as file:  # which must not hide the error: that is printed
                 file.write(reason)
             if isinstance(error, FaceoffError) and error.exit_code > 128:
