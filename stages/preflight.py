@@ -15,12 +15,13 @@ from rich.console import Console
 
 from stages import checks, codec, records
 from stages.errors import run_entry
-from stages.harness.environments import commands
+from stages.harness.environments import cards, commands
 from stages.harness.params import schema
 from stages.harness.preflight import findings, host_checks, show
 from stages.harness.process.locks import only_run
 from stages.harness.process.signals import stop_signals
-from stages.workload.probes import conditions, files, limits, variables
+from stages.visible_cards import VISIBLE
+from stages.workload.probes import conditions, cpu, files, limits, variables
 
 
 @stop_signals()
@@ -51,18 +52,24 @@ def check(wanted: schema.Params) -> tuple[tuple[records.Check, ...], findings.Si
     """Look, and write down what is right and what is not."""
     root = Path.cwd()
     records.PREFLIGHT_PATH.unlink(missing_ok=True)
+    visible = cards.variables(cards.handed(wanted, root)).get(VISIBLE)
     found = findings.look(
-        wanted, look_at_moment, lambda image, variant: commands.estimate(wanted, image, variant, root), root
+        wanted,
+        lambda: look_at_moment(visible, wanted.container.cpuset),
+        lambda image, variant: commands.estimate(wanted, image, variant, root),
+        root,
     )
     done = host_checks.look_over(wanted, found)
     codec.write(records.PREFLIGHT_PATH, records.Preflight(None, done))
     return done, found
 
 
-def look_at_moment() -> findings.Moment:
-    """Look at what moves: how busy and hot the machine is, and what is free."""
-    found = conditions.warnings(conditions.look(records.DATA_DIR))
-    return findings.Moment(found, limits.shm_free_bytes(files.ROOT), variables.look(os.environ))
+def look_at_moment(visible: str | None, cpuset: str | None) -> findings.Moment:
+    """Look at what moves: how busy and hot the machine and the jobs' cards are, and what is free."""
+    found = conditions.warnings(conditions.look(records.DATA_DIR, visible=visible))
+    seen = codec.read(records.MACHINE_PATH, records.Machine).hardware
+    doubts = cpu.doubts(seen.cpu, cpuset or seen.limits.cpuset)
+    return findings.Moment(found, limits.shm_free_bytes(files.ROOT), variables.look(os.environ), doubts)
 
 
 if __name__ == "__main__":

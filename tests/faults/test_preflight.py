@@ -1,6 +1,5 @@
 """Preflight against what is really short: a full disk, a small /dev/shm, no Docker engine, one that never answers."""
 
-import json
 import os
 import socket
 import subprocess
@@ -105,12 +104,10 @@ def test_host_alone_needs_no_engine(tmp_path, deaf):
 
 def test_gpus_that_are_asked_for_and_absent_are_refused(tmp_path):
     folder = make_project(tmp_path, ["host"], container={"gpus": "all"})
-    assert run_stage(folder, "machine").returncode == 0
-    if json.loads((folder / "metrics/machine.json").read_text())["hardware"]["gpus"]:
+    done = run_stage(folder, "machine")
+    if done.returncode == 0:
         pytest.skip("this machine has a GPU")
-    done = run_stage(folder, "preflight")
-    assert done.returncode == 1
-    assert "faceoff: GPUs: needs at least one: container.gpus is 'all'; found: " in done.stderr
+    assert done.stderr.startswith("faceoff: container.gpus is 'all', but this machine has no GPU: ")
 
 
 def test_without_the_machines_record_it_says_what_to_run(tmp_path):

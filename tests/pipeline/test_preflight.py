@@ -47,7 +47,6 @@ def statuses(folder):
 def test_what_cannot_work_is_refused_before_anything_is_downloaded_or_built(folder):
     changed(folder, "gpus: auto", "gpus: all")
     assert repro(folder, code=255) == ["machine"]
-    assert statuses(folder)["GPUs"] == "failed"
     assert not (folder / records.MANIFEST_PATH).exists()
     assert not (folder / records.image_path("host")).exists()
 

@@ -78,6 +78,7 @@ def test_no_driver_and_a_driver_that_is_not_loaded(project):
     assert found == {}
     text = (project / "params.yaml").read_text()
     (project / "params.yaml").write_text(text.replace("gpus: auto", "gpus: all"))
-    done, found = look(project, init="error 9")
-    assert found["GPUs"][0] == "failed" and "Driver Not Loaded" in found["GPUs"][1]
+    done = run_stage(project, "machine", **nvml.environment(project.parent / "driver", init="error 9"))
     assert done.returncode == 1
+    assert done.stderr.startswith("faceoff: container.gpus is 'all', but this machine has no GPU: ")
+    assert "Driver Not Loaded" in done.stderr

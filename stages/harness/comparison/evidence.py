@@ -80,7 +80,8 @@ def no_unit_for_lower(
         if here != "bf16" or BF16_UNITS & {*hardware.cpu.isa}:
             return []
         return [f"This CPU has no instructions for bf16 (avx512_bf16, amx_bf16), so torch emulates it: {likely}."]
-    capability = hardware.gpus[0].compute_capability if hardware.gpus else None
+    cards = profile.facts.cards
+    capability = cards[0].compute_capability if cards else None
     if capability is None or tuple(map(int, capability.split("."))) >= TENSOR_CORES_SINCE:
         return []
     return [f"This GPU, of compute capability {capability}, has no tensor cores, which came with 7.0: {likely}."]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from stages import checks
 from stages.contract import Estimate
+from stages.harness.environments import cards
 from stages.harness.environments.contents import NONE
 from stages.harness.params.schema import ContainerParams, Params, amount_bytes, size_bytes
 from stages.harness.preflight.findings import Disk, ImageState, Situation
@@ -29,6 +30,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *container_limits(params.container, found),
         *disks(params, found),
         *checks.idle(found.moment.warnings),
+        *checks.steady(found.moment.doubts),
         *session(params, found),
     )
 
@@ -59,41 +61,39 @@ def shell(params: Params, found: Situation) -> Iterator[Check]:
 
 
 def gpus(choice: str, found: Situation) -> Iterator[Check]:
-    """Check that the cards that params ask for are there, and that each image can drive them."""
+    """Check that the driver answers where one is loaded, and that each image can drive the cards that jobs get."""
     hardware = found.machine.hardware
-    if choice == "all" and not hardware.gpus:
-        advice = "install the driver or mend it, or set container.gpus: auto in params.yaml to run on the CPU"
-        why = hardware.gpus_reason or "none"
-        yield Check("GPUs", "failed", "at least one: container.gpus is 'all'", why, advice)
-    if choice == "auto" and found.has_driver and not hardware.gpus:
+    if choice == cards.NONE:
+        return
+    if found.has_driver and not hardware.gpus:
         advice = "see what nvidia-smi says and mend the driver, or set container.gpus: none in params.yaml"
         yield Check("GPUs", "warning", "an answer of the driver that is loaded", hardware.gpus_reason or "none", advice)
-    if choice != "none":
-        for image in found.images:
-            yield from named(image.name, _least_bad(capability(image, hardware.gpus)))
-            yield from named(image.name, driver(image, hardware.gpus))
+    given = cards.of_jobs(found.machine)
+    for image in found.images:
+        yield from named(image.name, _least_bad(capability(image, given)))
+        yield from named(image.name, driver(image, given))
 
 
-def capability(image: ImageState, cards: Iterable[Gpu]) -> list[Check]:
+def capability(image: ImageState, given: Iterable[Gpu]) -> list[Check]:
     """Check each card by what torch says it was compiled for; before the image is made, by what image.yaml states."""
     if cuda(image) == NONE:
         return []
     if image.made is not None and image.made.contents.cuda_architectures:
-        return [checks.capability(gpu, image.made.contents.cuda_architectures) for gpu in cards]
+        return [checks.capability(gpu, image.made.contents.cuda_architectures) for gpu in given]
     stated = image.definition.compute_capabilities
     if stated:
-        return [checks.capability_in_range(gpu, *stated) for gpu in cards]
-    return [_not_before(f"compute capability of {gpu.title}", "compute_capabilities") for gpu in cards]
+        return [checks.capability_in_range(gpu, *stated) for gpu in given]
+    return [_not_before(f"compute capability of {gpu.title}", "compute_capabilities") for gpu in given]
 
 
-def driver(image: ImageState, cards: Sequence[Gpu]) -> list[Check]:
+def driver(image: ImageState, given: Sequence[Gpu]) -> list[Check]:
     """Check the driver, which is the same for all cards."""
     built_with = cuda(image)
     if built_with == NONE:
         return []
     if built_with is None:
-        return [_not_before(f"driver of {gpu.title}", "expects.cuda") for gpu in cards[:1]]
-    return [checks.driver(gpu, built_with) for gpu in cards[:1]]
+        return [_not_before(f"driver of {gpu.title}", "expects.cuda") for gpu in given[:1]]
+    return [checks.driver(gpu, built_with) for gpu in given[:1]]
 
 
 def _not_before(name: str, key: str) -> Check:
@@ -111,13 +111,11 @@ def cuda(image: ImageState) -> str | None:
 
 
 def _least_bad(found: list[Check]) -> list[Check]:
-    """Turn failures into warnings where another card runs; but the job must not get the one that does not."""
-    if all(each.status == "failed" for each in found):
-        return found
-    advice = "the job may pick this card: for image host, CUDA_VISIBLE_DEVICES can hide it; else take it out"
+    """Turn failures into warnings but for the first card, which a job takes that needs one."""
+    advice = "a job that takes all its cards will fail: name one that runs as container.gpus in params.yaml"
     return [
-        dataclasses.replace(each, status="warning", advice=advice) if each.status == "failed" else each
-        for each in found
+        dataclasses.replace(each, status="warning", advice=advice) if index and each.status == "failed" else each
+        for index, each in enumerate(found)
     ]
 
 
