@@ -1,24 +1,33 @@
-"""A Docker daemon of a test's own, which can be killed. Only root can start one."""
+"""Docker daemons of a test's own: plain ones to be killed, remapped ones, rootless ones. Only root can start them."""
 
 import os
+import pwd
 import shutil
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.real_engine import unable
 
 START_SECONDS = 120
+ROOTLESS = (  # dockerd-rootless.sh without a network of its own
+    *("rootlesskit", "--net=host", "--copy-up=/etc", "--copy-up=/run", "--propagation=rslave"),
+    *("sh", "-c", 'rm -f /run/docker /run/containerd /run/xtables.lock; exec "$@"', "-"),
+)
 
 
 class Daemon:
     """dockerd with everything that it keeps in one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), through: Sequence[str] = ()) -> None:
+        """`through`: the command that starts it."""
         self.folder = folder
         self.host = f"unix://{folder}/sock"
+        self._options, self._through = options, through
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -38,8 +47,8 @@ class Daemon:
             (self.folder / left).unlink(missing_ok=True)
         places = [f"--{name}={self.folder / name}" for name in ("data-root", "exec-root", "pidfile")]
         with (self.folder / "log").open("ab") as log:
-            command = ["dockerd", *places, "--host", self.host, "--bridge=none", "--iptables=false"]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            command = ["dockerd", *places, "--host", self.host, "--bridge=none", "--iptables=false", *self._options]
+            self._process = subprocess.Popen([*self._through, *command], stdout=log, stderr=log)
 
     def _answers(self) -> bool:
         command = ["docker", "version"]
@@ -64,17 +73,59 @@ class Daemon:
         assert self._process is not None
         self._process.terminate()
         self._process.wait()
-        subprocess.run(["umount", "--quiet", self.folder / "data-root"])  # which it mounted, and a killed one left so
+        # Which it mounted, and a killed one left so. Remapped, it is one folder deeper.
+        for each in (self.folder / "data-root", *(self.folder / "data-root").glob("*.*")):
+            subprocess.run(["umount", "--quiet", each])
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Daemon]:
+def running(folder: Path, options: Sequence[str] = (), through: Sequence[str] = ()) -> Iterator[Daemon]:
     """The daemon, for a test. Its folder's path must be short: it holds sockets."""
-    if os.getuid() != 0 or shutil.which("dockerd") is None:
-        unable("only root starts a dockerd")
-    daemon = Daemon(folder)
+    missing = [each for each in ("dockerd", *through[:1]) if shutil.which(each) is None]
+    if os.getuid() != 0 or missing:
+        unable(f"only root starts a dockerd, and there must be one (lacking: {', '.join(missing) or 'root'})")
+    daemon = Daemon(folder, options, through)
     daemon.start()
     try:
         yield daemon
     finally:
         daemon.stop()
+
+
+@contextmanager
+def remapped(blind: Path) -> Iterator[Daemon]:
+    """One with --userns-remap=default, in a mount namespace of its own, where `blind` is an empty folder."""
+    had = _has_user("dockremap")
+    mount = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(blind))
+    try:
+        with tempfile.TemporaryDirectory(prefix="d-") as folder:
+            Path(folder).chmod(0o711)  # who is root in there passes through
+            with running(Path(folder), ["--userns-remap=default"], mount) as daemon:
+                yield daemon
+    finally:
+        if not had and _has_user("dockremap"):  # dockerd made it
+            subprocess.run(["userdel", "dockremap"], check=True, capture_output=True)
+
+
+@contextmanager
+def rootless() -> Iterator[tuple[Daemon, str]]:
+    """One that an ordinary user of its own runs, and uid:gid of that user."""
+    missing = [each for each in ("rootlesskit", "newuidmap") if shutil.which(each) is None]
+    if os.getuid() != 0 or missing:
+        unable(f"only root makes a user for a rootless engine (lacking: {', '.join(missing) or 'root'})")
+    name = f"faceoff-{uuid.uuid4().hex[:8]}"
+    subprocess.run(["useradd", "--no-create-home", name], check=True, capture_output=True)
+    try:
+        user = pwd.getpwnam(name)
+        with tempfile.TemporaryDirectory(prefix="d-") as folder:
+            os.chown(folder, user.pw_uid, user.pw_gid)
+            plain = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", f"HOME={folder}", f"XDG_RUNTIME_DIR={folder}")
+            become = ("setpriv", f"--reuid={name}", f"--regid={name}", "--clear-groups", *plain)
+            with running(Path(folder), ["--rootless"], (*become, *ROOTLESS)) as daemon:
+                yield daemon, f"{user.pw_uid}:{user.pw_gid}"
+    finally:
+        subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+def _has_user(name: str) -> bool:
+    return any(each.pw_name == name for each in pwd.getpwall())

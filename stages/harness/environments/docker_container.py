@@ -46,7 +46,10 @@ def arguments(job: Job, security: Collection[str], unenforced: Collection[str]) 
     return limits | {
         "image": job.reference,
         "command": list(job.command),
-        "entrypoint": [],  # a ready-made image may have one
+        # A ready-made image may have these of its own. A look at its health would run beside what is timed.
+        "entrypoint": [],
+        "healthcheck": {"test": ["NONE"]},
+        "stop_signal": "SIGTERM",
         "working_dir": str(job.directory),
         "mounts": [Mount(str(each.target), str(each.source), "bind", each.read_only) for each in job.mounts],
         "environment": dict(job.environment),
@@ -111,9 +114,9 @@ def not_run(job: Job, user: str, is_forbidden: bool) -> ProgramMissing:
     if not is_forbidden:
         return ProgramMissing(f"{job.reference} has no program {job.command[0]} on its PATH", 127)
     return ProgramForbidden(
-        f"{job.command[0]} of {job.reference} may not be run by the user of its jobs, uid {user.partition(':')[0]}: "
-        "it lies where only root may look, as below /root; in the image's Dockerfile, install it elsewhere, or make "
-        "the folders above it passable (RUN chmod a+rx /root)",
+        f"{job.command[0]} of {job.reference} may not be run by uid {user.partition(':')[0]}, as whom its jobs run: it, or "
+        "a folder above it, as /root, is closed to that user; in a Dockerfile, install it elsewhere, or open the "
+        "folders above it (RUN chmod a+rx /root)",
         126,
     )
 

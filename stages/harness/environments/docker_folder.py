@@ -18,10 +18,12 @@ import docker.errors
 from docker.types import Mount
 
 from stages.errors import FaceoffError
+from stages.harness.environments.docker_advice import said
 from stages.harness.environments.docker_connection import Endpoint
 
 PLACE = "/faceoff"  # in the container
 MARKER = "marker"
+NOT_SEEN = ("does not exist", "could not find", "no such file", "not shared", "permission denied")
 
 
 def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint) -> None:
@@ -31,43 +33,33 @@ def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint) 
     with tempfile.TemporaryDirectory(prefix=".seen-", dir=checkout / "models") as folder:
         Path(folder).chmod(0o755)  # an engine may be another user's
         Path(folder, MARKER).write_bytes(marker)
-        found = _read(client, folder)
+        found, words = _read(client, folder)
     if found != marker:
         raise FaceoffError(
             f"this engine does not see this folder: to the Docker engine {endpoint}, {checkout} is another folder or "
             "none; run faceoff on the engine's machine, and in a dev container mount the checkout at the path that it "
-            "has outside"
+            f"has outside{words and f' (Docker: {words})'}"
         )
 
 
-def _read(client: docker.DockerClient, folder: str) -> bytes | None:
-    """Read the marker as the engine sees it; None where it does not see the folder."""
+def _read(client: docker.DockerClient, folder: str) -> tuple[bytes | None, str]:
+    """Read the marker as the engine sees it; where it sees none, what it says of that."""
     with _empty_image(client) as image:
         mount = Mount(PLACE, str(Path(folder).resolve()), type="bind", read_only=True)
+        container = None
         try:
             container = client.containers.create(image, ["/none"], mounts=[mount], network_mode="none")
-        except docker.errors.APIError as error:
-            if _no_such_folder(error):
-                return None
-            raise
-        try:
             chunks, _ = container.get_archive(f"{PLACE}/{MARKER}")
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
                 file = archive.extractfile(MARKER)
-                return file.read() if file else None
-        except docker.errors.NotFound:
-            return None
+                return (file.read() if file else None), ""
         except docker.errors.APIError as error:
-            if _no_such_folder(error):
-                return None
+            if any(each in str(error).lower() for each in NOT_SEEN):
+                return None, said(error)
             raise
         finally:
-            container.remove(force=True)
-
-
-def _no_such_folder(error: docker.errors.APIError) -> bool:
-    words = str(error).lower()
-    return any(each in words for each in ("does not exist", "no such file", "not shared", "permission denied"))
+            if container is not None:
+                container.remove(force=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,98 @@
+"""Engines that are not this machine's plain one: rootless, with remapped users, one that sees another folder."""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stages.errors import FaceoffError
+from stages.harness.environments.docker_engine import DockerEngine
+from tests import daemon, tiny_image
+from tests.real_engine import make_job
+
+pytestmark = pytest.mark.engine
+
+WRITE = 'echo "$(umask)" > result; test -O result'
+NOBODY = 12345
+
+
+def connect(started: daemon.Daemon) -> DockerEngine:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOCKER_HOST", started.host)
+        return DockerEngine()
+
+
+@pytest.fixture(scope="module")
+def blind(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the remapped engine sees as an empty one."""
+    return tmp_path_factory.mktemp("blind")
+
+
+@pytest.fixture(scope="module")
+def remapped(blind: Path) -> Iterator[DockerEngine]:
+    with daemon.remapped(blind) as started:
+        yield connect(started)
+
+
+@pytest.fixture(scope="module")
+def rootless() -> Iterator[tuple[DockerEngine, str]]:
+    with daemon.rootless() as (started, user):
+        yield connect(started), user
+
+
+@pytest.mark.parametrize("uid", [os.getuid(), NOBODY])
+def test_what_a_remapped_engines_job_writes_is_the_callers(remapped: DockerEngine, tmp_path: Path, uid: int) -> None:
+    os.chown(tmp_path, uid, uid)
+    job = make_job(tiny_image.load(remapped), tmp_path, "sh", "-c", WRITE, user=f"{uid}:{uid}")
+    assert remapped.run(job).exit_code == 0
+    assert (tmp_path / "result").stat().st_uid == uid
+
+
+@pytest.fixture
+def home(rootless: tuple[DockerEngine, str]) -> Iterator[Path]:
+    """A folder of the rootless engine's user, who may not enter pytest's."""
+    with tempfile.TemporaryDirectory(prefix="d-") as folder:
+        os.chown(folder, *map(int, rootless[1].split(":")))
+        yield Path(folder)
+
+
+def test_what_a_rootless_engines_job_writes_is_the_callers(rootless: tuple[DockerEngine, str], home: Path) -> None:
+    engine, user = rootless
+    assert engine.run(make_job(tiny_image.load(engine), home, "sh", "-c", WRITE, user=user)).exit_code == 0
+    found = (home / "result").stat()
+    assert f"{found.st_uid}:{found.st_gid}" == user
+
+
+def test_a_rootless_engine_says_what_it_cannot_limit_and_runs_without(
+    rootless: tuple[DockerEngine, str], home: Path
+) -> None:
+    """Under cgroup 1 it can limit nothing; asked for CPUs, it would refuse the container."""
+    engine, _ = rootless
+    about = engine.about()
+    assert about.is_rootless and about.name == "Docker"
+    limits = {"memory_bytes": 2**28, "cpus": 1.0, "cpuset": "0"}
+    assert engine.run(make_job(tiny_image.load(engine), home, "sh", "-c", "exit 0", **limits)).exit_code == 0
+    if not Path("/sys/fs/cgroup/cgroup.controllers").exists():
+        assert {"memory", "cpus", "cpuset"} <= {*about.unenforced}
+
+
+def test_an_engine_that_sees_another_folder_is_told_in_a_line_and_leaves_nothing(
+    remapped: DockerEngine, blind: Path, tmp_path: Path
+) -> None:
+    (blind / "checkout").mkdir()
+    before = {each.id for each in remapped._client.images.list(all=True)}
+    began = time.monotonic()
+    remapped.check_sees(tmp_path)
+    for folder in (blind, blind / "checkout"):  # empty there, and not there
+        with pytest.raises(
+            FaceoffError, match=r"this engine does not see this folder: .* another folder or none; run "
+        ) as caught:
+            remapped.check_sees(folder)
+        assert str(caught.value).count("\n") == 0 and f"sock (DOCKER_HOST), {folder} is" in str(caught.value)
+    assert time.monotonic() - began < 10
+    assert {each.id for each in remapped._client.images.list(all=True)} == before
+    assert remapped._client.containers.list(all=True) == []
+    assert list(tmp_path.rglob("*")) == [tmp_path / "models"]
