@@ -1,5 +1,6 @@
 """Preflight against what is really short: a full disk, a small /dev/shm, no Docker engine, one that never answers."""
 
+import json
 import os
 import socket
 import subprocess
