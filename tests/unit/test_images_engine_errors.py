@@ -1,81 +1,29 @@
 """What Docker's failures become: one line that says what to do. By a stand-in at the engine's end of the socket."""
 
-import json
-import socketserver
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stages.errors import FaceoffError
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import BuildFailed, Job
+from tests.stand_in_engine import Answers, StandIn, answering
 
 JOB = Job("image:1", ("true",), Path("/"), (), {}, "0:0", (), 2**26, None, None, None, False, {})
 
 
-class StandIn(socketserver.ThreadingUnixStreamServer):
-    """Answers 'METHOD /path' (without the API's version) with a status and JSON lines, and keeps what was asked."""
-
-    def __init__(self, path: Path, answers: dict[str, tuple[int, list[Any]]]) -> None:
-        self.answers = {"GET /version": (200, [{"ApiVersion": "1.41"}]), "GET /_ping": (200, ["OK"]), "GET /info": (200, [{}])} | answers
-        self.asked: list[str] = []
-        super().__init__(str(path), Answer)
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: StandIn
-    protocol_version = "HTTP/1.1"
-
-    def answer(self) -> None:
-        path = self.path.partition("?")[0].removeprefix("/v1.41")
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            while self.rfile.readline() != b"0\r\n":
-                pass
-        self.server.asked.append(f"{self.command} {path}")
-        status, lines = self.server.answers.get(f"{self.command} {path}", (404, [{"message": f"no {path}"}]))
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        body = "\n".join(map(json.dumps, lines)).encode()
-        if status == 200 and self.command == "POST" and body:  # a stream of events comes in chunks
-            self.send_header("Transfer-Encoding", "chunked")
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        else:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = True
-
-    do_GET = do_POST = do_DELETE = answer
-
-    def address_string(self) -> str:
-        return "unix"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def answers() -> dict[str, tuple[int, list[Any]]]:
+def answers() -> Answers:
     return {}
 
 
 @pytest.fixture
-def stand_in(
-    answers: dict[str, tuple[int, list[Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StandIn]:
+def stand_in(answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     path = tmp_path / "engine.sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    with StandIn(path, answers) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with answering(path, answers) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -164,24 +112,38 @@ def test_a_pull_that_is_refused(said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-NO_DRIVER = {"message": 'could not select device driver "" with capabilities: [[gpu]]'}
+RUN = {
+    "POST /containers/create": (201, [{"Id": "c1", "Warnings": []}]),
+    "GET /containers/c1/json": (200, [{"Id": "c1", "Config": {"Tty": False}}]),
+    "POST /containers/c1/attach": (200, []),
+    "POST /containers/c1/stop": (304, []),
+    "DELETE /containers/c1": (204, []),
+}
+NO_TOOLKIT = (
+    r"^Docker cannot hand out this machine's GPU: install the NVIDIA Container Toolkit, or set container\.gpus: none"
+)
+NO_TOOLKIT_WORDS = [  # of engines with and without CDI
+    'could not select device driver "" with capabilities: [[gpu]]',
+    'could not select device driver "cdi" with capabilities: [[gpu]]',
+    "failed to discover GPU vendor from CDI: no known GPU vendor found",
+    "failed to create task for container: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=all",
+    "unknown or invalid runtime name: nvidia",
+]
 
 
 @pytest.mark.parametrize(
-    "answers",
-    [
-        {
-            "POST /containers/create": (201, [{"Id": "c1", "Warnings": []}]),
-            "GET /containers/c1/json": (200, [{"Id": "c1", "Config": {"Tty": False}}]),
-            "POST /containers/c1/attach": (200, []),
-            "POST /containers/c1/start": (500, [NO_DRIVER]),
-            "POST /containers/c1/stop": (304, []),
-            "DELETE /containers/c1": (204, []),
-        }
-    ],
+    "answers", [RUN | {"POST /containers/c1/start": (500, [{"message": each}])} for each in NO_TOOLKIT_WORDS]
 )
 def test_a_gpu_that_docker_cannot_hand_out_leaves_no_container(stand_in: StandIn) -> None:
-    with pytest.raises(FaceoffError, match=r"install the NVIDIA Container Toolkit, or set container\.gpus: none"):
+    with pytest.raises(FaceoffError, match=NO_TOOLKIT) as caught:
         DockerEngine().run(JOB)
+    assert "\n" not in str(caught.value)
     assert "POST /containers/c1/start" in stand_in.asked
     assert "DELETE /containers/c1" in stand_in.asked
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("answers", [{"POST /containers/create": (400, [{"message": NO_TOOLKIT_WORDS[-1]}])}])
+def test_a_runtime_that_is_not_there_is_told_when_the_container_is_created() -> None:
+    with pytest.raises(FaceoffError, match=NO_TOOLKIT):
+        DockerEngine().run(JOB)

@@ -113,10 +113,11 @@ def not_run(job: Job, user: str, is_forbidden: bool) -> ProgramMissing:
     """Return the error for a program that did not start."""
     if not is_forbidden:
         return ProgramMissing(f"{job.reference} has no program {job.command[0]} on its PATH", 127)
+    uid = user.partition(":")[0]
     return ProgramForbidden(
-        f"{job.command[0]} of {job.reference} may not be run by uid {user.partition(':')[0]}, as whom its jobs run: it, or "
-        "a folder above it, as /root, is closed to that user; in a Dockerfile, install it elsewhere, or open the "
-        "folders above it (RUN chmod a+rx /root)",
+        f"{job.command[0]} of {job.reference} may not be run by uid {uid}, as which its jobs run: it or a folder above "
+        "it, as /root, is closed to that user; in a Dockerfile, install it elsewhere, or open the folders above it "
+        "(RUN chmod a+rx /root)",
         126,
     )
 
