@@ -5,7 +5,7 @@ Runs inside images: Python 3.7 syntax; torch, where there is one, is asked in a 
 
 import dataclasses
 import os
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from stages import checks
 from stages.records import DATA_DIR, MANIFEST_PATH, Check, Conditions, Facts, ImageTask
@@ -31,10 +31,11 @@ def look_over(task: ImageTask) -> Tuple[Check, ...]:
     found += checks.idle(conditions.warnings(_of_the_job(moment, seen)))
     reason = why_no_dry_run(task, tuple(found))
     if reason is not None:
+        found += cpu_quota(task, seen, {})
         return (*found, checks.not_checked("dry-run", "a few steps of every variant", reason), *session(task, {}))
     runs = dry_run.run(task, seen)
     found += [of_dry_run(variant, run, seen, moment) for variant, run in runs.items()]
-    return (*found, *session(task, runs))
+    return (*found, *cpu_quota(task, seen, runs), *session(task, runs))
 
 
 def why_no_dry_run(task: ImageTask, found: Tuple[Check, ...]) -> Optional[str]:
@@ -90,6 +91,21 @@ def shared_memory(task: ImageTask, facts: Facts) -> Iterator[Check]:
             yield checks.not_checked(f"shared memory, {variant}", "room in /dev/shm", reason)
         else:
             yield checks.shared_memory(variant, need, there, free, task.in_container)
+
+
+def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterator[Check]:
+    """Warn of variants whose threads and workers share a CPU quota that is too small for them."""
+    variants: Dict[Check, List[str]] = {}
+    for cell in task.cells:
+        name, variant = cell.cell.variant, cell.belongs.variant
+        workers = checks.workers({**variant.parameters, **(runs[name].facts if name in runs else {})})
+        threads = checks.threads(variant.env, facts.torch_threads)
+        check = checks.crowded(facts.hardware.limits, threads, workers)
+        if check is not None:
+            variants.setdefault(check, []).append(name)
+    for check, names in variants.items():
+        everywhere = len(names) == len(task.cells)
+        yield check if everywhere else dataclasses.replace(check, name="{}, {}".format(check.name, ", ".join(names)))
 
 
 def of_dry_run(variant: str, run: DryRun, facts: Facts, moment: Conditions) -> Check:

@@ -19,7 +19,7 @@ from tests.supervised import LEGACY, Checkout, write_image_task
 from tests.unit.test_checks import make_gpu
 
 GIB = 2**30
-RAN = DryRun(2 * GIB, None, Estimate(), None, None)
+RAN = DryRun(2 * GIB, None, Estimate(), None, None, {})
 MOMENT: Conditions = results.CONDITIONS
 
 
