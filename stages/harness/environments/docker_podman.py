@@ -35,7 +35,7 @@ def adapt(arguments: dict[str, Any], cpus: int) -> dict[str, Any]:
     for each in binds:
         if ":" in each["Source"] + each["Target"]:
             raise FaceoffError(
-                f"Podman cannot mount {each['Source']}, whose path has a colon and a comma or quote as well: rename the "
+                f"Podman cannot mount {each['Source']}, whose path has a colon and a comma or quote: rename the "
                 "folder, or choose another engine by DOCKER_HOST"
             )
     return arguments | {
