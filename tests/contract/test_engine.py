@@ -112,7 +112,7 @@ def test_a_program_that_does_not_start_is_an_error_of_its_own(
     (tmp_path / "closed").write_text("#!/bin/sh\n")
     with pytest.raises(ProgramMissing, match="has no program no-such-program") as missing:
         engine.run(make_job(base, tmp_path, "no-such-program"))
-    with pytest.raises(ProgramForbidden, match="closed .*may not be run") as forbidden:
+    with pytest.raises(ProgramForbidden, match=r"closed .*may not be run") as forbidden:
         engine.run(make_job(base, tmp_path, str(tmp_path / "closed")))
     assert (missing.value.exit_code, forbidden.value.exit_code) == (127, 126)
     assert not isinstance(missing.value, ProgramForbidden) and "\n" not in f"{missing.value}{forbidden.value}"
