@@ -28,6 +28,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *gpus(params.container.gpus, found),
         *shared_memory(params, found),
         *container_limits(params.container, found),
+        *without_walls(params.container, found),
         *disks(params, found),
         *checks.idle(found.moment.warnings),
         *checks.steady(found.moment.doubts),
@@ -170,6 +171,22 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
         else:
             advice = "this limits nothing: lower container.memory in params.yaml, or set it to null"
             yield Check(name, "warning", needed, amount(memory), advice)
+
+
+def without_walls(container: ContainerParams, found: Situation) -> Iterator[Check]:
+    """Say what of container.* no interpreter is held to; cpuset and gpus are the two that hold there too."""
+    names = [image.name for image in found.images if not image.definition.needs_engine]
+    if not names:
+        return
+    wanted = [f"container.{key} {getattr(container, key)}" for key in ("memory", "cpus") if getattr(container, key)]
+    name, not_held = f"limits of {', '.join(names)}", "container.shm_size, a closed network, read-only folders"
+    if not wanted:
+        needed = "none but container.cpuset and container.gpus"
+        yield checks.passed(name, needed, f"no container, and so none of {not_held}")
+        return
+    advice = "use container.cpuset, which holds without a container, set the others to null, or build or pull an image"
+    said = f"no container, and so none of these; nor {not_held}"
+    yield Check(name, "warning", " and ".join(wanted), said, advice)
 
 
 def disks(params: Params, found: Situation) -> Iterator[Check]:
