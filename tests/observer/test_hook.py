@@ -101,9 +101,8 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-@pytest.mark.parametrize("first", ["", "import torch\n"])
-def test_one_that_hooks_imports_as_kaggles_does_goes_on_beside_it(tmp_path: Path, first: str) -> None:
-    (tmp_path / "sitecustomize.py").write_text(first + KAGGLES)
+def test_one_that_imports_torch_and_hooks_imports_as_kaggles_did_goes_on_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import torch\n" + KAGGLES)
     code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import made_by_the_image; import plain"
     seen = observe(tmp_path, "-c", f"{code}; assert made_by_the_image.answer == 42", PYTHONPATH=f"{HOOK}:{tmp_path}")
     assert seen.done.returncode == 0, seen.done.stderr
