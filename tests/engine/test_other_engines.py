@@ -16,7 +16,7 @@ from stages.harness.environments.launch import Mount, ProgramForbidden
 from tests import daemon, registry, tiny_image
 from tests.real_engine import make_job
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.own_engine]
 
 WRITE = 'echo "$(umask)" > result; test -O result'
 NOBODY = 12345
