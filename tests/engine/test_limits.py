@@ -9,7 +9,6 @@ import pytest
 from stages import codec, records
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.units import listed
-from stages.workload.probes import files
 from tests import real_engine
 from tests.project import ROOT
 
