@@ -1,12 +1,16 @@
 """What of the processors makes timings unsteady: governors, fast and slow CPUs, heat; on trees like the kernel's."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stages import checks
+from stages.compare import machine_warnings
 from stages.records import CoreKind, Cpu
 from stages.workload.probes import conditions, cpu
+from tests import environments, results
 
 Write = Callable[[dict[int, dict[str, object]]], Path]
 FOLDER = "sys/devices/system/cpu"
@@ -171,3 +175,33 @@ def test_a_virtual_machine_counts_none_and_says_why(machine: Write, tmp_path: Pa
     found = conditions.look(tmp_path, machine({0: {"topology/physical_package_id": 0}}), sample_seconds=0)
     assert found.cpu_throttle_count is None and "virtual machines" in found.absent["cpu_throttle_count"]
     assert conditions.heat(found, found) == ()
+
+
+# --------------------------------------------------------------------------------------------------- where it is told
+
+
+def test_it_is_told_once_beside_all_verdicts_and_in_preflight(machine: Write) -> None:
+    found = look(machine(hybrid(False)))
+    hardware = environments.hardware(core_kinds=found.core_kinds, cpuset="0-23", governor="schedutil (cppc_cpufreq)")
+    warnings = machine_warnings(environments.machine(hardware), {})
+    assert warnings == (
+        "the CPU governor is schedutil (cppc_cpufreq): clocks follow the load; "
+        "cpupower frequency-set -g performance, as root",
+        "16 fast CPUs (5.30 GHz) and 8 slow ones (3.90 GHz): where the job's threads run decides its time; "
+        'keep it on the fast ones: container.cpuset: "0-15" in params.yaml',
+    )
+    checks_made = checks.steady(cpu.doubts(hardware.cpu, "0-23"))
+    assert [(each.status, f"{each.found}; {each.advice}") for each in checks_made] == [
+        ("warning", each) for each in warnings
+    ]
+
+
+def test_what_the_jobs_may_use_decides_not_what_the_machine_has() -> None:
+    """As the images' profiles saw it: there container.cpuset is in force."""
+    kinds = tuple(
+        CoreKind(cpus, capacity, None, {"max_hertz": "none"}) for cpus, capacity in (("0-1", 1024), ("2-3", 446))
+    )
+    whole, kept = (environments.hardware(core_kinds=kinds, cpuset=cpuset) for cpuset in ("0-3", "0-1"))
+    profile = dataclasses.replace(results.profile("host"), facts=environments.facts("host", kept))
+    assert len(machine_warnings(environments.machine(whole), {})) == 1
+    assert machine_warnings(environments.machine(whole), {"host": profile}) == ()
