@@ -119,6 +119,26 @@ RUN = {
     "POST /containers/c1/stop": (304, []),
     "DELETE /containers/c1": (204, []),
 }
+PODMAN_WORDS = {  # of Podman 4.3, and what is to be done
+    "container-init binary not found on the host: stat /usr/libexec/podman/catatonit": "install catatonit",
+    "crun: the requested cgroup controller `cpu` is not available: OCI runtime error": r"Delegate=cpu .*to null",
+    "crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2": 'runtime = "runc"',
+    "crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied": "set default_ulimits",
+    "runc create failed: error setting rlimits for ready process: error setting rlimit type 6": "set default_ulimits",
+}
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [(RUN | {"POST /containers/c1/start": (500, [{"message": each}])}, each) for each in PODMAN_WORDS],
+)
+@pytest.mark.usefixtures("stand_in")
+def test_what_podman_lacks_is_told_with_its_remedy(words: str) -> None:
+    with pytest.raises(FaceoffError, match=PODMAN_WORDS[words]) as caught:
+        DockerEngine().run(JOB)
+    assert "\n" not in str(caught.value)
+
+
 NO_TOOLKIT = (
     r"^Docker cannot hand out this machine's GPU: install the NVIDIA Container Toolkit, or set container\.gpus: none"
 )
