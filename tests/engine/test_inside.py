@@ -348,7 +348,7 @@ def test_gpus_that_are_asked_for_and_are_not_there_are_one_line(
         pytest.skip("this machine has a GPU")
     done = inside(make_probe(gpus="all"), "true")
     assert done.returncode == 1
-    assert done.stderr.startswith("faceoff: container.gpus is 'all', but this machine has no NVIDIA GPU")
+    assert done.stderr.startswith("faceoff: container.gpus is 'all', but no NVIDIA driver is loaded here")
     assert done.stderr.count("\n") == 1
 
 
