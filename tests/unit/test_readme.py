@@ -120,6 +120,13 @@ def test_the_image_of_readme_is_taken(tmp_path: Path) -> None:
     assert definition.load("mine", tmp_path).pull is not None
 
 
+def test_what_readme_says_of_two_versions_of_torch_is_what_their_preset_runs() -> None:
+    [line] = [line for line in read("README.md").splitlines() if line.startswith("make repro PRESET=venvs")]
+    images = [definition.load(name, ROOT) for name in yaml.safe_load(read("presets/venvs.yaml"))["images"]]
+    assert re.findall(r"\b2\.\d+(?= against|,)", line) == [each.expects["torch"].rpartition(".")[0] for each in images]
+    assert all(each.venv is not None and f"{each.size} on disk each" in line for each in images)
+
+
 @pytest.mark.parametrize("example", blocks(read("docs/images.md"), "yaml"))
 def test_each_image_of_its_page_can_be_copied(tmp_path: Path, example: str) -> None:
     path = tmp_path / "docker/mine/image.yaml"
