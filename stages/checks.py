@@ -169,10 +169,10 @@ def idle(warnings: Iterable[str]) -> List[Check]:
     return found or [passed(name, needed, "so they are")]
 
 
-def steady(doubts: Iterable[Tuple[str, str]]) -> List[Check]:
+def steady(warnings: Iterable[Tuple[str, str]]) -> List[Check]:
     """Return a check for each thing of the processors that makes timings unsteady, with what to do; or none."""
     needed = "CPUs that are all alike and keep their clocks up"
-    return [Check("steady CPUs", "warning", needed, found, advice) for found, advice in doubts]
+    return [Check("steady CPUs", "warning", needed, found, advice) for found, advice in warnings]
 
 
 def killed_for_memory() -> int:

@@ -130,7 +130,6 @@ UNCHECKED = [
     Manifest,
     contract.Split,
     contract.Span,
-    records.Image,
     records.Cpu,
     records.Gpu,
     records.GpuState,

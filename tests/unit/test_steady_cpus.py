@@ -46,7 +46,7 @@ def clocks(governor: str, driver: str, preference: str | None = None, kilohertz:
 
 
 @pytest.mark.parametrize(
-    ("governor", "driver", "preference", "doubt"),
+    ("governor", "driver", "preference", "warning"),
     [
         ("performance", "acpi-cpufreq", None, None),
         ("performance", "intel_pstate", "performance", None),
@@ -67,14 +67,14 @@ def clocks(governor: str, driver: str, preference: str | None = None, kilohertz:
     ],
 )
 def test_a_governor_means_what_its_driver_makes_of_it(
-    machine: Write, governor: str, driver: str, preference: str | None, doubt: str | None
+    machine: Write, governor: str, driver: str, preference: str | None, warning: str | None
 ) -> None:
     found = look(machine(dict.fromkeys((0, 1), clocks(governor, driver, preference))))
     words = f"{governor} ({driver}{'' if preference is None else f', {preference}'})"
     assert found.governor == words
-    told = cpu.doubts(found, "0-1")
+    told = cpu.warnings(found, "0-1")
     assert [each.found for each in told] == (
-        [] if doubt is None else [f"the CPU governor is {words}: {doubt} (at most 3.60 GHz)"]
+        [] if warning is None else [f"the CPU governor is {words}: {warning} (at most 3.60 GHz)"]
     )
     assert all(each.advice == "cpupower frequency-set -g performance, as root" for each in told)
 
@@ -83,8 +83,8 @@ def test_governors_that_are_not_the_same_everywhere_are_all_told(machine: Write)
     slow = clocks("powersave", "acpi-cpufreq")
     found = look(machine({0: clocks("performance", "acpi-cpufreq"), 1: slow, 2: slow}))
     assert found.governor == "performance (acpi-cpufreq) and powersave (acpi-cpufreq)"
-    (doubt,) = cpu.doubts(found, "0-2")
-    assert doubt.found.startswith("the CPU governor is powersave (acpi-cpufreq): ")
+    (warning,) = cpu.warnings(found, "0-2")
+    assert warning.found.startswith("the CPU governor is powersave (acpi-cpufreq): ")
 
 
 # -------------------------------------------------------------------------------------------------- fast and slow CPUs
@@ -101,27 +101,27 @@ def hybrid(capacity: bool) -> dict[int, dict[str, object]]:
 
 
 @pytest.mark.parametrize("capacity", [False, True])
-def test_fast_and_slow_cpus_are_a_doubt_with_their_figures_and_what_to_set(machine: Write, capacity: bool) -> None:
+def test_fast_and_slow_cpus_are_a_warning_with_their_figures_and_what_to_set(machine: Write, capacity: bool) -> None:
     found = look(machine(hybrid(capacity)))
     assert [(each.cpus, each.max_hertz) for each in found.core_kinds] == [
         ("0-3", 5_300_000_000),
         ("4-15", 5_200_000_000),
         ("16-23", 3_900_000_000),
     ]
-    (doubt,) = cpu.doubts(found, "0-23")
-    assert doubt.found == (
+    (warning,) = cpu.warnings(found, "0-23")
+    assert warning.found == (
         "16 fast CPUs (5.30 GHz) and 8 slow ones (3.90 GHz): where the job's threads run decides its time"
     )
-    assert doubt.advice == 'keep it on the fast ones: container.cpuset: "0-15" in params.yaml'
+    assert warning.advice == 'keep it on the fast ones: container.cpuset: "0-15" in params.yaml'
 
 
-def test_a_job_that_is_kept_on_one_kind_is_in_no_doubt(machine: Write) -> None:
+def test_a_job_that_is_kept_on_one_kind_is_warned_of_nothing(machine: Write) -> None:
     found = look(machine(hybrid(False)))
     for cpuset in ("0-15", "16-23", "2-7"):
-        assert cpu.doubts(found, cpuset) == ()
-    (doubt,) = cpu.doubts(found, "14-17")
-    assert doubt.found.startswith("2 fast CPUs (5.20 GHz) and 2 slow ones (3.90 GHz)")
-    assert 'container.cpuset: "14-15"' in doubt.advice
+        assert cpu.warnings(found, cpuset) == ()
+    (warning,) = cpu.warnings(found, "14-17")
+    assert warning.found.startswith("2 fast CPUs (5.20 GHz) and 2 slow ones (3.90 GHz)")
+    assert 'container.cpuset: "14-15"' in warning.advice
 
 
 def test_on_arm_the_capacity_tells_it(machine: Write) -> None:
@@ -129,15 +129,15 @@ def test_on_arm_the_capacity_tells_it(machine: Write) -> None:
     found = look(machine({number: {"cpu_capacity": each} for number, each in capacities.items()}))
     no_clock = {"max_hertz": "no cpufreq; virtual machines often hide it"}
     assert found.core_kinds == (CoreKind("2-3", 1024, None, no_clock), CoreKind("0-1", 446, None, no_clock))
-    (doubt,) = cpu.doubts(found, "0-3")
-    assert doubt.found.startswith("2 fast CPUs (capacity 1024) and 2 slow ones (capacity 446): ")
+    (warning,) = cpu.warnings(found, "0-3")
+    assert warning.found.startswith("2 fast CPUs (capacity 1024) and 2 slow ones (capacity 446): ")
 
 
 def test_cpus_that_differ_by_a_few_per_cent_are_alike(machine: Write) -> None:
     """Some processors have one or two that reach a bit more than the others."""
     cpus = {n: clocks("performance", "amd-pstate-epp", kilohertz=5_000_000 - 40_000 * n) for n in range(8)}
     found = look(machine(cpus))
-    assert len(found.core_kinds) == 8 and cpu.doubts(found, "0-7") == ()
+    assert len(found.core_kinds) == 8 and cpu.warnings(found, "0-7") == ()
 
 
 # ------------------------------------------------------------------------------------------------------------- heat
@@ -190,7 +190,7 @@ def test_it_is_told_once_beside_all_verdicts_and_in_preflight(machine: Write) ->
         "16 fast CPUs (5.30 GHz) and 8 slow ones (3.90 GHz): where the job's threads run decides its time; "
         'keep it on the fast ones: container.cpuset: "0-15" in params.yaml',
     )
-    checks_made = checks.steady(cpu.doubts(hardware.cpu, "0-23"))
+    checks_made = checks.steady(cpu.warnings(hardware.cpu, "0-23"))
     assert [(each.status, f"{each.found}; {each.advice}") for each in checks_made] == [
         ("warning", each) for each in warnings
     ]

@@ -31,7 +31,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *without_walls(params.container, found),
         *disks(params, found),
         *checks.idle(found.moment.warnings),
-        *checks.steady(found.moment.doubts),
+        *checks.steady(found.moment.cpu_warnings),
         *session(params, found),
     )
 

@@ -48,7 +48,7 @@ OTHER_GOVERNOR = "it may hold the clocks anywhere"
 ALIKE = 0.9  # of the fastest: Intel's and AMD's best cores are a few per cent faster than their equals
 
 
-class Doubt(NamedTuple):
+class CpuWarning(NamedTuple):
     """What of the processors casts doubt on a timing, in words with numbers, and what to do."""
 
     found: str
@@ -108,12 +108,12 @@ def throttle_count(root: Path) -> Optional[int]:
     return sum(counts.values()) if counts else None
 
 
-def doubts(found: Cpu, cpuset: str) -> Tuple[Doubt, ...]:
+def warnings(found: Cpu, cpuset: str) -> Tuple[CpuWarning, ...]:
     """Return what of the processors casts doubt on every timing; `cpuset`: those that the job may use."""
     return (*_governors(found), *_fast_and_slow(found, set(listed(cpuset))))
 
 
-def _governors(found: Cpu) -> Iterator[Doubt]:
+def _governors(found: Cpu) -> Iterator[CpuWarning]:
     for each in (found.governor or "").split(JOIN):
         name, _, rest = each.partition(" ")
         driver, _, preference = rest.strip("()").partition(", ")
@@ -122,16 +122,18 @@ def _governors(found: Cpu) -> Iterator[Doubt]:
             effect = SAVING if preference in SAVING_PREFERENCES else None
         if each and effect:
             most = "" if found.max_hertz is None else f" (at most {found.max_hertz / GIGA:.2f} GHz)"
-            yield Doubt(f"the CPU governor is {each}: {effect}{most}", "cpupower frequency-set -g performance, as root")
+            yield CpuWarning(
+                f"the CPU governor is {each}: {effect}{most}", "cpupower frequency-set -g performance, as root"
+            )
 
 
-def _fast_and_slow(found: Cpu, allowed: Set[int]) -> Iterator[Doubt]:
+def _fast_and_slow(found: Cpu, allowed: Set[int]) -> Iterator[CpuWarning]:
     kinds = [(kind, allowed & set(listed(kind.cpus))) for kind in found.core_kinds]
     used = [(kind, cpus) for kind, cpus in kinds if cpus]
     fast = [each for each in used if _speed(each[0], used[0][0]) >= ALIKE]
     slow = [each for each in used if each not in fast]
     if slow:
-        yield Doubt(
+        yield CpuWarning(
             f"{_counted(fast)} fast CPUs{_figures(fast[0][0])} and {_counted(slow)} slow ones{_figures(slow[0][0])}: "
             "where the job's threads run decides its time",
             'keep it on the fast ones: container.cpuset: "{}" in params.yaml'.format(
