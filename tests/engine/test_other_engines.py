@@ -13,7 +13,9 @@ import pytest
 from stages.errors import FaceoffError
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import Mount, ProgramForbidden
+from stages.harness.preflight import findings
 from tests import daemon, registry, tiny_image
+from tests.project import make_project, run_stage
 from tests.real_engine import make_job
 
 pytestmark = [pytest.mark.engine, pytest.mark.own_engine]
@@ -99,6 +101,22 @@ def test_a_python_that_only_root_may_run_is_told_with_its_user(
     assert "\n" not in str(caught.value) and capfd.readouterr() == ("", "")
 
 
+def make(folder: Path, reference: str) -> Path:
+    """A project with the image `probe`, pulled as it is."""
+    root = make_project(folder, ["host"])
+    (root / "docker/probe").mkdir()
+    (root / "docker/probe/image.yaml").write_text(f"pull: {reference}\n")
+    return root
+
+
+def test_stage_image_says_so_in_a_line_too(own: daemon.Daemon, remapped: DockerEngine, tmp_path: Path) -> None:
+    """Without capabilities, and outside of the image's users, root is one of those whom /root is closed to."""
+    root = make(tmp_path, tiny_image.load(remapped, "root/bin/python", "ENV PATH=/root/bin:/usr/bin"))
+    done = run_stage(root, "image", "probe", DOCKER_HOST=own.host)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("faceoff: image probe: python of ") and "may not be run by uid 0" in done.stderr
+
+
 def test_an_engine_that_sees_another_folder_is_told_in_a_line_and_leaves_nothing(
     remapped: DockerEngine, blind: Path, tmp_path: Path
 ) -> None:
@@ -116,6 +134,19 @@ def test_an_engine_that_sees_another_folder_is_told_in_a_line_and_leaves_nothing
     assert {each.id for each in remapped._client.images.list(all=True)} == before
     assert remapped._client.containers.list(all=True) == []
     assert list(tmp_path.rglob("*")) == [tmp_path / "models"]
+
+
+def test_preflight_and_stage_image_tell_it_before_a_build_or_pull(
+    own: daemon.Daemon, blind: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make(blind / "project", "127.0.0.1:1/none:1")
+    done = run_stage(root, "image", "probe", DOCKER_HOST=own.host)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("faceoff: this engine does not see this folder: ")
+    monkeypatch.setenv("DOCKER_HOST", own.host)
+    engine, problem = findings.look_at_engine(root, is_needed=True)
+    assert engine is None and problem is not None and problem.startswith("this engine does not see this folder: ")
+    assert findings.look_at_engine(root, is_needed=False) == (None, None)
 
 
 @pytest.fixture

@@ -211,6 +211,22 @@ def test_limits_above_what_the_machine_has():
     assert statuses(situation(image()), container={"cpus": 2.0, "memory": "8g"}) == {}
 
 
+def test_limits_that_the_engine_can_not_hold_a_container_to_are_told_by_their_keys():
+    unable = situation(image(), unenforced=("memory", "cpus", "cpuset", "processes"))
+    found = look(unable, container={"cpus": 2.0, "memory": "8g"})
+    said = {
+        name: (each.status, each.needed)
+        for name, each in found.items()
+        if each.found == "an engine that can't limit it"
+    }
+    assert said == {
+        "container's cpus": ("warning", "2.0: container.cpus"),
+        "container's memory": ("warning", "8g: container.memory"),
+    }
+    assert "set container.cpus to null" in found["container's cpus"].advice
+    assert "an engine that can't limit it" not in {each.found for each in look(unable).values()}
+
+
 def test_what_no_interpreter_is_held_to_is_told_once():
     two = situation(HOST, image("mine", Definition(python="python3"), None, True), image(here=True))
     name = "limits of host, mine"
@@ -327,6 +343,12 @@ def test_an_image_of_unknown_size_is_said_to_be_left_out():
     assert found.status == "failed"  # what is known does not fit either
     again = image("mine", plain, made=made(10**9))
     assert look(situation(again))["disk of Docker's images"].needed == "953.7 MiB for images"
+
+
+def test_cpus_that_are_not_steady_are_a_warning_with_what_to_do():
+    moment = dataclasses.replace(IDLE, cpu_warnings=(("the CPU governor is powersave", "set performance"),))
+    check = look(situation(moment=moment))["steady CPUs"]
+    assert (check.status, check.found, check.advice) == ("warning", "the CPU governor is powersave", "set performance")
 
 
 def test_what_spoils_a_timing_is_a_warning():

@@ -148,14 +148,16 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
     """Check container.cpus and container.memory against the machine, and all limits against the engine."""
     if not any(image.definition.needs_engine for image in found.images):
         return
-    for key in ("cpus", "memory", "cpuset"):
-        if key in found.unenforced and getattr(container, key) is not None:
+    for key in sorted({"cpus", "cpuset", "memory"}.intersection(found.unenforced)):
+        value = getattr(container, key)
+        if value is not None:
             advice = (
                 f"containers run without it: set container.{key} to null in params.yaml, or choose an engine that can "
                 "(one that root runs; a rootless one needs cgroup 2 with its controllers delegated)"
             )
-            needed = f"{getattr(container, key)}: container.{key}"
-            yield Check(f"container's {key}", "warning", needed, "an engine that can't limit it", advice)
+            unable = "an engine that can't limit it"
+            yield Check(f"container's {key}", "warning", f"{value}: container.{key}", unable, advice)
+        container = dataclasses.replace(container, **{key: None})
     cpus, memory = found.machine.hardware.cpu.logical_cpus, found.machine.hardware.memory_bytes
     if container.cpus is not None and cpus is not None:
         name, needed = "container's CPUs", f"{container.cpus:g}: container.cpus"
