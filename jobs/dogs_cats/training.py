@@ -51,8 +51,8 @@ def main(arguments: Sequence[str]) -> int:
         training.run(learner, kept[1])
         save(learner, seam.folder(contract.OUTPUT) / MODEL_NAME)
         say_peak(training.progress.peak_gpu_memory_bytes)
-        reached = ceilings.measure(learner, taken, heartbeat)
-        seam.say(ceilings=dataclasses.asdict(reached))
+        if cell["ceilings"]:
+            seam.say(ceilings=dataclasses.asdict(ceilings.measure(learner, taken, heartbeat)))
     return 0
 
 
