@@ -99,7 +99,7 @@ class DockerEngine:
 
     def check_sees(self, checkout: Path) -> None:
         with explained():
-            docker_folder.check_sees(self._client, checkout, self._endpoint)
+            docker_folder.check_sees(self._client, checkout, self._endpoint, self._name == docker_podman.NAME)
 
     def find(self, reference: str) -> Found | None:
         with explained():

@@ -1,6 +1,6 @@
 """What Podman answers and takes unlike Docker, at the socket where it speaks Docker's language. Tried on Podman 4.3."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from docker.types import Mount
@@ -23,14 +23,21 @@ def limits_nothing(info: Mapping[str, Any]) -> bool:
 
 
 def adapt(arguments: dict[str, Any], cpus: int) -> dict[str, Any]:
-    """Return the container's arguments as Podman reads them right. `cpus`: of its machine.
+    """Return a container's arguments as Podman reads them right. `cpus`: of its machine.
 
-    A CPU quota beyond the machine it would take, and not enforce. A path with a comma or a quote it would misread, as
-    options of the mount even, unless it comes by the older way, to which a colon is a separator.
+    A CPU quota beyond the machine it would take, and not enforce.
     """
     if (arguments["nano_cpus"] or 0) > cpus * 1e9:
         raise FaceoffError(f"container.cpus in params.yaml is more than this machine has: {cpus}")
-    mounts: list[Mount] = arguments["mounts"]
+    return arguments | mounting(arguments["mounts"])
+
+
+def mounting(mounts: Sequence[Mount]) -> dict[str, Any]:
+    """Return the arguments of a container for these mounts.
+
+    A path with a comma or a quote would be misread, as options of the mount even, unless it comes by the older way, to
+    which a colon is a separator.
+    """
     binds = [each for each in mounts if any(sign in each["Source"] + each["Target"] for sign in MISREAD)]
     for each in binds:
         if ":" in each["Source"] + each["Target"]:
@@ -38,7 +45,7 @@ def adapt(arguments: dict[str, Any], cpus: int) -> dict[str, Any]:
                 f"Podman cannot mount {each['Source']}, whose path has a colon and a comma or quote: rename the "
                 "folder, or choose another engine by DOCKER_HOST"
             )
-    return arguments | {
+    return {
         "mounts": [each for each in mounts if each not in binds],
         "volumes": [f"{each['Source']}:{each['Target']}:{'ro' if each['ReadOnly'] else 'rw'}" for each in binds],
     }
