@@ -255,8 +255,8 @@ def _ask(python: Path) -> Source:
     """Ask a Python what it is."""
     try:
         run = subprocess.run([python, "-Ic", PROBE], capture_output=True, text=True, errors="replace", check=False)
-        told = run.stdout.rstrip().rpartition("\n")[2]  # a sitecustomize of its own may have printed before
-        path, version, implementation, machine, has_ensurepip = json.loads(told)
+        answer = run.stdout.rstrip().rpartition("\n")[2]  # a sitecustomize of its own may have printed before
+        path, version, implementation, machine, has_ensurepip = json.loads(answer)
     except OSError as error:
         raise FaceoffError(f"{python} does not run: {error.strerror}") from None
     except ValueError:
