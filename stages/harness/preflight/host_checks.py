@@ -5,6 +5,7 @@ What only an image's own packages can tell is looked at inside it, by stages/pre
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from stages import checks
 from stages.contract import Estimate
@@ -148,7 +149,8 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
     """Check container.cpus and container.memory against the machine, and all limits against the engine."""
     if not any(image.definition.needs_engine for image in found.images):
         return
-    for key in sorted({"cpus", "cpuset", "memory"}.intersection(found.unenforced)):
+    dropped: dict[str, Any] = {key: None for key in ("cpus", "memory", "cpuset") if key in found.unenforced}
+    for key in dropped:
         value = getattr(container, key)
         if value is not None:
             advice = (
@@ -157,7 +159,7 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
             )
             unable = "an engine that can't limit it"
             yield Check(f"container's {key}", "warning", f"{value}: container.{key}", unable, advice)
-        container = dataclasses.replace(container, **{key: None})
+    container = dataclasses.replace(container, **dropped)
     cpus, memory = found.machine.hardware.cpu.logical_cpus, found.machine.hardware.memory_bytes
     if container.cpus is not None and cpus is not None:
         name, needed = "container's CPUs", f"{container.cpus:g}: container.cpus"
