@@ -107,8 +107,9 @@ ODD = """it's a "$(touch pwned)" `touch pwned`; touch pwned, \\ -x: é"""
 
 
 def test_paths_and_arguments_reach_a_command_as_they_are(tmp_path: Path, engine: DockerEngine) -> None:
-    (tmp_path / ODD).mkdir()
-    project = checkout(tmp_path / ODD, engine)
+    odd = ODD.replace(":", "") if real_engine.is_podman(engine) else ODD  # which it takes, or a comma, not both
+    (tmp_path / odd).mkdir()
+    project = checkout(tmp_path / odd, engine)
     (project / "data/photos/-rf $(touch pwned).jpg").write_text("a cat")
     arguments = [ODD, "--help", "-x", "", "$HOME", "*", "a\nb", "--"]
     script = "import os, sys; print([os.getcwd(), os.listdir('data/photos'), sys.argv[1:]])"
