@@ -11,7 +11,7 @@ from stages.harness.environments import docker_podman
 
 def adapted(*paths: str, nano_cpus: int | None = None) -> dict[str, Any]:
     mounts = [Mount(each, each, "bind", each.endswith("data")) for each in paths]
-    return docker_podman.adapt({"mounts": mounts, "nano_cpus": nano_cpus}, cpus=2)
+    return docker_podman.adapt({"mounts": mounts, "nano_cpus": nano_cpus, "command": ["true"]}, cpus=2)
 
 
 def test_a_path_that_podman_would_take_for_options_comes_by_the_other_way() -> None:

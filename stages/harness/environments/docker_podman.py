@@ -25,11 +25,11 @@ def limits_nothing(info: Mapping[str, Any]) -> bool:
 def adapt(arguments: dict[str, Any], cpus: int) -> dict[str, Any]:
     """Return a container's arguments as Podman reads them right. `cpus`: of its machine.
 
-    A CPU quota beyond the machine it would take, and not enforce.
+    A CPU quota beyond the machine it would take, and not enforce. Of an entry point that is empty it makes the image's.
     """
     if (arguments["nano_cpus"] or 0) > cpus * 1e9:
         raise FaceoffError(f"container.cpus in params.yaml is more than this machine has: {cpus}")
-    return arguments | mounting(arguments["mounts"])
+    return arguments | mounting(arguments["mounts"]) | {"entrypoint": arguments["command"], "command": None}
 
 
 def mounting(mounts: Sequence[Mount]) -> dict[str, Any]:
