@@ -60,9 +60,9 @@ def _of_the_job(moment: Conditions, facts: Facts) -> Conditions:
 
 def cards(task: ImageTask, facts: Facts) -> Iterator[Check]:
     """Check that the cards are here that the image was given, and that torch computes on one."""
-    problem = job_cards.missing_in(task, facts) or job_cards.unused(task.gpus, facts)
+    problem = job_cards.of_image(task, facts)
     if problem is not None:
-        status = "warning" if task.gpus == job_cards.AUTO else "failed"
+        status = "failed" if problem.is_fatal else "warning"
         yield Check("cards", status, "those of container.gpus in params.yaml", problem.found, problem.advice)
 
 

@@ -59,7 +59,7 @@ def _check_cards(task: Task, facts: Optional[Facts], now: Hardware) -> None:
         )
     choice = task.belongs.container.gpus
     absent = job_cards.missing(choice, task.gpu_uuids, now.gpus, now.gpus_reason, os.environ.get(VISIBLE), in_container)
-    if absent is not None and (before or choice != job_cards.AUTO):
+    if absent is not None and (before or absent.is_fatal):
         raise FaceoffError(absent.line)
 
 

@@ -129,8 +129,8 @@ def test_a_torch_that_tells_no_uuid_computes_on_the_first_that_is_visible(tmp_pa
 
 def test_another_of_equal_cards_is_another_machine(tmp_path: Path, made: Path) -> None:
     face, found = Face(tmp_path, made, T4, TWIN), []
-    for index in ("0", "1"):
-        assert face.run("machine", CUDA_VISIBLE_DEVICES=index).returncode == 0
+    for index, uuid in (("0", FIRST), ("1", SECOND)):
+        assert f"; jobs get Tesla T4 ({uuid})\n" in face.run("machine", CUDA_VISIBLE_DEVICES=index).stdout
         found.append(codec.fingerprint(codec.read(face.root / records.MACHINE_PATH, records.Machine)))
     assert found[0] != found[1]
 
@@ -187,26 +187,27 @@ def test_without_a_wish_for_cards_no_driver_is_needed(tmp_path: Path, made: Path
     assert face.result().gpu_uuids == ()
 
 
-def without_cards(face: Face) -> None:
-    """The image sees a driver of its own, without cards: as in a container whose engine dropped the request."""
+def without_a_driver(face: Face) -> None:
+    """The image finds no driver: as in a container whose engine dropped the request."""
     other = face.root.parent / "other"
-    nvml.environment(other, count=0)
+    other.mkdir()
+    (other / nvml.LIBRARY).touch()
     path = face.root / "docker/host/image.yaml"
-    path.write_text(path.read_text().replace(str(face.driver), str(other)))
+    path.write_text(path.read_text().replace(f"LD_LIBRARY_PATH: {face.driver}", f"LD_LIBRARY_PATH: {other}"))
 
 
 def test_a_card_that_was_asked_for_and_is_not_there_ends_profile_and_cell(tmp_path: Path, made: Path) -> None:
     face = Face(tmp_path, made, T4, gpus="all")
-    without_cards(face)
+    without_a_driver(face)
     for done in (face.look(), face.cell()):
         assert done.returncode == 1
-        assert f"container.gpus asks for {FIRST}: there is none: the NVIDIA driver shows no card; see" in done.stderr
+        assert f"container.gpus asks for {FIRST}: there is none: no NVIDIA driver answers: NVML Shared" in done.stderr
     assert face.result().status == "failed"
 
 
 def test_auto_goes_on_without_the_card_and_says_so_beside_the_result(tmp_path: Path, made: Path) -> None:
     face = Face(tmp_path, made, T4)
-    without_cards(face)
+    without_a_driver(face)
     done = face.look()
     assert done.returncode == 0, done.stderr
     assert (
@@ -215,6 +216,21 @@ def test_auto_goes_on_without_the_card_and_says_so_beside_the_result(tmp_path: P
     assert face.cell().returncode == 0
     assert face.result().gpu_uuids == ()
     assert [warning for warning in face.result().warnings if warning.startswith(f"this machine has {FIRST}, and")]
+
+
+def test_a_driver_that_dies_before_the_profile_is_no_reason_to_do_without_it(tmp_path: Path, made: Path) -> None:
+    face = Face(tmp_path, made, T4)
+    assert face.run("machine").returncode == 0
+    nvml.describe(face.driver, init="error 9")
+    for done in (face.run("inside", "host", "--profile"), face.cell()):
+        assert done.returncode == 1 and f"this machine has {FIRST}, and there is none: no NVIDIA driver" in done.stderr
+
+
+def test_auto_warns_of_a_torch_that_could_and_does_not_compute_on_the_card(tmp_path: Path, made: Path) -> None:
+    face = Face(tmp_path, made, T4, torch=TORCH.replace("bool(first)", "False"))
+    assert "torch 2.14.0 finds no CUDA, for which it was built" in face.look().stdout
+    assert face.cell().returncode == 0
+    assert [warning for warning in face.result().warnings if "torch 2.14.0 finds no CUDA, for which" in warning]
 
 
 def profile(face: Face, **task: object) -> subprocess.CompletedProcess[str]:
