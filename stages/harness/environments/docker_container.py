@@ -25,7 +25,7 @@ from stages.harness.environments.launch import (
 
 READ_ONLY = os.strerror(errno.EROFS).encode()
 PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far below what hurts the machine
-NOT_RUN = (126, 127)  # exit codes of what could not be started
+NOT_RUN = (126, 127, 1)  # exit codes of what could not be started; Podman's init has one for all
 # What a container's init says where it finds no program to start, or may not start it: Docker's, and Podman's.
 INIT_WORDS = re.compile(rb"(\[FATAL tini \(\d+\)\] exec .* failed|.*\(catatonit:\d+\): failed to exec pid1): .*\s*")
 FORBIDDEN = os.strerror(errno.EACCES).encode()
