@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from stages import codec, records
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.records import Cell
 from tests import attempts, nvml, podman, real_engine, tiny_image
@@ -88,6 +89,7 @@ def test_a_card_that_podman_drops_ends_the_cell_in_a_line(own: podman.Podman, tm
     for words in (("machine",), ("image", "probe")):
         done = run_stage(root, *words, **shell)
         assert done.returncode == 0, done.stderr
+    assert str(codec.read(root / records.image_path("probe"), records.Image).engine).startswith("Podman ")
     done = attempts.attempt(root, "print('trains on the CPU')", CELL, **shell)
     assert done.returncode == 1 and "trains on the CPU" not in done.stdout
     [line] = done.stderr.splitlines()
