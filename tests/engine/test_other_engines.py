@@ -174,6 +174,16 @@ def test_a_contexts_engine_is_used_and_its_socket_mounted_nowhere(
         engine.run(job)
 
 
+def test_a_proxy_of_dockers_settings_is_in_no_jobs_environment(
+    own: daemon.Daemon, settings: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", own.host)
+    settings.write_text('{"proxies": {"default": {"httpProxy": "http://proxy.example:3128"}}}')
+    engine = DockerEngine()
+    engine.run(make_job(tiny_image.load(engine), settings.parent, "sh", "-c", 'echo "<$http_proxy$HTTP_PROXY>"'))
+    assert capfd.readouterr().out == "<>\n"
+
+
 def test_a_program_for_credentials_that_is_not_there_stops_neither_pull_nor_build(
     own: daemon.Daemon, settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

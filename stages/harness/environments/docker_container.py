@@ -53,6 +53,7 @@ def arguments(job: Job, security: Collection[str], unenforced: Collection[str]) 
         "working_dir": str(job.directory),
         "mounts": [Mount(str(each.target), str(each.source), "bind", each.read_only) for each in job.mounts],
         "environment": dict(job.environment),
+        "use_config_proxy": False,  # the SDK would add config.json's proxies: a job has no network
         "user": user(job, security),
         "userns_mode": "host" if "userns" in security else None,  # the caller's uid is then the caller's in there too
         "device_requests": None if job.gpu_uuids is None else [_gpus(job.gpu_uuids)],

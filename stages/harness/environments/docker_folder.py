@@ -6,11 +6,11 @@ and never started, has a fresh folder of the checkout mounted, and the file in i
 
 import contextlib
 import io
-import json
+import re
 import tarfile
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import docker
@@ -18,7 +18,7 @@ import docker.errors
 from docker.types import Mount
 
 from stages.errors import FaceoffError
-from stages.harness.environments import docker_podman
+from stages.harness.environments import docker_podman, labels
 from stages.harness.environments.docker_advice import said
 from stages.harness.environments.docker_connection import Endpoint
 
@@ -34,7 +34,8 @@ def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint, 
     with tempfile.TemporaryDirectory(prefix=".seen-", dir=checkout / "models") as folder:
         Path(folder).chmod(0o755)  # an engine may be another user's
         Path(folder, MARKER).write_bytes(marker)
-        found, words = _read(client, folder, is_podman)
+        Path(folder, MARKER).chmod(0o644)
+        found, words = _read(client, folder, is_podman, labels.labels(checkout, "look", "none"))
     if found != marker:
         raise FaceoffError(
             f"this engine does not see this folder: to the Docker engine {endpoint}, {checkout} is another folder or "
@@ -43,14 +44,16 @@ def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint, 
         )
 
 
-def _read(client: docker.DockerClient, folder: str, is_podman: bool) -> tuple[bytes | None, str]:
+def _read(
+    client: docker.DockerClient, folder: str, is_podman: bool, marks: Mapping[str, str]
+) -> tuple[bytes | None, str]:
     """Read the marker as the engine sees it; where it sees none, what it says of that."""
     with _empty_image(client) as image:
         mounts = [Mount(PLACE, str(Path(folder).resolve()), type="bind", read_only=True)]
         mounting = docker_podman.mounting(mounts) if is_podman else {"mounts": mounts}
         container = None
         try:
-            container = client.containers.create(image, ["/none"], network_mode="none", **mounting)
+            container = client.containers.create(image, ["/none"], network_mode="none", labels=dict(marks), **mounting)
             chunks, _ = container.get_archive(f"{PLACE}/{MARKER}")
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
                 file = archive.extractfile(MARKER)
@@ -71,7 +74,7 @@ def _empty_image(client: docker.DockerClient) -> Iterator[str]:
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.addfile(tarfile.TarInfo(f"faceoff-{uuid.uuid4().hex}"))
     answer = client.api.import_image_from_data(buffer.getvalue())
-    image = str(json.loads(answer.strip().splitlines()[-1])["status"])
+    image = re.findall("sha256:[0-9a-f]{64}", answer)[-1]
     try:
         yield image
     finally:
