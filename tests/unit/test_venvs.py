@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from stages.errors import FaceoffError
 from stages.harness.environments import pip, venvs
 from stages.harness.environments.definition import Venv
 from stages.harness.process.locks import held
+from tests.mounts import mounting
 from tests.project import ROOT
 from tests.wheels import wheel
 
@@ -24,9 +26,10 @@ VENV = Venv(PACKAGES, TORCH)
 MAKE = """
 import sys
 from pathlib import Path
+from stages.errors import run_entry
 from stages.harness.environments import venvs
 from tests.unit.test_venvs import VENV
-venvs.make(VENV, Path(sys.argv[1]), print)
+run_entry(lambda: print(venvs.make(VENV, Path(sys.argv[1]), print)) or 0)
 """
 BROKEN = "raise OSError('libcudart.so.13: cannot open shared object file')"
 
@@ -90,7 +93,7 @@ def test_a_making_that_was_killed_is_not_trusted_and_made_anew(root: Path) -> No
     folder = venvs.folder_of(VENV, root)
     command = [sys.executable, "-c", MAKE, str(root)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        while not (folder / "bin" / "pip").exists():  # between two steps of the installation
+        while not (folder / "bin" / "python").exists():  # pip comes next
             assert process.poll() is None
             time.sleep(0.01)
         assert venvs.lock(folder).exists()
@@ -122,6 +125,20 @@ def test_a_wheel_of_another_hash_is_refused_in_one_line(root: Path) -> None:
     (root / PACKAGES).write_text(f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
     with pytest.raises(FaceoffError, match=r"not made \(docker/mine/packages.lock\): pip says: THESE PACKAGES DO NOT"):
         venvs.make(VENV, root, lambda line: None)
+
+
+def test_a_full_disk_is_one_line_and_gets_its_room_back(root: Path) -> None:
+    place = venvs.place(root)
+    place.mkdir()
+    command = shlex.join([sys.executable, "-c", MAKE, str(root)])
+    script = f"mount -t tmpfs -o size=8m tmpfs {place}\n{command} >/dev/null || echo exit code $?\nls {place}"
+    done = mounting(script, ROOT)
+    name = venvs.folder_of(VENV, root).name
+    assert (done.stdout, done.stderr) == (
+        "exit code 1\n",
+        f"faceoff: .venvs/{name}: the virtual environment was not made (ensurepip): "
+        f"the disk of {place} is full; make room on it, then run again\n",
+    )
 
 
 def test_two_at_once_do_not_disturb_each_other(root: Path) -> None:
