@@ -1,13 +1,15 @@
 """What Docker's failures become: one line that says what to do. By a stand-in at the engine's end of the socket."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from stages.errors import FaceoffError
+from stages.harness.environments.docker_container import Output
 from stages.harness.environments.docker_engine import DockerEngine
-from stages.harness.environments.launch import BuildFailed, Job
+from stages.harness.environments.launch import BuildFailed, Job, ProgramForbidden, ProgramMissing
 from tests.stand_in_engine import Answers, StandIn, answering
 
 JOB = Job("image:1", ("true",), Path("/"), (), {}, "0:0", (), 2**26, None, None, None, False, {})

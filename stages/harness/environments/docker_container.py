@@ -28,6 +28,8 @@ PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far belo
 NOT_RUN = (126, 127, 1)  # exit codes of what could not be started; Podman's init has one for all
 # What a container's init says where it finds no program to start, or may not start it: Docker's, and Podman's.
 INIT_WORDS = re.compile(rb"(\[FATAL tini \(\d+\)\] exec .* failed|.*\(catatonit:\d+\): failed to exec pid1): .*\s*")
+INIT_BEGINS = re.compile(rb"\[FATAL tini \(|.*\(catatonit:\d+\)")
+INIT_BYTES = 4096  # more than its words come to, which may come in pieces
 FORBIDDEN = os.strerror(errno.EACCES).encode()
 ENGINE_WORDS = re.compile(
     r'exec: "[^"]*": ((?P<missing>executable file not found|stat .* no such file)|permission denied)'
@@ -86,28 +88,37 @@ class Output:
     """What a container prints, handed on as it comes."""
 
     met_read_only: bool = False  # it told of a write to what is read-only
-    held: tuple[bytes, BinaryIO] | None = None  # what may be its init's words
+    has_begun: bool = False
+    held: bytes = b""  # what may be its init's words, which come first and alone
+    holder: BinaryIO | None = None  # where they would go
 
     def copy(self, chunk: bytes | tuple[bytes | None, bytes | None]) -> None:
         """Hand it on."""
         out, err = (chunk, None) if isinstance(chunk, bytes) else chunk
         for data, stream in ((out, sys.stdout), (err, sys.stderr)):
-            if data and INIT_WORDS.fullmatch(data):
-                self.held = data, stream.buffer
-            elif data:
+            if not data:
+                continue
+            if stream.buffer is self.holder or (not self.has_begun and INIT_BEGINS.match(data)):
+                self.held, self.holder = self.held + data, stream.buffer
+                if len(self.held) > INIT_BYTES:
+                    self._let_go()
+            else:
                 self.met_read_only |= READ_ONLY in data
                 stream.buffer.write(data)
                 stream.flush()
+            self.has_begun = True
 
     def ended(self, exit_code: int, job: Job, user: str) -> None:
         """Raise ProgramMissing or ProgramForbidden where the container's init has said so."""
-        if self.held is None:
-            return
-        words, stream = self.held
-        if exit_code in NOT_RUN:
-            raise not_run(job, user, is_forbidden=FORBIDDEN in words)
-        stream.write(words)
-        stream.flush()
+        if exit_code in NOT_RUN and INIT_WORDS.fullmatch(self.held):
+            raise not_run(job, user, is_forbidden=FORBIDDEN in self.held)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.holder is not None:
+            self.holder.write(self.held)
+            self.holder.flush()
+        self.held, self.holder = b"", None
 
 
 def not_run(job: Job, user: str, is_forbidden: bool) -> ProgramMissing:
