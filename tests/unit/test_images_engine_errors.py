@@ -141,6 +141,34 @@ def test_what_podman_lacks_is_told_with_its_remedy(words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+START = b"[FATAL tini (7)] "
+DENIED = (START, b"exec python failed: Permission denied", b"\n")
+ENDED = [  # pieces of stderr, exit code: what is handed on of it, and the error
+    ((START + b"exec python failed: No such file or directory\n",), 127, b"", ProgramMissing),
+    (DENIED, 126, b"", ProgramForbidden),
+    (DENIED, 2, b"".join(DENIED), None),
+    ((START + b"I am a job\n", b"that goes on\n"), 1, START + b"I am a job\nthat goes on\n", None),
+    ((b"a line\n", *DENIED), 126, b"a line\n" + b"".join(DENIED), None),
+    ((START, b"x" * 5000, b"live\n"), 0, START + b"x" * 5000 + b"live\n", None),
+]
+
+
+@pytest.mark.parametrize(("pieces", "code", "shown", "error"), ENDED)
+def test_an_inits_words_that_no_program_started_are_an_error_in_whatever_pieces_they_come(
+    pieces: tuple[bytes, ...],
+    code: int,
+    shown: bytes,
+    error: type[FaceoffError] | None,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    output = Output()
+    for each in pieces:
+        output.copy((None, each))
+    with pytest.raises(error) if error else nullcontext():
+        output.ended(code, JOB, "1000:1000")
+    assert capfdbinary.readouterr().err == shown
+
+
 NO_TOOLKIT = (
     r"^Docker cannot hand out this machine's GPU: install the NVIDIA Container Toolkit, or set container\.gpus: none"
 )
