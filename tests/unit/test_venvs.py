@@ -315,3 +315,9 @@ def test_one_that_is_being_made_is_not_removed(root: Path) -> None:
     with held(venvs.lock(half), "another"), refused:
         listing.remove_unused(root)
     assert half.exists()
+
+
+def test_neither_git_nor_dvc_looks_through_them() -> None:
+    """DVC walks through all that it does not ignore, at each of its commands."""
+    assert "/.venvs" in (ROOT / ".gitignore").read_text().splitlines()
+    assert ".venvs" in (ROOT / ".dvcignore").read_text().splitlines()
