@@ -87,6 +87,26 @@ def test_governors_that_are_not_the_same_everywhere_are_all_told(machine: Write)
     assert warning.found.startswith("the CPU governor is powersave (acpi-cpufreq): ")
 
 
+@pytest.mark.parametrize(
+    ("switch", "value", "off"),
+    [
+        ("intel_pstate/no_turbo", 1, True),
+        ("intel_pstate/no_turbo", 0, False),
+        ("cpufreq/boost", 0, True),
+        ("cpufreq/boost", 1, False),
+    ],
+)
+def test_clocks_above_the_base_clock_that_are_forbidden_are_another_machine(
+    machine: Write, switch: str, value: int, off: bool
+) -> None:
+    root = machine({0: clocks("performance", "intel_pstate")})
+    (root / FOLDER / switch).parent.mkdir(exist_ok=True)
+    (root / FOLDER / switch).write_text(f"{value}\n")
+    found = look(root)
+    assert found.governor == "performance (intel_pstate)" + (" and no turbo" if off else "")
+    assert cpu.warnings(found, "0") == ()
+
+
 # -------------------------------------------------------------------------------------------------- fast and slow CPUs
 
 

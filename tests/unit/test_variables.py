@@ -23,7 +23,13 @@ from tests.supervised import LEGACY
         *("NUMEXPR_MAX_THREADS", "VECLIB_MAXIMUM_THREADS", "ATEN_CPU_CAPABILITY", "DNNL_MAX_CPU_ISA"),
         *("ONEDNN_MAX_CPU_ISA", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING", "CUBLAS_WORKSPACE_CONFIG"),
         *("CUDNN_LOGDEST_DBG", "NCCL_P2P_DISABLE", "NVIDIA_TF32_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF"),
-        *("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCHINDUCTOR_MAX_AUTOTUNE", "TRITON_INTERPRET", "XLA_FLAGS"),
+        *(
+            "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+            "TORCHINDUCTOR_MAX_AUTOTUNE",
+            "TRITON_INTERPRET",
+            "XLA_FLAGS",
+            "TF_XLA_FLAGS",
+        ),
         *("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "PYTHONMALLOC"),
     ],
 )
@@ -38,7 +44,7 @@ def test_what_steers_is_told(name: str) -> None:
         *("NVIDIA_API_KEY", "NVIDIA_TOKEN", "TORCH_HUB_PASSWORD"),  # secrets, though they begin like the others
         *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),  # told as UUIDs of cards
         *("CUDA_VERSION", "NCCL_VERSION", "NVIDIA_REQUIRE_CUDA", "PYTORCH_BUILD_VERSION"),  # labels
-        *("CUDA_HOME", "TORCH_HOME", "TRITON_CACHE_DIR"),  # places
+        *("CUDA_HOME", "TORCH_HOME", "TRITON_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL"),  # places, and what is printed
     ],
 )
 def test_what_steers_nothing_or_is_told_otherwise_is_left_out(name: str) -> None:

@@ -32,6 +32,7 @@ ISA = (
 KILO, GIGA = 10**3, 10**9
 CACHE_KINDS = {"Data": "data", "Instruction": "instruction", "Unified": "unified"}
 JOIN = " and "  # between governors that are in use at once
+NO_TURBO = "no turbo"  # which makes a job slower, and its times no less steady
 # Drivers with which 'powersave' lets the processor choose its clock, which then rises at once with the load; with any
 # other it is the lowest there is (kernel's admin-guide/pm: intel_pstate, amd-pstate, cpufreq).
 ACTIVE_DRIVERS = ("intel_pstate", "amd-pstate-epp")
@@ -117,7 +118,7 @@ def _governors(found: Cpu) -> Iterator[CpuWarning]:
     for each in (found.governor or "").split(JOIN):
         name, _, rest = each.partition(" ")
         driver, _, preference = rest.strip("()").partition(", ")
-        effect = GOVERNORS.get(name, OTHER_GOVERNOR)
+        effect = None if each == NO_TURBO else GOVERNORS.get(name, OTHER_GOVERNOR)
         if name == "powersave" and driver in ACTIVE_DRIVERS:
             effect = SAVING if preference in SAVING_PREFERENCES else None
         if each and effect:
@@ -169,7 +170,7 @@ def _governor(root: Path) -> Optional[str]:
     """Return what sets the clocks: 'powersave (intel_pstate, balance_performance)', all that are in use.
 
     In brackets stand cpufreq's driver and, where it lets the processor choose, what that prefers: the same governor
-    means another thing with another driver.
+    means another thing with another driver. Where clocks above the base clock are forbidden, that is told too.
     """
     found = set()
     for folder in _cpus(root):
@@ -178,7 +179,9 @@ def _governor(root: Path) -> Optional[str]:
             details = ("scaling_driver", "energy_performance_preference")
             known = [each for each in (files.text(folder / "cpufreq" / name) for name in details) if each]
             found.add(f"{governor} ({', '.join(known)})" if known else governor)
-    return JOIN.join(sorted(found)) or None
+    switches = (("intel_pstate/no_turbo", 1), ("cpufreq/boost", 0))
+    off = any(files.number(root / "sys/devices/system/cpu" / name) == value for name, value in switches)
+    return JOIN.join([*sorted(found), *[NO_TURBO] * off]) or None
 
 
 def _core_kinds(root: Path) -> Tuple[CoreKind, ...]:
