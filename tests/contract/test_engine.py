@@ -52,9 +52,9 @@ def test_what_was_built_here_has_no_registrys_digest(engine: Engine, base: str, 
     assert found is not None and found.digest is None
 
 
-@pytest.mark.parametrize("pinned", [False, True])
-def test_what_was_pulled_has_its_registrys_digest(engine: Engine, pinned: bool) -> None:
-    with registry.serving(uuid.uuid4().bytes) as (reference, digest):
+@pytest.mark.parametrize(("pinned", "in_list"), [(False, False), (True, False), (False, True), (True, True)])
+def test_what_was_pulled_has_its_registrys_digest(engine: Engine, pinned: bool, in_list: bool) -> None:
+    with registry.serving(uuid.uuid4().bytes, in_list) as (reference, digest):
         reference += f"@{digest}" if pinned else ""
         if isinstance(engine, FakeEngine):
             engine.registry = {reference: digest}

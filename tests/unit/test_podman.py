@@ -37,8 +37,3 @@ def test_rootless_podman_on_cgroup_1_says_that_it_limits_and_does_not() -> None:
     assert not docker_podman.limits_nothing(info | {"CgroupVersion": "2"})
     assert not docker_podman.limits_nothing(info | {"Rootless": False})
     assert docker_podman.security({"SecurityOptions": []}) == set()  # Docker's has no such field
-
-
-def test_a_digest_that_podman_made_is_no_registrys() -> None:
-    digests = ["localhost/python@sha256:1", "docker.io/library/python@sha256:2"]
-    assert docker_podman.registry_digests(digests) == ["docker.io/library/python@sha256:2"]

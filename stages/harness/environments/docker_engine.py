@@ -108,7 +108,11 @@ class DockerEngine:
             except docker.errors.ImageNotFound:
                 return None
         built = (image.labels or {}).get(BUILT_AS) == reference
-        digest = None if built else _digest(reference, image.attrs["RepoDigests"] or [])
+        digests = image.attrs["RepoDigests"] or []
+        if self._name == docker_podman.NAME:
+            with explained():
+                digests = docker_podman.registry_digests(self._client, str(image.id), digests)
+        digest = None if built else _digest(reference, digests)
         return Found(str(image.id), int(image.attrs["Size"]), digest)
 
     def pull(self, reference: str, show: Show) -> None:
@@ -209,10 +213,10 @@ class DockerEngine:
 
 def _digest(reference: str, digests: Sequence[str]) -> str | None:
     """Pick the digest of the repository that the reference names, among those that the image was pulled from."""
-    repository, tag = docker.utils.parse_repository_tag(reference)
-    digests = docker_podman.registry_digests(digests)
+    name, _, pinned = reference.partition("@")
+    repository, _ = docker.utils.parse_repository_tag(name)
     own = [each for each in digests if each.startswith((f"{repository}@", f"docker.io/{repository}@"))]
-    named = [each for each in own if tag and each.endswith(f"@{tag}")] or own or sorted(digests)
+    named = [each for each in own if pinned and each.endswith(f"@{pinned}")] or own or sorted(digests)
     return named[0].rpartition("@")[2] if named else None
 
 

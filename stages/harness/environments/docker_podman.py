@@ -1,14 +1,16 @@
 """What Podman answers and takes unlike Docker, at the socket where it speaks Docker's language. Tried on Podman 4.3."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import docker
 from docker.types import Mount
 
 from stages.errors import FaceoffError
 
 NAME = "Podman"
 MISREAD = ',"\n'  # Podman writes a mount as a line of CSV, and quotes nothing
+OWN_API = "v4.0.0/libpod"  # which tells more than Docker's
 LOCAL = "localhost/"  # how it names what came from no registry
 
 
@@ -51,6 +53,14 @@ def mounting(mounts: Sequence[Mount]) -> dict[str, Any]:
     }
 
 
-def registry_digests(digests: Collection[str]) -> list[str]:
-    """Return those of registries: Podman makes one for what was built or imported, too."""
-    return [each for each in digests if not each.startswith(LOCAL)]
+def registry_digests(client: docker.DockerClient, image_id: str, digests: Sequence[str]) -> list[str]:
+    """Return those that Docker would have: of registries, and of the list that a tag leads to, if to one.
+
+    Podman makes a digest for what was built or imported, too, and has one of the image's platform beside the list's.
+    """
+    found = [each for each in digests if not each.startswith(LOCAL)]
+    if len(found) < 2:
+        return found
+    answer = client.api.get(f"{client.api.base_url}/{OWN_API}/images/{image_id.removeprefix('sha256:')}/json")
+    answer.raise_for_status()
+    return [each for each in found if each.endswith(f"@{answer.json()['Digest']}")] or found
