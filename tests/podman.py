@@ -138,6 +138,7 @@ def _owner(process: Path) -> int | None:
 def main(command: Sequence[str]) -> int:
     """Run the command on a service of its own."""
     base = real_engine.base(real_engine.connect())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of what tidies up
     with running() as podman:
         podman.load(base)
         return subprocess.run(command, env=podman.environment()).returncode
