@@ -93,6 +93,7 @@ json.dump(told, open(os.path.join(told["OUTPUT"], "told.json"), "w"))
         "parameters": {"rate": 0.5},
         "section": {"size": 3},
         "session_ends_at": 4e9,
+        "ceilings": True,
     }
 
 
