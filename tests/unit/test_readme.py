@@ -139,6 +139,11 @@ def test_each_image_of_its_page_can_be_copied(tmp_path: Path, example: str) -> N
     assert all((ROOT / each).is_file() for each in files)
 
 
+def test_what_the_harness_takes_is_said_alike_by_its_page_and_by_make() -> None:
+    [said] = re.findall(r"`stages/requirements.lock` \((.+? on disk)\)", read("docs/images.md"))
+    assert f"setting up .venv; {said}" in read("Makefile")
+
+
 def test_each_kind_and_each_image_that_is_shipped_is_on_their_page() -> None:
     page = read("docs/images.md")
     assert {next(iter(yaml.safe_load(each))) for each in blocks(page, "yaml")} == set(definition.WAYS)
