@@ -42,6 +42,7 @@ def test_what_steers_is_told(name: str) -> None:
     [
         *("PATH", "HOME", "FACEOFF_EVENTS", "KAGGLE_KEY", "OMPI_COMM_WORLD_RANK", "cuda_x"),
         *("NVIDIA_API_KEY", "NVIDIA_TOKEN", "TORCH_HUB_PASSWORD"),  # secrets, though they begin like the others
+        *("TF_VAR_token", "TF_CLI_CONFIG_FILE"),  # Terraform's
         *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),  # told as UUIDs of cards
         *("CUDA_VERSION", "NCCL_VERSION", "NVIDIA_REQUIRE_CUDA", "PYTORCH_BUILD_VERSION"),  # labels
         *("CUDA_HOME", "TORCH_HOME", "TRITON_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL"),  # places, and what is printed

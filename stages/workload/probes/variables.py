@@ -35,7 +35,17 @@ PREFIXES = (
     "TORCHDYNAMO_",
     "TRITON_",
     "XLA_",
-    "TF_",
+    # TensorFlow's, by more of their names: TF_VAR_ and TF_CLI_ are Terraform's.
+    "TF_AUTOTUNE_",
+    "TF_CUBLAS_",
+    "TF_CUDNN_",
+    "TF_DISABLE_",
+    "TF_ENABLE_",
+    "TF_FORCE_",
+    "TF_GPU_",
+    "TF_NUM_",
+    "TF_USE_",
+    "TF_XLA_",
     "MALLOC_",
     "TCMALLOC_",
 )
@@ -52,11 +62,9 @@ NAMES = (
 # and CUDA_DEVICE_ORDER are faceoff's own in a job's environment, NVIDIA_VISIBLE_DEVICES and
 # NVIDIA_DRIVER_CAPABILITIES a request to the engine.
 OF_CARDS = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
-# Labels of a base image (CUDA_VERSION, NVIDIA_REQUIRE_CUDA), folders (CUDA_HOME, TORCH_HOME) and levels of a log
-# (TF_CPP_MIN_LOG_LEVEL) steer nothing: what is installed is told by itself.
-LABEL = re.compile(
-    r"TF_CPP_\w+|\w+_VERSION|NVIDIA_(REQUIRE_\w+|PRODUCT_NAME|BUILD_ID|BUILD_REF)|\w+_(HOME|ROOT|PATH|DIR)"
-)
+# Labels of a base image (CUDA_VERSION, NVIDIA_REQUIRE_CUDA) and folders (CUDA_HOME, TORCH_HOME) steer nothing: what is
+# installed is told by itself.
+LABEL = re.compile(r"\w+_VERSION|NVIDIA_(REQUIRE_\w+|PRODUCT_NAME|BUILD_ID|BUILD_REF)|\w+_(HOME|ROOT|PATH|DIR)")
 # NVIDIA_API_KEY opens NVIDIA's registry, and begins as those do that steer.
 SECRET = re.compile(r"(\w+_)?(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH)(_\w+)?", re.IGNORECASE)
 
