@@ -49,8 +49,8 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
     "containers.conf (nofile and nproc, to what ulimit -Hn and -Hu say)",
 }
 OTHER_REGISTRY = (
-    "where that registry is out of reach, name an image that the engine has or can get: as `pull` of its image.yaml, or "
-    "as the base of what is built by container.base_images in params.yaml or FACEOFF_BASE_IMAGE in the environment"
+    "where that registry is out of reach, name an image that the engine has or can get: as `pull` of its image.yaml, "
+    "or as the base of what is built by container.base_images in params.yaml or FACEOFF_BASE_IMAGE in the environment"
 )
 PULL_ADVICE = {
     "denied|unauthorized": "log in with `docker login`, or correct the name",
