@@ -163,8 +163,8 @@ def test_a_container_that_cannot_be_stopped_is_removed_all_the_same(
 
 
 def test_a_job_that_closes_its_output_is_waited_for_however_long(engine: DockerEngine, tmp_path: Path) -> None:
-    impatient = DockerEngine(patience_seconds=1)
-    script = "sleep 2; exec >&- 2>&-; sleep 2; exit 7"
+    impatient = DockerEngine(patience_seconds=2)
+    script = "sleep 3; exec >&- 2>&-; sleep 3; exit 7"
     assert impatient.run(real_engine.make_job(real_engine.base(engine), tmp_path, "sh", "-c", script)).exit_code == 7
 
 
