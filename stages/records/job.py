@@ -103,7 +103,7 @@ class Task:
     belongs: Belongs
     gpu_uuids: Tuple[str, ...]  # of the cards that the image was given
     session_ends_at: Optional[float]  # seconds since 1970; None: it does not end
-    ceilings: bool = True  # whether the job is to measure what its loader and its compute reach alone
+    ceilings: bool  # whether the job is to measure what its loader and its compute reach alone
 
     def __post_init__(self) -> None:
         check("stage", self.stage, self.stage in STAGES, "one of " + ", ".join(STAGES))
