@@ -11,7 +11,7 @@ from stages import checks
 from stages.records import DATA_DIR, MANIFEST_PATH, Check, Conditions, Facts, ImageTask
 from stages.units import amount
 from stages.visible_cards import VISIBLE
-from stages.workload import dry_run, facts, job_cards
+from stages.workload import dry_run, job_cards
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions, files, limits
 
@@ -23,10 +23,9 @@ LOOK = "mend what it says; the cells would end alike"
 SMALLER = "let the variant need less in params.yaml: smaller batches, for example"
 
 
-def look_over(task: ImageTask) -> Tuple[Check, ...]:
-    """Return what was checked, and what could not be, each with its reason."""
+def look_over(task: ImageTask, seen: Facts) -> Tuple[Check, ...]:
+    """Return what was checked, and what could not be, each with its reason. `seen`: what the image is now."""
     moment = conditions.look(DATA_DIR, visible=os.environ.get(VISIBLE))
-    seen, _ = facts.look(task.image)
     found = [*cards(task, seen), *gpus(seen, task.gpus), *shared_memory(task, seen)]
     found += checks.idle(conditions.warnings(_of_the_job(moment, seen)))
     reason = why_no_dry_run(task, tuple(found))
