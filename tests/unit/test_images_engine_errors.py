@@ -100,7 +100,7 @@ def test_no_space_before_building() -> None:
         ),
         (
             {"POST /images/create": (500, [{"message": "dial tcp: lookup registry-1.docker.io: no such host"}])},
-            r"cannot be pulled: .*; where that registry is out of reach, name an image .* `pull` of .* FACEOFF_BASE_IMAGE",
+            r"cannot be pulled: .*; where that registry is out of reach, name an image .* `pull` .* FACEOFF_BASE_IMAGE",
         ),
         (
             {"POST /images/create": (200, [{"status": "Extracting"}, {"error": f"failed to register: {NO_SPACE}"}])},
