@@ -21,7 +21,6 @@ from pathlib import Path
 from tests import real_engine
 from tests.daemon import Daemon
 
-SCRATCH = "/var/tmp"  # images may outgrow a /tmp in memory
 PID_MAX = Path("/proc/sys/kernel/pid_max")
 # Podman asks for a million files and processes, which not every root may have; crun refuses cgroup 1 beside 2.
 CONFIG = """[containers]
@@ -61,12 +60,10 @@ class Podman(Daemon):
 
     def stop(self) -> None:
         """It and all that it has started: its containers go on without it."""
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait()
+        self.kill()  # asked to end, it waits half a minute for what it knows of
         subprocess.run(self._command("rm", "--all", "--force", "--time=0"), capture_output=True, cwd=self.folder)
-        for each in (self.folder / "root/overlay", self.folder / "root"):
-            subprocess.run(["umount", "--quiet", "--lazy", each])
+        for each in ("root/overlay", "root", ""):
+            subprocess.run(["umount", "--quiet", "--lazy", self.folder / each], stderr=subprocess.DEVNULL)
 
 
 def _config() -> str:
@@ -85,11 +82,13 @@ def running(through: Sequence[str] = (), owner: tuple[int, int] = (0, 0)) -> Ite
     missing = [each for each in ("podman", "runc", *through[:1]) if shutil.which(each) is None]
     if os.getuid() != 0 or missing:
         real_engine.unable(f"only root starts a Podman service (lacking: {', '.join(missing) or 'root'})")
-    with tempfile.TemporaryDirectory(prefix="p-", dir=SCRATCH) as folder:  # a short path: it holds sockets
+    with tempfile.TemporaryDirectory(prefix="p-") as folder:  # a short path: it holds sockets
         os.chown(folder, *owner)
+        if owner == (0, 0):  # in memory, from where an image's thousands of files are gone at once
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "faceoff", folder], check=True)
         podman = Podman(Path(folder), [each.format(folder=folder) for each in through])
-        podman.start()
         try:
+            podman.start()
             yield podman
         finally:
             podman.stop()
