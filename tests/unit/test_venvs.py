@@ -281,6 +281,15 @@ def test_the_list_names_size_and_images(root: Path, capsys: pytest.CaptureFixtur
     assert lines[-1].startswith("image other: ") and "docker/no.lock: not readable" in lines[-1]
 
 
+def test_the_list_is_shown_while_one_is_being_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    half = venvs.place(root) / "0123456789ab"
+    half.mkdir(parents=True)
+    (half / "there").write_bytes(b"x" * 4096)
+    walked = [(str(half), ["gone"], ["gone.whl", "there"])]  # pip removes what it was still listed with
+    monkeypatch.setattr(os, "walk", lambda folder: iter(walked))
+    assert venvs.disk_bytes(half) == 4096
+
+
 def test_what_no_image_is_and_what_is_half_made_is_removed_and_nothing_else(root: Path) -> None:
     place, used = venvs.place(root), stand_in(venvs.folder_of(VENV, root))
     unused = stand_in(place / "0123456789ab")

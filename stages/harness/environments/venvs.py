@@ -214,8 +214,9 @@ def disk_bytes(folder: Path) -> int:
     sizes: dict[int, int] = {}
     for above, folders, files in os.walk(folder):
         for name in (*folders, *files):
-            found = Path(above, name).lstat()
-            sizes[found.st_ino] = found.st_blocks * 512
+            with contextlib.suppress(FileNotFoundError):  # while one is made, files come and go
+                found = Path(above, name).lstat()
+                sizes[found.st_ino] = found.st_blocks * 512
     return sum(sizes.values())
 
 
