@@ -43,7 +43,9 @@ def main() -> int:
 
 
 def _before(machine_id: str | None) -> records.Machine | None:
-    """Return the record of an earlier run on this machine."""
+    """Return the record of an earlier run on this machine; none where it can't be told from another: it has no id."""
+    if machine_id is None:
+        return None
     try:
         machine = codec.read(records.MACHINE_PATH, records.Machine)
     except codec.RecordError:

@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from stages import codec, records
+from stages import codec, machine, records
 from stages.units import listed
 from stages.workload.probes import conditions, files
+from tests import environments
 from tests.project import make_project, run_stage, stage
 
 
@@ -108,21 +109,33 @@ def test_the_kind_of_disk_is_lsblks_where_no_hypervisor_made_it_up(folder):
 
 def test_it_agrees_with_the_systems_other_tools(folder):
     printed = stage(folder, "machine")
-    machine = read(folder).hardware
-    assert machine.memory_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert machine.kernel == os.uname().release
+    found = read(folder).hardware
+    assert found.memory_bytes == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert found.kernel == os.uname().release
     said = subprocess.run(["df", "-B1", "--output=size,fstype", "data"], cwd=folder, capture_output=True, text=True)
-    assert [str(machine.disk.total_bytes), machine.disk.filesystem] == said.stdout.split()[2:]
-    assert listed(machine.limits.cpuset) == listed(own_cpuset())
-    assert machine.limits.shm_bytes == shutil.disk_usage("/dev/shm").total
-    assert bool(machine.gpus) == (machine.gpus_reason is None)
-    assert (machine.gpus_reason or machine.gpus[0].name) in printed
+    assert [str(found.disk.total_bytes), found.disk.filesystem] == said.stdout.split()[2:]
+    assert listed(found.limits.cpuset) == listed(own_cpuset())
+    assert found.limits.shm_bytes == shutil.disk_usage("/dev/shm").total
+    assert bool(found.gpus) == (found.gpus_reason is None)
+    assert (found.gpus_reason or found.gpus[0].name) in printed
 
 
 def test_the_machine_id_is_not_in_the_file_as_it_is(folder):
     stage(folder, "machine")
     plain = files.text(files.ROOT / "etc/machine-id")
     assert not plain or plain not in (folder / records.MACHINE_PATH).read_text()
+
+
+def test_where_machines_have_no_id_the_cards_of_a_record_are_no_loss(folder, monkeypatch):
+    """A slim container has no /etc/machine-id; a clone brings the record of somebody's machine with a card."""
+    somebodys = environments.hardware(environments.gpu(uuid="GPU-aaaaaaaa"))
+    absent = {"machine_id": "there is no /etc/machine-id"}
+    record = records.Machine(None, somebodys, ("GPU-aaaaaaaa",), absent)
+    codec.write(folder / records.MACHINE_PATH, record)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(files, "machine_id", lambda root: None)
+    assert machine.main() == 0
+    assert read(folder).hardware.gpus == () and read(folder).absent["machine_id"] == absent["machine_id"]
 
 
 def test_without_the_nvidia_library_the_reason_says_so(folder):
