@@ -33,7 +33,10 @@ def show(root: Path) -> None:
     for folder in found:
         use = ", ".join(images.get(folder, [])) or "no image"
         size = amount(venvs.size_bytes(folder / "bin" / "python") or venvs.disk_bytes(folder))
-        print(f"{venvs.FOLDER / folder.name}  {size:>9}  {use}" + ("" if venvs.stamp(folder) else ", half made"))
+        print(
+            f"{venvs.FOLDER / folder.name}  {size:>9}  {use}"
+            + ("" if venvs.stamp(folder) else f", {venvs.lack(folder)}")
+        )
     for folder, names in images.items():
         if folder not in found:
             print(f"{venvs.FOLDER / folder.name}  {'not made':>9}  {', '.join(names)}")

@@ -66,7 +66,7 @@ def test_one_is_made_once_whatever_the_shell_and_pip_conf_say(root: Path, monkey
         monkeypatch.setenv(name, str(elsewhere))
     for name in ("PIP_USER", "PIP_REQUIRE_VIRTUALENV", "PIP_DRY_RUN", "PIP_NO_BINARY"):
         monkeypatch.setenv(name, "1")
-    assert not venvs.is_made(VENV, root)
+    assert venvs.made(VENV, root) is None
 
     said: list[str] = []
     python = venvs.make(VENV, root, said.append)
@@ -100,7 +100,7 @@ def test_a_making_that_was_killed_is_not_trusted_and_made_anew(root: Path) -> No
         process.send_signal(signal.SIGKILL)
         assert process.stdout is not None
         process.stdout.read()  # until what it had started is gone too
-    assert not venvs.is_made(VENV, root)
+    assert venvs.made(VENV, root) is None
 
     said: list[str] = []
     python = venvs.make(VENV, root, said.append)
@@ -163,11 +163,29 @@ def test_what_an_environment_is_made_of_is_its_name(root: Path) -> None:
     assert names[0] != venvs.folder_of(VENV, root).name
 
 
-def test_one_that_was_moved_is_made_anew_since_its_scripts_name_the_old_place(root: Path) -> None:
+def test_one_whose_checkout_was_moved_is_told_so_and_made_anew(
+    root: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its programs name the old place."""
+    (stand_in(venvs.folder_of(VENV, root)) / "of-old").touch()
+    moved = tmp_path_factory.mktemp("moved") / "checkout"
+    shutil.copytree(root, moved, symlinks=True)
+    assert venvs.made(VENV, root) is not None and venvs.made(VENV, moved) is None
+    monkeypatch.setattr(venvs, "_fill", lambda folder, *rest: stand_in(folder))
+    said: list[str] = []
+    python = venvs.make(VENV, moved, said.append)
+    place = venvs.folder_of(VENV, root)
+    assert said == [f".venvs/{place.name}: moved or copied here from {place}, which its programs name; made anew"]
+    assert python.is_relative_to(moved) and not (python.parent.parent / "of-old").exists()
+    assert venvs.made(VENV, moved) == python
+
+
+def test_one_whose_python_is_gone_is_told_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = stand_in(venvs.folder_of(VENV, root))
-    assert venvs.is_made(VENV, root)
-    shutil.move(folder, root / "moved")
-    assert venvs.stamp(root / "moved") is None
+    (folder / "bin/python").unlink()
+    (folder / "bin/python").symlink_to("/nowhere/python")
+    listing.show(root)
+    assert capsys.readouterr().out.endswith("  mine, without the Python that it was made with\n")
 
 
 # ----------------------------------------------------------------------------------------------------- which Python
@@ -217,7 +235,7 @@ def test_a_path_is_from_the_top_of_the_checkout(root: Path) -> None:
 def test_a_lock_that_is_not_there_is_one_line(root: Path) -> None:
     (root / PACKAGES).unlink()
     with pytest.raises(FaceoffError, match=r"packages.lock: not readable: No such file"):
-        venvs.is_made(VENV, root)
+        venvs.made(VENV, root)
 
 
 # -------------------------------------------------------------------------------------------------- pip's own settings

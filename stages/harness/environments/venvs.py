@@ -27,6 +27,7 @@ from stages.harness.process.signals import end_with_parent
 FOLDER = Path(".venvs")
 STAMP = "faceoff.json"
 VERSION = re.compile(r"3\.\d+(\.\d+)?")  # as venv.python may say
+HALF_MADE = "half made"
 DIGITS = 12  # of an environment's name
 KEPT_LINES = 50
 LARGE = re.compile(
@@ -64,13 +65,11 @@ def place(root: Path) -> Path:
     return root / FOLDER
 
 
-def is_made(venv: Venv, root: Path) -> bool:
-    """Whether it is there, whole. Raises FaceoffError where it can't be made: no such Python, no such file."""
-    return made(venv, root) is not None
-
-
 def made(venv: Venv, root: Path) -> Path | None:
-    """Return the environment's Python, None where it is still to be made. Raises FaceoffError as `is_made` does."""
+    """Return the environment's Python, None where it is still to be made.
+
+    Raises FaceoffError where it can't be made: no such Python, no such file.
+    """
     folder = folder_of(venv, root)
     return _python(folder) if stamp(folder) else None
 
@@ -113,12 +112,20 @@ def lock(folder: Path) -> Path:
 
 def stamp(folder: Path) -> Mapping[str, object] | None:
     """Return what was noted of a whole environment; None of what is half made, was moved, or is not there."""
-    try:
-        noted = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        whole = Path(noted["folder"]).samefile(folder)  # its scripts name it
-    except (OSError, ValueError, KeyError, TypeError):
+    noted = _noted(folder)
+    if noted is None or not _is_at(folder, noted) or not _python(folder).exists():
         return None
-    return noted if whole and _python(folder).exists() else None
+    return noted
+
+
+def lack(folder: Path) -> str:
+    """Say why the environment in that folder is none that jobs can run in: a stamp is missing, or no longer true."""
+    noted = _noted(folder)
+    if noted is None:
+        return HALF_MADE
+    if not _is_at(folder, noted):
+        return f"moved or copied here from {noted['folder']}, which its programs name"
+    return "without the Python that it was made with"
 
 
 def size_bytes(python: Path) -> int | None:
@@ -139,6 +146,22 @@ def remove(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
+def _noted(folder: Path) -> Mapping[str, object] | None:
+    try:
+        noted = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return noted if isinstance(noted, dict) and isinstance(noted.get("folder"), str) else None
+
+
+def _is_at(folder: Path, noted: Mapping[str, object]) -> bool:
+    """Whether it lies where it was made: its programs name that place."""
+    try:
+        return Path(str(noted["folder"])).samefile(folder)
+    except OSError:
+        return False
+
+
 def _python(folder: Path) -> Path:
     return folder / "bin" / "python"
 
@@ -146,7 +169,8 @@ def _python(folder: Path) -> Path:
 @contextlib.contextmanager
 def _removed_unless_whole(folder: Path, show: Show) -> Iterator[None]:
     if folder.exists():
-        show(f"{_said(folder)}: left half made by an interrupted run; made anew")
+        why = lack(folder)
+        show(f"{_said(folder)}: {'left half made by an interrupted run' if why == HALF_MADE else why}; made anew")
         remove(folder)
     try:
         yield
