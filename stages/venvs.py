@@ -60,7 +60,11 @@ def remove_unused(root: Path) -> None:
             print(f"removed {venvs.FOLDER / folder.name}, {amount(size_bytes)}")
             removed += size_bytes
     free = shutil.disk_usage(root).free
-    print(f"{amount(removed)} removed; {amount(free)} are free" if removed else "nothing to remove: an image is each")
+    print(
+        f"{amount(removed)} removed; {amount(free)} are free"
+        if removed
+        else "nothing to remove: every environment is whole, and some image's"
+    )
 
 
 def look(root: Path) -> tuple[dict[Path, list[str]], list[str]]:

@@ -89,14 +89,16 @@ def test_one_is_made_once_whatever_the_shell_and_pip_conf_say(root: Path, monkey
     assert len(said) == 3
 
 
-def test_a_making_that_was_killed_is_not_trusted_and_made_anew(root: Path) -> None:
+def test_a_second_maker_is_refused_and_what_a_killed_one_left_is_made_anew(root: Path) -> None:
     folder = venvs.folder_of(VENV, root)
     command = [sys.executable, "-c", MAKE, str(root)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         while not (folder / "bin" / "python").exists():  # pip comes next
             assert process.poll() is None
             time.sleep(0.01)
-        assert venvs.lock(folder).exists()
+        with pytest.raises(FaceoffError, match=rf"\.venvs/{folder.name}: another run is at work on it"):
+            venvs.make(VENV, root, print)
+        assert process.poll() is None  # which it did not disturb
         process.send_signal(signal.SIGKILL)
         assert process.stdout is not None
         process.stdout.read()  # until what it had started is gone too
@@ -139,14 +141,6 @@ def test_a_full_disk_is_one_line_and_gets_its_room_back(root: Path) -> None:
         f"faceoff: .venvs/{name}: the virtual environment was not made (ensurepip): "
         f"the disk of {place} is full; make room on it, then run again\n",
     )
-
-
-def test_two_at_once_do_not_disturb_each_other(root: Path) -> None:
-    folder = venvs.folder_of(VENV, root)
-    refused = pytest.raises(FaceoffError, match=rf"\.venvs/{folder.name}: another run is at work on it")
-    with held(venvs.lock(folder), "the other"), refused:
-        venvs.make(VENV, root, print)
-    assert not folder.exists()
 
 
 def test_what_an_environment_is_made_of_is_its_name(root: Path) -> None:
