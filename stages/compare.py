@@ -10,6 +10,7 @@ where a metric of a setting became slower by more than the margin for sure, with
 """
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -17,8 +18,8 @@ from pathlib import Path
 from stages import codec, records
 from stages.errors import run_entry
 from stages.harness.cells import states
+from stages.harness.comparison import as_run, quota, regression
 from stages.harness.comparison import compare as comparison
-from stages.harness.comparison import quota, regression
 from stages.harness.params import schema
 from stages.harness.pipeline import revisions
 from stages.harness.process.signals import stop_signals
@@ -130,14 +131,20 @@ def read_run(name: str, root: Path, data_sha256: str) -> regression.Run:
 
 
 def read_profiles(images: Iterable[str], root: Path = Path()) -> dict[str, records.Profile]:
-    """Read the profiles that there are: without one, a timing stands, and only what explains it is missing."""
+    """Read the profiles that there are: without one, a timing stands, and only what explains it is missing.
+
+    With each goes what its image.yaml sets, which the profile tells in part.
+    """
     paths = {image: root / records.profile_path(image) for image in images}
-    return {image: codec.read(path, records.Profile) for image, path in paths.items() if path.exists()}
+    found = {image: codec.read(path, records.Profile) for image, path in paths.items() if path.exists()}
+    for name, image in read_images(found, root).items():
+        found[name] = dataclasses.replace(found[name], facts=as_run.of_image(found[name].facts, image))
+    return found
 
 
-def read_images(images: Iterable[str]) -> dict[str, records.Image]:
+def read_images(images: Iterable[str], root: Path = Path()) -> dict[str, records.Image]:
     """Read the records of images that there are."""
-    paths = {image: records.image_path(image) for image in images}
+    paths = {image: root / records.image_path(image) for image in images}
     return {image: codec.read(path, records.Image) for image, path in paths.items() if path.exists()}
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from stages import codec, records
 from stages.codec import Record
 from stages.errors import FaceoffError, run_entry
-from stages.harness.comparison import profile_diff
+from stages.harness.comparison import as_run, profile_diff
 
 
 def main() -> int:
@@ -43,7 +43,8 @@ def read(place: str) -> tuple[records.Facts, records.Image]:
     """Read the facts of an image and what the engine said of it, as they are now or, for REV:IMAGE, in a commit."""
     revision, _, image = place.rpartition(":")
     facts = _read(records.facts_path(image), records.Facts, revision, place)
-    return facts, _read(records.image_path(image), records.Image, revision, place)
+    of_engine = _read(records.image_path(image), records.Image, revision, place)
+    return as_run.of_image(facts, of_engine), of_engine
 
 
 def _read(path: Path, kind: type[Record], revision: str, place: str) -> Record:

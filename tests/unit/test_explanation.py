@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import pytest
 
-from stages import records
+from stages import codec, compare, records
 from stages.contract import Ceilings, Split
 from stages.harness.comparison import explanation
 from stages.harness.comparison.bottlenecks import arithmetic_limit, bottleneck
@@ -306,6 +306,19 @@ class TestExplanation:
         assert "The two differ in OMP_NUM_THREADS alone" in why(one, setting(), "slower", profiles)[1]
         both = [with_env(each, OMP_NUM_THREADS="2") for each in (one, setting())]
         assert "do not differ in anything that decides a timing" in why(*both, "slower", profiles)[1]
+
+    def test_what_image_yaml_sets_is_a_cause_though_no_library_of_torchs_reads_it(self, tmp_path):
+        for name, value in (("host", "true"), ("mine", "false")):
+            image = dataclasses.replace(results.image(name), env={"TOKENIZERS_PARALLELISM": value})
+            codec.write(tmp_path / records.image_path(name), image)
+            codec.write(tmp_path / records.profile_path(name), results.profile(name))
+        profiles = compare.read_profiles(["host", "mine"], tmp_path)
+        one = setting(image="mine", compute=9.0)
+        assert "The two differ in TOKENIZERS_PARALLELISM alone" in why(one, setting(), "slower", profiles)[1]
+        (difference,) = explanation.environment_differences(one, setting(), profiles)
+        assert (difference.a, difference.b) == ("false", "true")
+        alike = [with_env(each, TOKENIZERS_PARALLELISM="true") for each in (one, setting())]
+        assert explanation.environment_differences(*alike, profiles) == ()
 
     def test_a_variable_beside_parameters_is_one_of_several_things(self):
         one = with_env(setting("mixed", compute=9.0), KMP_BLOCKTIME="0")

@@ -1,16 +1,21 @@
-"""The environment of a setting as its cells had it: what the image's profile saw, with the variables of its variant."""
+"""The environment of a setting as its cells had it: what the image's profile saw, with the variables that are set."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
 from stages.checks import threads
 from stages.harness.results.read import CellResult
-from stages.records import Facts, Profile, Variant
+from stages.records import Facts, Image, Profile, Variant
 
 
 def variant(results: Sequence[CellResult]) -> Variant | None:
     """Return the variant that the cells were run with; None where none ran."""
     return next((each.train.belongs.variant for each in results if each.train), None)
+
+
+def of_image(seen: Facts, image: Image) -> Facts:
+    """Return the facts with all that `env` of image.yaml sets: of that, the profile tells what libraries read."""
+    return dataclasses.replace(seen, variables={**image.env, **seen.variables})
 
 
 def facts(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> Facts | None:

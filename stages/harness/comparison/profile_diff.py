@@ -65,11 +65,9 @@ class Difference:
 def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -> tuple[Difference, ...]:
     """List all that differs, hardware first, with what the engine says of the images. Their names are no difference."""
     found: list[Difference] = []
-    env: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
     if images is not None:
-        env = images[0].env, images[1].env
         _compare(_image_facts(*images), *images, found)
-    found += variable_differences({**env[0], **a.variables}, {**env[1], **b.variables})
+    found += variable_differences(a.variables, b.variables)
     _compare((*_gpu_facts(a, b), *_FACTS, *_card_facts(a, b)), a, b, found)
     found += _packages(a.contents.packages, b.contents.packages, {each.cause for each in found})
     return tuple(sorted(found, key=lambda each: each.kind))

@@ -33,7 +33,8 @@ def _of_image(profile: Profile, image: Image | None) -> Iterator[tuple[str, str]
     silent = "the CPU alone, or it does not say" if held.torch else NONE
     yield "torch compiled for", ", ".join(held.cuda_architectures) or silent
     yield "torch's threads", _words(facts, "torch_threads")
-    yield "variables that steer speed", "; ".join(f"{key}={value}" for key, value in facts.variables.items()) or NONE
+    variables = "; ".join(f"{key}={value}" for key, value in facts.variables.items())
+    yield "variables that steer speed or that image.yaml sets", variables or NONE
     yield "CUDA", _words(held, "cuda")
     yield "cuDNN", _words(held, "cudnn", cudnn)
     yield "NCCL", _words(held, "nccl")
