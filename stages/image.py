@@ -1,6 +1,8 @@
 """Stage `image`: build, pull or make the image unless it is here, check what it holds, and write that to metrics.
 
-python -m stages.image cuda-10.0
+Looked at in every run: an image that is still what it was keeps its record, and what depends on it.
+
+    python -m stages.image cuda-10.0
 """
 
 import argparse
@@ -21,9 +23,18 @@ def main() -> int:
     root = Path.cwd()
     output = root / records.image_path(name)
     environment = select.environment(name, schema.load(root), root)
+    before = _before(output)
     output.unlink(missing_ok=True)
-    codec.write(output, environment.make(print))
+    codec.write(output, environment.make(before, print))
     return 0
+
+
+def _before(path: Path) -> records.Image | None:
+    """Return the record of an earlier run; None of another version's, or of one that was cut short."""
+    try:
+        return codec.read(path, records.Image)
+    except codec.RecordError:
+        return None
 
 
 if __name__ == "__main__":

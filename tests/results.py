@@ -185,7 +185,9 @@ HARDWARE = records.Hardware(
     gpus_reason=NO_GPU,
     absent={},
 )
-CONDITIONS = records.Conditions("2026-01-02T03:04:04+00:00", 7 * 2**30, 2**36, 2_250_000_000, 0.01, 0, (), NO_GPU, {})
+CONDITIONS = records.Conditions(
+    "2026-01-02T03:04:04+00:00", 7 * 2**30, 2**36, 2_250_000_000, 0.01, 0, "turbo", (), NO_GPU, {}
+)
 
 
 def machine(name: str = "one", hardware: records.Hardware = HARDWARE) -> records.Machine:
@@ -211,7 +213,7 @@ def older(image: str, **contents: Any) -> records.Profile:
 
 def image(name: str) -> records.Image:
     """What the image stage says of `host`."""
-    fields = ("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime")
+    fields = ("reference", "image_id", "size_bytes", "base", "base_id", "base_digest", "engine", "runtime")
     absent = dict.fromkeys(fields, "image host runs without a container")
     return records.Image(name, "python", "python", env={}, contents=CONTENTS, absent=absent, **dict.fromkeys(fields))
 

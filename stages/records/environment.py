@@ -46,6 +46,7 @@ class Image:
     image_id: Optional[str]  # sha256:… of the engine
     size_bytes: Optional[int]
     base: Optional[str]
+    base_id: Optional[str]  # sha256:… of the engine
     base_digest: Optional[str]  # of the registry that the base came from; None where the engine knows of none
     engine: Optional[str]  # of Docker, e.g. '28.2.2', or 'Podman 4.3.1'
     runtime: Optional[str]  # that runs its containers, e.g. 'runc'
@@ -225,6 +226,7 @@ class Conditions:
     cpu_hertz: Optional[int]  # mean over the CPUs, now
     cpu_busy_share: Optional[float]  # of all CPUs of the machine, by whatever runs on it but this process; 0 to 1
     cpu_throttle_count: Optional[int]  # times that heat held a core or a package back since the machine's start
+    cpu_clocks: Optional[str]  # what the processor is told of them: 'balance_power, turbo', 'no turbo'
     gpus: Tuple[GpuState, ...]
     gpus_reason: Optional[str]  # why `gpus` is empty
     absent: Dict[str, str]

@@ -5,6 +5,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import dataclasses
 import os
+import platform
 from typing import Any, Dict, Iterator, Optional
 
 from stages.codec import read
@@ -33,6 +34,7 @@ def check(task: Task) -> None:
         differences({"hardware": dataclasses.asdict(facts.hardware)}, {"hardware": dataclasses.asdict(now)}),
     )
     found += _changes("variable", facts.variables, variables.look(os.environ), "unset")
+    found += differences(facts.contents.python, platform.python_version(), "Python")
     if contents.fingerprint(installed) != facts.contents.packages_sha256:
         found += _changes("package", facts.contents.packages, installed, "not there") or ["its packages are others"]
     if found:

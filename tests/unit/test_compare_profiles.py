@@ -25,6 +25,7 @@ def image(name, **told):
         "kind": "built",
         "python": "python",
         "env": {},
+        "base_id": "sha256:a",
         "base_digest": "sha256:b",
         "engine": "28.2.2",
         "runtime": "runc",
@@ -92,7 +93,7 @@ def test_another_base_image_is_a_cause_and_the_system_comes_with_it(folder):
 
 
 def test_beside_no_container_that_alone_is_told_of_docker(folder):
-    told = dict.fromkeys(("reference", "image_id", "size_bytes", "base", "base_digest", "engine", "runtime"))
+    told = dict.fromkeys(("reference", "image_id", "size_bytes", "base", "base_id", "base_digest", "engine", "runtime"))
     codec.write(folder / records.image_path("cuda-10.0"), image("cuda-10.0", **told))
     lines = run_stage(folder, "compare_profiles", "HEAD:cuda-10.0", "cuda-10.0").stdout.splitlines()
     assert lines[1:3] == ["Software", "  container runtime (runtime): runc | no container"] and len(lines) == 4

@@ -10,8 +10,9 @@ from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.environments import container, contents, definition
 from stages.harness.environments.container import Container
-from stages.harness.environments.launch import Outcome, Work
+from stages.harness.environments.launch import Job, Outcome, Work
 from stages.harness.params.schema import ContainerParams
+from stages.harness.process.watchdog import Watch
 from tests import results
 from tests.fake_engine import FakeEngine
 from tests.project import ROOT
@@ -60,9 +61,11 @@ def of(root: Path, engine: FakeEngine, params: ContainerParams = PARAMS) -> Cont
     return Container("mine", definition.load("mine", root), root, params, lambda: None, engine)
 
 
-def make(root: Path, engine: FakeEngine, params: ContainerParams = PARAMS) -> tuple[records.Image, list[str]]:
+def make(
+    root: Path, engine: FakeEngine, params: ContainerParams = PARAMS, before: records.Image | None = None
+) -> tuple[records.Image, list[str]]:
     shown: list[str] = []
-    return of(root, engine, params).make(shown.append), shown
+    return of(root, engine, params).make(before, shown.append), shown
 
 
 # ------------------------------------------------------------------------------------------------ build, pull, reuse
@@ -96,6 +99,46 @@ def test_another_tag_when_the_base_of_that_name_has_changed(root: Path) -> None:
     engine.images["python:3.7"] = dataclasses.replace(engine.images["python:3.7"], image_id="sha256:newer")
     after, _ = make(root, engine)
     assert after.reference != before.reference
+
+
+def test_one_that_is_still_what_it_was_is_not_looked_at_again_and_its_base_may_be_gone(root: Path) -> None:
+    engine = FakeEngine("python:3.7")
+    before, _ = make(root, engine)
+    looks = len(engine.jobs)
+    assert make(root, engine, before=before) == (before, [])
+    del engine.images["python:3.7"]
+    assert make(root, engine, before=before) == (before, [])
+    assert len(engine.jobs) == looks and engine.pulls == []
+
+
+@pytest.mark.parametrize("change", ["lock", "base", "env", "image", "runtime"])
+def test_one_that_is_another_is_looked_at_again(root: Path, change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = FakeEngine("python:3.7")
+    before, _ = make(root, engine)
+    looks = len(engine.jobs)
+    if change == "lock":
+        (root / "docker/mine/packages.lock").write_text("six==1.16.0\n")
+    elif change == "base":
+        engine.images["python:3.7"] = dataclasses.replace(engine.images["python:3.7"], image_id="sha256:newer")
+    elif change == "env":
+        with (root / "docker/mine/image.yaml").open("a") as file:
+            file.write("\nenv: {A: b}\n")
+    elif change == "image":
+        reference = str(before.reference)
+        engine.images[reference] = dataclasses.replace(engine.images[reference], image_id="sha256:newer")
+    else:
+        monkeypatch.setattr(engine, "about", lambda: dataclasses.replace(FakeEngine().about(), runtime="kata"))
+    assert make(root, engine, before=before)[0] != before
+    assert len(engine.jobs) == looks + 1
+
+
+def test_what_image_yaml_expects_by_now_is_checked_of_one_that_is_still_what_it_was(root: Path) -> None:
+    engine = FakeEngine("python:3.7")
+    before, _ = make(root, engine)
+    with (root / "docker/mine/image.yaml").open("a") as file:
+        file.write("\nexpects: {torch: '9'}\n")
+    with pytest.raises(FaceoffError, match=r"torch 9 expected, 1\.2\.0 found"):
+        make(root, engine, before=before)
 
 
 def test_what_is_only_expected_of_an_image_does_not_build_it_again(root: Path) -> None:
@@ -168,7 +211,7 @@ def test_a_ready_made_image_is_pulled_once_and_nothing_is_built(root: Path) -> N
         image, _ = make(root, engine)
         assert image.reference == "registry.example/team/train:1.4"
         assert image.base is None
-        assert set(image.absent) == {"base", "base_digest"}
+        assert set(image.absent) == {"base", "base_id", "base_digest"}
     assert engine.pulls == ["registry.example/team/train:1.4"]
     assert engine.builds == []
 
@@ -249,6 +292,17 @@ def judge(key: str, expected: str | int, found: records.Contents, good: bool) ->
     else:
         with pytest.raises(FaceoffError, match=f"{key} {re.escape(str(expected))} expected, .* found"):
             contents.check("mine", {key: expected}, found)
+
+
+class OldPython(FakeEngine):
+    """Its images' `python` is one of 2.7, which can't read what runs it; python3 is there beside it."""
+
+    def run(self, job: Job, watch: Watch | None = None) -> Outcome:
+        return Outcome(1, out_of_memory=False) if job.command[0] == "python" else super().run(job, watch)
+
+
+def test_an_old_python_gives_way_to_python3(root: Path) -> None:
+    assert make(root, OldPython("python:3.7"))[0].python == "python3"
 
 
 def test_a_check_that_crashes_is_no_result(root: Path) -> None:

@@ -235,6 +235,52 @@ def test_one_that_needs_a_library_path_of_the_shell_says_so(mine: Path, tmp_path
     assert "LD_LIBRARY_PATH" not in run_stage(mine, "image", "mine", LD_LIBRARY_PATH="").stderr
 
 
+def venv(tmp_path: Path) -> Path:
+    """A Python without torch, to which packages can be added."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "own"], check=True)
+    return tmp_path / "own"
+
+
+def install(python: Path, name: str, version: str) -> None:
+    [packages] = python.glob("lib/*/site-packages")
+    (packages / f"{name}-{version}.dist-info").mkdir()
+
+
+def test_packages_that_come_between_two_runs_are_seen_and_checked(mine: Path, tmp_path: Path) -> None:
+    own = venv(tmp_path)
+    define(mine, f"python: {own}/bin/python\nexpects: {{added: none}}\n")
+    path = mine / "metrics/mine/image.json"
+    assert run_stage(mine, "image", "mine").returncode == 0
+    before = path.read_bytes()
+    again = run_stage(mine, "image", "mine")
+    assert (again.returncode, again.stdout, path.read_bytes()) == (0, "", before)
+    install(own, "added", "9.9")
+    done = run_stage(mine, "image", "mine")
+    assert done.returncode == 1 and "added none expected, 9.9 found" in done.stderr and not path.exists()
+    define(mine, f"python: {own}/bin/python\n")
+    assert run_stage(mine, "image", "mine").returncode == 0
+    assert codec.read(path, records.Image).contents.packages["added"] == "9.9"
+
+
+def test_torch_is_asked_only_where_a_package_or_python_is_another(mine: Path, tmp_path: Path) -> None:
+    own = venv(tmp_path)
+    [packages] = own.glob("lib/*/site-packages")
+    (packages / "torch.py").write_text(
+        f"open({str(tmp_path / 'asked')!r}, 'a').write('x')\nraise ImportError('broken')\n"
+    )
+    define(mine, f"python: {own}/bin/python\n")
+    assert "torch is installed but does not import: broken" in run_stage(mine, "image", "mine").stderr
+    (packages / "torch.py").unlink()
+    assert run_stage(mine, "image", "mine").returncode == 0
+    (packages / "torch.py").write_text(
+        f"open({str(tmp_path / 'asked')!r}, 'a').write('x')\nraise ImportError('broken')\n"
+    )
+    assert run_stage(mine, "image", "mine").returncode == 0
+    install(own, "another", "1")
+    assert run_stage(mine, "image", "mine").returncode == 1
+    assert (tmp_path / "asked").read_text() == "xx"
+
+
 # -------------------------------------------------------------------------------------------------- what reaches it
 
 

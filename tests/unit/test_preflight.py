@@ -71,7 +71,7 @@ def image(name="cuda-10.0", definition=LEGACY, made=None, here=False):
 
 def made(size_bytes=2_300_000_000, **held):
     null = {"base_digest": "imported"}
-    told = "faceoff/x", "sha256:1", size_bytes, "b", None, "28", "runc"
+    told = "faceoff/x", "sha256:1", size_bytes, "b", "sha256:0", None, "28", "runc"
     return Image("cuda-10.0", "built", "python", {}, *told, contents(**held), null)
 
 
@@ -282,6 +282,21 @@ def test_room_for_images_that_are_not_here(free_bytes, status):
     disk = found_by.Disk("/var/lib/docker", free_bytes, 2, None if free_bytes else "another machine's")
     assert statuses(situation(image(), engine_disk=disk)).get("disk of Docker's images") == status
     assert statuses(situation(image(here=True), engine_disk=disk)) == {}
+
+
+@pytest.mark.parametrize(("free_gb", "status"), [(14.9, "failed"), (15.1, "passed")])
+def test_room_for_virtual_environments_is_for_the_downloads_of_one_too(free_gb, status):
+    """Twice 5.8 GB, 2.9 GB that pip downloads for either, and a reserve of 0.5 GB; the checkout is on another disk."""
+    venv = dataclasses.replace(load("torch-2.13", ROOT), size="5.8 GB")
+    two = [image("torch-2.13", venv), image("torch-2.14", venv)]
+    free = found_by.Disk("/checkout", round(free_gb * 10**9), None, None)
+    check = look(situation(*two, checkout_disk=free))["disk of virtual environments"]
+    assert (check.status, check.needed) == (
+        status,
+        "10.8 GiB for images, 2.7 GiB for downloads meanwhile (pip's cache keeps as much, unless PIP_NO_CACHE_DIR=1)",
+    )
+    here = [dataclasses.replace(each, here=True) for each in two]
+    assert "disk of virtual environments" not in look(situation(*here, checkout_disk=free))
 
 
 @pytest.mark.parametrize(

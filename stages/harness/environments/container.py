@@ -60,15 +60,22 @@ class Container:
         self._name, self._definition, self._root = name, definition, root
         self._params, self._find_gpus, self._engine, self._readable = params, find_gpus, engine, readable
 
-    def make(self, show: Show) -> records.Image:
-        """Build or pull the image unless the engine has it, check it, and say what it is."""
+    def make(self, before: records.Image | None, show: Show) -> records.Image:
+        """Build or pull the image unless the engine has it, check it, and say what it is.
+
+        An image's id is a digest of what is in it: where it is that of `before`, nothing need be looked at.
+        """
         definition, engine = self._definition, self._engine
+        if before is not None and self._is_still(before):
+            image_contents.check(self._name, definition.expects, before.contents)
+            return before
         engine.check_sees(self._root)
+        base = None if definition.build is None else self._base(definition.build)
         if definition.build is not None:
-            reference, base = self._build(definition.build, show)
+            reference = self._build(definition.build, show)
             no_digest = f"{base} came from no registry: it was built or imported here"
         else:
-            reference, base, no_digest = str(definition.pull), None, NOT_BUILT
+            reference, no_digest = str(definition.pull), NOT_BUILT
             if engine.find(reference) is None:
                 engine.pull(reference, show)
         found = engine.find(reference)
@@ -80,7 +87,8 @@ class Container:
         found_base = engine.find(base) if base else None
         digest = found_base.digest if found_base else None
         about = engine.about()
-        absent = ({} if base else {"base": NOT_BUILT}) | ({} if digest else {"base_digest": no_digest})
+        absent = {} if found_base else {"base": NOT_BUILT, "base_id": NOT_BUILT}
+        absent |= {} if digest else {"base_digest": no_digest}
         return records.Image(
             name=self._name,
             kind="pulled" if definition.build is None else "built",
@@ -90,6 +98,7 @@ class Container:
             image_id=found.image_id,
             size_bytes=found.size_bytes,
             base=base,
+            base_id=found_base.image_id if found_base else None,
             base_digest=digest,
             engine=about.version if about.name == "Docker" else f"{about.name} {about.version}",
             runtime=about.runtime,
@@ -139,30 +148,58 @@ class Container:
                 except ProgramMissing as error:
                     closed = str(error) if isinstance(error, ProgramForbidden) and not closed else closed
                     continue
+                if outcome.exit_code != 0 and self._is_too_old(reference, python, mounts):
+                    continue
                 return python, image_contents.read(outcome.exit_code, output)
         place = DOCKER_DIR / self._name / "image.yaml"
         raise FaceoffError(
             f"image {self._name}: "
             + (
                 closed
-                or f"{reference} has no {' and no '.join(PYTHONS)} on its PATH: faceoff needs Python 3.7 or newer; "
+                or f"{reference} has no {' and no '.join(PYTHONS)} of 3.7 or newer on its PATH, which faceoff needs; "
                 f"set PATH under `env` in {place}, or choose another image"
             )
         )
 
-    def _build(self, build: Build, show: Show) -> tuple[str, str]:
-        """Build the image unless it is here; return its reference and its base."""
-        name, root, engine = self._name, self._root, self._engine
-        base = self._params.base_images.get(name) or os.environ.get(BASE_VARIABLE) or build.base
+    def _is_too_old(self, reference: str, python: str, mounts: tuple[Mount, ...]) -> bool:
+        command = (python, "-c", "import sys; sys.exit(sys.version_info < (3, 7))")
+        return self._run(reference, command, CHECK_CONTAINER, mounts).exit_code != 0
+
+    def _is_still(self, before: records.Image) -> bool:
+        """Whether the image is the one of `before`, made of what image.yaml names today; its base may be gone."""
+        build, engine = self._definition.build, self._engine
+        if build is None:
+            reference, base = str(self._definition.pull), None
+        else:
+            base = self._base(build)
+            found_base = engine.find(base)
+            base_id = found_base.image_id if found_base else before.base_id
+            reference = self._tag(self._files(build), base_id or base)
+        found = engine.find(reference)
+        now = (reference, base, self._definition.env, found.image_id if found else None, engine.about().runtime)
+        return now == (before.reference, before.base, before.env, before.image_id, before.runtime)
+
+    def _base(self, build: Build) -> str:
+        """Return what the image is built from: what params.yaml says, the environment, or image.yaml."""
+        return self._params.base_images.get(self._name) or os.environ.get(BASE_VARIABLE) or build.base
+
+    def _files(self, build: Build) -> dict[str, bytes]:
+        files = {"Dockerfile": DOCKERFILE, "packages.lock": Path(build.packages), "torch.txt": Path(build.torch)}
+        return {name: _read(self._root / path) for name, path in files.items()}
+
+    def _tag(self, files: Mapping[str, bytes], base_id: str) -> str:
+        return f"faceoff/{self._name}:{_digest(files, base_id)}"
+
+    def _build(self, build: Build, show: Show) -> str:
+        """Build the image unless it is here; return its reference."""
+        name, engine, base, contents = self._name, self._engine, self._base(build), self._files(build)
         if engine.find(base) is None:
             engine.pull(base, show)
-        files = {"Dockerfile": DOCKERFILE, "packages.lock": Path(build.packages), "torch.txt": Path(build.torch)}
-        contents = {each: _read(root / path) for each, path in files.items()}
         found = engine.find(base)
-        tag = f"faceoff/{name}:{_digest(contents, found.image_id if found else base)}"
+        tag = self._tag(contents, found.image_id if found else base)
         if engine.find(tag) is not None:
             show(f"{tag} is here already")
-            return tag, base
+            return tag
         arguments = {"BASE": base, **{each: os.environ[each] for each in PASSED_ON if os.environ.get(each)}}
         if os.environ.get("PIP_CERT"):
             contents[CERTIFICATE] = _read(Path(os.environ["PIP_CERT"]), "PIP_CERT: ")
@@ -172,7 +209,7 @@ class Container:
         except BuildFailed as error:
             reason = pip.why_failed((*error.lines, str(error)), FULL_DISK, DOWNLOAD_ADVICE) or error
             raise FaceoffError(f"image {name} was not built: {reason}") from None
-        return tag, base
+        return tag
 
 
 def with_python(command: tuple[str, ...], python: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from stages import records
+from stages import codec, records
 from stages.checks import killed_for_memory
 from stages.errors import FaceoffError
 from stages.harness.environments import cards, contents, host, venvs
@@ -25,6 +25,7 @@ from stages.units import listed
 KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM")
 KEPT_PREFIX = "LC_"
 NO_CONTAINER = "it runs without a container"
+NOT_OF_INTERPRETERS = ("reference", "image_id", "base", "base_id", "base_digest", "engine", "runtime")
 NOT_MEASURED = "an interpreter as it is: what belongs to it is not known"
 LIBRARIES = "LD_LIBRARY_PATH"
 
@@ -47,8 +48,11 @@ class Interpreter:
         self._cpus = None if container.cpuset is None else frozenset(listed(container.cpuset))
         self._find_gpus = find_gpus
 
-    def make(self, show: Show) -> records.Image:
-        """Make the virtual environment, or have it set up, unless it is there; check it, and say what it is."""
+    def make(self, before: records.Image | None, show: Show) -> records.Image:
+        """Make the virtual environment, or have it set up, unless it is there; check it, and say what it is.
+
+        Packages may have come or gone since `before`; torch is asked again only where they have.
+        """
         definition = self._definition
         if definition.venv is not None:
             python = venvs.make(definition.venv, self._root, show)
@@ -57,13 +61,16 @@ class Interpreter:
             python = self.python()
         with contents.scratch(self._root) as folder:
             output = folder / "contents.json"
+            if before is not None and before.python == str(python):
+                codec.write(output, before.contents)
             outcome = self._run(python, contents.command(output), None, None)
             self._check_libraries(outcome.exit_code)
             found = contents.read(outcome.exit_code, output)
         contents.check(self._name, definition.expects, found)
-        show(f"{python} holds Python {found.python}, torch {found.torch or 'not at all'}")
+        if before is None or before.contents != found:
+            show(f"{python} holds Python {found.python}, torch {found.torch or 'not at all'}")
         size_bytes = None if definition.venv is None else venvs.size_bytes(python)
-        nulls = dict.fromkeys(("reference", "image_id", "base", "base_digest", "engine", "runtime"), NO_CONTAINER)
+        nulls = dict.fromkeys(NOT_OF_INTERPRETERS, NO_CONTAINER)
         return records.Image(
             name=self._name,
             kind="python" if definition.venv is None else "venv",
@@ -73,6 +80,7 @@ class Interpreter:
             image_id=None,
             size_bytes=size_bytes,
             base=None,
+            base_id=None,
             base_digest=None,
             engine=None,
             runtime=None,

@@ -129,8 +129,8 @@ class Environment(Protocol):
 
     isolated: bool  # whether what params.yaml says of containers, and their walls, hold
 
-    def make(self, show: Show) -> Image:
-        """Have it there, nothing made twice; check what it holds, and say what it is."""
+    def make(self, before: Image | None, show: Show) -> Image:
+        """Have it there, nothing made twice; check what it holds, and say what it is: `before`, where it still is."""
 
     def run(self, work: Work, watch: Watch | None = None) -> Outcome:
         """Run the work, its output going to this process's as it comes. Nothing of it is left, however this ends."""
