@@ -17,6 +17,8 @@ from stages.records import Check, Gpu
 from stages.units import amount
 
 RESERVE_BYTES = 500 * 10**6  # that a disk should have left: logs, results, what else is written meanwhile
+DOWNLOADED = 0.5  # of a virtual environment's size: what pip downloads for it, and deletes once all is installed
+PIP_CACHE = "pip's cache keeps as much, unless PIP_NO_CACHE_DIR=1"
 SHM_NEEDED = "what the job puts into /dev/shm"
 Besides = Sequence[tuple[Disk, int, str]]  # a disk, the bytes that will be written to it, and what they are
 
@@ -212,7 +214,7 @@ def disks(params: Params, found: Situation) -> Iterator[Check]:
         besides.append((found.engine_disk, sum(image_bytes(each) or 0 for each in in_engine), "Docker's images"))
     on_disk = [image for image in missing if not image.definition.needs_engine]
     if on_disk:
-        yield _room_for_images("disk of virtual environments", on_disk, found.checkout_disk, besides)
+        yield _room_for_venvs(on_disk, found.checkout_disk, besides)
 
 
 def _checkout_parts(params: Params, found: Situation) -> dict[str, int | None]:
@@ -245,12 +247,21 @@ def _room_for_checkout(parts: dict[str, int | None], wanted_bytes: int, found: S
     return checks.not_checked(name, needed, check.found) if check.status == "passed" else check
 
 
-def _room_for_images(name: str, missing: list[ImageState], disk: Disk, besides: Besides) -> Check:
+def _room_for_venvs(missing: list[ImageState], disk: Disk, besides: Besides) -> Check:
+    """Check for room for all of them, and for what pip downloads of one: it is deleted before the next is made."""
+    downloads = round(DOWNLOADED * max(image_bytes(image) or 0 for image in missing))
+    text = f", {amount(downloads)} for downloads meanwhile ({PIP_CACHE})" if downloads else ""
+    return _room_for_images("disk of virtual environments", missing, disk, besides, (downloads, text))
+
+
+def _room_for_images(
+    name: str, missing: list[ImageState], disk: Disk, besides: Besides, more: tuple[int, str] = (0, "")
+) -> Check:
     sizes = [image_bytes(image) for image in missing]
     total = sum(size or 0 for size in sizes)
     unknown = [image.name for image, size in zip(missing, sizes, strict=True) if size is None]
     needed = f"{amount(total)} for images" + (f", without {', '.join(unknown)}, of unknown size" if unknown else "")
-    found = _room_besides(name, needed, total, disk, besides)
+    found = _room_besides(name, needed + more[1], total + more[0], disk, besides)
     if unknown and found.status == "passed":
         return checks.not_checked(found.name, found.needed, found.found)
     return found
