@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from stages.harness.params.documents import document
 from stages.harness.params.schema import DOCKER_DIR, IMAGE_NAME, amount_bytes
 from stages.records import VARIABLE_NAME
 
+PLACE = "a path, whose `~` has a home here"
 WAYS = ("build", "pull", "venv", "python")
 NOT_FOR_ENV = (
     "CUDA_VISIBLE_DEVICES",
@@ -36,6 +38,9 @@ class Venv:
     torch: str | None = None  # requirements file with torch's wheels
     python: str | None = None  # '3.12', to be found on PATH, or a path; None: the Python that runs faceoff
 
+    def __post_init__(self) -> None:
+        codec.check("python", self.python, self.python is None or _is_place(self.python), "a version or " + PLACE)
+
 
 @dataclasses.dataclass(frozen=True)
 class Definition:
@@ -56,12 +61,16 @@ class Definition:
         codec.check("size", self.size, good, "an amount with its unit, e.g. 2.3 GB")
         ways = [name for name in WAYS if getattr(self, name) is not None]
         codec.check(", ".join(WAYS), ways, len(ways) == 1, "exactly one of them")
+        codec.check("python", self.python, self.python is None or _is_place(self.python), "a name on PATH or " + PLACE)
         codec.check("setup", self.setup, self.setup is None or self.python is not None, "nothing, without `python`")
+        good = self.setup is None or _is_command(self.setup)
+        codec.check("setup", self.setup, good, "a command, with each quote closed, without a shell")
         for name, value in self.env.items():
             good = bool(VARIABLE_NAME.fullmatch(name)) and not name.startswith("FACEOFF_") and name not in NOT_FOR_ENV
             expected = "a variable's name, none that begins with FACEOFF_, and none that container.gpus sets"
             codec.check("env", name, good, expected)
             codec.check(f"env[{name!r:.80}]", value, isinstance(value, str), "text: put it in quotes")
+            codec.check(f"env[{name!r:.80}]", value, "\0" not in value, "text without a NUL")
         for name, version in self.expects.items():
             good = isinstance(version, str | int) and not isinstance(version, bool)
             codec.check(f"expects[{name!r:.80}]", version, good, "a version in quotes, e.g. '3.12'")
@@ -73,6 +82,22 @@ class Definition:
     def needs_engine(self) -> bool:
         """Whether it is run by a container engine; else it is an interpreter of this machine."""
         return self.build is not None or self.pull is not None
+
+
+def _is_place(text: str) -> bool:
+    """Whether it can be a file's path or a program's name; `~` and `~user` are read as a shell does."""
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        return False
+    return bool(text) and "\0" not in text
+
+
+def _is_command(text: str) -> bool:
+    try:
+        return any(shlex.split(text)[:1]) and "\0" not in text
+    except ValueError:  # a quote that is not closed
+        return False
 
 
 def load(name: str, root: Path) -> Definition:
