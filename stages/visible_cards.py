@@ -46,7 +46,7 @@ def leaves(wanted: Optional[str], uuids: Sequence[Optional[str]]) -> Tuple[int, 
 
 def named(entry: str, uuids: Sequence[Optional[str]], has_instances: bool) -> Optional[str]:
     """Return the UUID of the card that an index or the begin of a UUID names; None where it is not one card."""
-    if entry.isdigit():
+    if entry.isascii() and entry.isdigit():  # else '²' counts as a digit
         return uuids[int(entry)] if int(entry) < len(uuids) else None
     if entry.startswith(INSTANCE):
         return entry if has_instances else None

@@ -58,13 +58,19 @@ def test_cards_by_index_uuid_and_its_begin(choice: str, visible: str | None, cho
         ("GPU-d", None, "container.gpus is 'GPU-d', but this machine has"),
         ("auto", "3", "CUDA_VISIBLE_DEVICES=3 names no card of this machine, which has 0 Tesla T4 (GPU-aaaa"),
         ("auto", "GPU-", "CUDA_VISIBLE_DEVICES=GPU- names no card"),  # all of them, so none
-        ("all", "", "CUDA_VISIBLE_DEVICES= hides every card"),
+        ("auto", "²", "CUDA_VISIBLE_DEVICES=² names no card"),
     ],
 )
 def test_what_names_no_card_is_one_line_with_the_cards_there_are(choice: str, visible: str | None, words: str) -> None:
     with pytest.raises(FaceoffError) as caught:
         choose(choice, visible)
     assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert all(f"{each.name} ({each.uuid})" in str(caught.value) for each in TWINS.gpus)
+
+
+def test_all_cards_where_the_shell_hides_every_one_is_refused() -> None:
+    with pytest.raises(FaceoffError, match="CUDA_VISIBLE_DEVICES= hides every card: unset it"):
+        choose("all", "")
 
 
 def test_a_part_of_a_card_is_refused_where_no_card_is_in_parts() -> None:

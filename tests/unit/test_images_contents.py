@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from stages import codec, records
+from stages.errors import FaceoffError
+from stages.harness.environments import contents
 from tests.project import ROOT
 
 LEGACY_PYTHON = [str(path) for path in Path.home().glob(".pyenv/versions/3.7.*/bin/python")]  # where there is any
@@ -115,3 +117,8 @@ def test_a_broken_installation_says_what_is_broken(packages: Path, tmp_path: Pat
     assert done.returncode == 1
     assert done.stderr == ("faceoff: torch is installed but does not import: No module named 'no_such_dependency'\n")
     assert not (tmp_path / "contents.json").exists()
+
+
+def test_a_program_that_is_no_python_and_ends_well_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(FaceoffError, match="left nothing: its `python` is no Python"):
+        contents.read(0, tmp_path / "contents.json")

@@ -33,6 +33,8 @@ def read(exit_code: int, output: Path) -> records.Contents:
     """Read what the command left. Raises FaceoffError where it failed."""
     if exit_code != 0:
         raise FaceoffError(f"the check inside the image ended with exit code {exit_code}; its own words are above")
+    if not output.exists():
+        raise FaceoffError("the check inside the image ended well and left nothing: its `python` is no Python")
     return codec.read(output, records.Contents)
 
 
