@@ -1,5 +1,6 @@
 """What Docker's failures become: one line that says what to do. By a stand-in at the engine's end of the socket."""
 
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -112,6 +113,33 @@ def test_a_pull_that_is_refused(said: str) -> None:
     with pytest.raises(FaceoffError, match=said) as caught:
         DockerEngine().pull("team/train:1", print)
     assert "\n" not in str(caught.value)
+
+
+NOT_OF_THE_ENGINE = [  # of a build step's command, a registry, a program in an image
+    "process '/bin/sh -c pip install x' did not complete: HTTPSConnectionPool: Read timed out.",
+    "Get https://r.example/v2/: dial tcp 10.0.0.1:443: connect: connection refused",
+    "python: PermissionError: [Errno 13] Permission denied: '/x'",
+    "exec: prlimit missing from the image",
+]
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize(
+    ("answers", "words"), [({"POST /build": (500, [{"message": each}])}, each) for each in NOT_OF_THE_ENGINE]
+)
+def test_what_an_engine_says_of_others_is_not_taken_for_its_own_fault(words: str) -> None:
+    with pytest.raises(FaceoffError, match=rf"^Docker failed: {re.escape(words)}$"):
+        DockerEngine().build({"Dockerfile": b"FROM x\n"}, "x:1", {}, None, print)
+
+
+def test_an_engine_that_does_not_answer_in_time_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(*_: object) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("socket.socket.connect", wait)
+    monkeypatch.setenv("DOCKER_HOST", "unix:///var/run/docker.sock")
+    with pytest.raises(FaceoffError, match=r"^the Docker engine does not answer in time: restart it"):
+        DockerEngine()
 
 
 RUN = {

@@ -21,7 +21,13 @@ NO_TOOLKIT = (
     "Docker cannot hand out this machine's GPU: install the NVIDIA Container Toolkit, or set container.gpus: none in "
     "params.yaml"
 )
-ADVICE = {  # a part of what Docker or the system says, in lower case: what it means and what to do
+ULIMITS = (
+    "Podman wants more open files or processes than it may have here: set default_ulimits in its containers.conf "
+    "(nofile and nproc, to what ulimit -Hn and -Hu say)"
+)
+# A part of what is said, in lower case: what it means and what to do. First what this machine says where no engine
+# answers; an engine may say the same of a registry or of a command in a container.
+UNREACHED = {
     "permissionerror": "no permission on Docker's socket: have your user put into the group docker "
     "(sudo usermod -aG docker $USER), log in again",
     "filenotfounderror": "no Docker engine answers: install or start it (sudo systemctl start docker), or face off "
@@ -29,6 +35,8 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
     "connection refused": "no Docker engine answers: start it, or correct DOCKER_HOST or the context",
     "timed out": "the Docker engine does not answer in time: restart it, or correct DOCKER_HOST or the context",
     "failed to resolve": "no Docker engine answers: correct DOCKER_HOST or the context",
+}
+ADVICE = {  # ... and what an engine says
     "no space left on device": DISK_FULL,
     "range of cpus": "container.cpus in params.yaml is more than this machine has",
     "requested cpus are not available": "container.cpuset in params.yaml names a CPU that this machine does not have",
@@ -45,8 +53,8 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
     "null",
     "cgroups in hybrid mode": 'crun does not run beside both versions of cgroups: set runtime = "runc" in Podman\'s '
     "containers.conf",
-    "rlimit": "Podman wants more open files or processes than it may have here: set default_ulimits in its "
-    "containers.conf (nofile and nproc, to what ulimit -Hn and -Hu say)",
+    "setrlimit": ULIMITS,
+    "setting rlimit": ULIMITS,
 }
 OTHER_REGISTRY = (
     "where that registry is out of reach, name an image that the engine has or can get: as `pull` of its image.yaml, "
@@ -66,7 +74,8 @@ def explained(where: str = "Docker") -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        advice = next((advice for sign, advice in ADVICE.items() if sign in str(error).lower()), None)
+        known = ADVICE if isinstance(error, docker.errors.APIError) else {**UNREACHED, **ADVICE}
+        advice = next((advice for sign, advice in known.items() if sign in str(error).lower()), None)
         text = said(error)
         raise FaceoffError(f"{where} failed: {text}" if advice is None else f"{advice} ({where}: {text})") from None
 
