@@ -79,7 +79,7 @@ def test_no_space_while_building() -> None:
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("answers", [{"POST /build": (500, [{"message": "mkdir /var/lib/docker/tmp: " + NO_SPACE}])}])
 def test_no_space_before_building() -> None:
-    with pytest.raises(FaceoffError, match=r"the disk that holds Docker's images is full: make room"):
+    with pytest.raises(FaceoffError, match=r"the disk that holds Docker's images is full; make room"):
         DockerEngine().build({"Dockerfile": b"FROM x\n"}, "x:1", {}, None, print)
 
 
@@ -105,7 +105,7 @@ def test_no_space_before_building() -> None:
         ),
         (
             {"POST /images/create": (200, [{"status": "Extracting"}, {"error": f"failed to register: {NO_SPACE}"}])},
-            r"cannot be pulled: .*; the disk that holds Docker's images is full: make room",
+            r"cannot be pulled: .*; the disk that holds Docker's images is full; make room",
         ),
     ],
 )

@@ -3,7 +3,8 @@
 import pytest
 
 from stages.harness.environments import pip
-from stages.harness.environments.container import DOWNLOAD_ADVICE, FULL_DISK
+from stages.harness.environments.container import DOWNLOAD_ADVICE
+from stages.harness.environments.launch import DISK_FULL
 
 NEW_CONNECTION = (
     "NewConnectionError('<pip._vendor.urllib3.connection.HTTPSConnection object at 0x7fb9f27ff610>: "
@@ -54,4 +55,4 @@ OTHER = ("Collecting six", "ERROR: six-1.17.0-cp39.whl is not a supported wheel 
     ],
 )
 def test_pips_failure_in_one_line(lines: tuple[str, ...], said: str) -> None:
-    assert str(pip.why_failed(lines, FULL_DISK, DOWNLOAD_ADVICE)).startswith(said)
+    assert str(pip.why_failed(lines, DISK_FULL, DOWNLOAD_ADVICE)).startswith(said)

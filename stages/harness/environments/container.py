@@ -11,6 +11,7 @@ from stages.harness.environments import contents as image_contents
 from stages.harness.environments import labels, pip
 from stages.harness.environments.definition import Build, Definition
 from stages.harness.environments.launch import (
+    DISK_FULL,
     BuildFailed,
     Engine,
     Mount,
@@ -35,7 +36,6 @@ DOWNLOAD_ADVICE = (
     "see that a build can reach it: HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are passed on to it, "
     f"{NETWORK_VARIABLE}=host gives it the host's network; or name another source in the image's torch.txt"
 )
-FULL_DISK = "the disk that holds Docker's images is full; make room, e.g. with docker system prune"
 NOT_BUILT = "pulled as it is, not built here"
 PYTHONS = ("python", "python3")  # as which an image may have it
 CHECK_CONTAINER = ContainerParams(gpus="none", shm_size="64m", memory=None, cpus=None, cpuset=None, base_images={})
@@ -207,7 +207,7 @@ class Container:
         try:
             engine.build(contents, tag, arguments, os.environ.get(NETWORK_VARIABLE), show)
         except BuildFailed as error:
-            reason = pip.why_failed((*error.lines, str(error)), FULL_DISK, DOWNLOAD_ADVICE) or error
+            reason = pip.why_failed((*error.lines, str(error)), DISK_FULL, DOWNLOAD_ADVICE) or error
             raise FaceoffError(f"image {name} was not built: {reason}") from None
         return tag
 

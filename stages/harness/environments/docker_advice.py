@@ -9,6 +9,7 @@ import requests.exceptions
 import urllib3.exceptions
 
 from stages.errors import FaceoffError
+from stages.harness.environments.launch import DISK_FULL
 
 FAILURES = (
     docker.errors.DockerException,
@@ -16,7 +17,6 @@ FAILURES = (
     urllib3.exceptions.HTTPError,  # the engine went away amid a stream of events
     ConnectionResetError,  # ... or of a container's output
 )
-DISK_FULL = "the disk that holds Docker's images is full: make room, e.g. with docker system prune"
 NO_TOOLKIT = (
     "Docker cannot hand out this machine's GPU: install the NVIDIA Container Toolkit, or set container.gpus: none in "
     "params.yaml"

@@ -20,6 +20,7 @@ from stages.harness.params.schema import ContainerParams, size_bytes
 from stages.harness.process.watchdog import Watch
 from stages.records import Image
 
+DISK_FULL = "the disk that holds Docker's images is full; make room, e.g. with docker system prune"
 READ_ONLY = ("stages", "params.yaml", "data")
 WRITABLE = ("metrics", "models")
 STOP_SECONDS = 5  # from asking a job to end to killing it
