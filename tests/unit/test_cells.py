@@ -77,6 +77,11 @@ def variant(**parameters):
             "measured with variant env OMP_NUM_THREADS 1, now left out",
         ),
         (
+            of(variant=dataclasses.replace(variant(), env={"HF_TOKEN": "abc"})),
+            EVALUATE,
+            "measured with variant env HF_TOKEN (set), now left out",
+        ),
+        (
             of(container=records.Container("auto", "1g", None, 2.0, None)),
             EVALUATE,
             "train-1.json: measured with container cpus 2.0, now None",

@@ -320,6 +320,22 @@ class TestExplanation:
         alike = [with_env(each, TOKENIZERS_PARALLELISM="true") for each in (one, setting())]
         assert explanation.environment_differences(*alike, profiles) == ()
 
+    def test_a_value_is_one_line_and_a_secret_is_told_as_set(self, tmp_path):
+        """As an image's, a variant's with a profile, and a variant's without."""
+        env = {"HF_TOKEN": "abc", "MINE": "2\n3"}
+        codec.write(tmp_path / records.profile_path("mine"), results.profile("mine"))
+        codec.write(tmp_path / records.image_path("mine"), dataclasses.replace(results.image("mine"), env=env))
+        of_image = {"host": results.profile("host"), **compare.read_profiles(["mine"], tmp_path)}
+        variant = with_env(setting(), **env)
+        for one, profiles in ((setting(image="mine"), of_image), (variant, of_image), (variant, {})):
+            found = explanation.environment_differences(one, setting(), profiles)
+            assert [(each.cause, each.a, each.b) for each in found] == [
+                ("HF_TOKEN", "(set)", "unset"),
+                ("MINE", "2\\n3", "unset"),
+            ]
+            other = with_env(setting(), HF_TOKEN="def", MINE="2\\n3")  # as the facts of an image tell it
+            assert explanation.environment_differences(one, other, profiles) == ()
+
     def test_a_variable_beside_parameters_is_one_of_several_things(self):
         one = with_env(setting("mixed", compute=9.0), KMP_BLOCKTIME="0")
         assert any("several things: precision, KMP_BLOCKTIME." in each for each in why(one, setting(), "slower"))

@@ -30,6 +30,7 @@ from tests.supervised import LEGACY
             "XLA_FLAGS",
             "TF_XLA_FLAGS",
         ),
+        *("MKLDNN_VERBOSE", "LD_BIND_NOW"),
         *("LD_PRELOAD", "LD_LIBRARY_PATH", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "PYTHONMALLOC"),
     ],
 )
@@ -41,10 +42,13 @@ def test_what_steers_is_told(name: str) -> None:
     "name",
     [
         *("PATH", "HOME", "FACEOFF_EVENTS", "KAGGLE_KEY", "OMPI_COMM_WORLD_RANK", "cuda_x"),
-        *("NVIDIA_API_KEY", "NVIDIA_TOKEN", "TORCH_HUB_PASSWORD"),  # secrets, though they begin like the others
+        # Secrets, though they begin like the others.
+        *("NVIDIA_API_KEY", "NVIDIA_TOKEN", "TORCH_HUB_PASSWORD", "NVIDIA_PASS", "NVIDIA_APIKEY2"),
         *("TF_VAR_token", "TF_CLI_CONFIG_FILE"),  # Terraform's
         *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES"),  # told as UUIDs of cards
         *("CUDA_VERSION", "NCCL_VERSION", "NVIDIA_REQUIRE_CUDA", "PYTORCH_BUILD_VERSION"),  # labels
+        *("PYTORCH_INDEX_URL", "TORCH_INDEX_URL", "CUDA_PIP_INDEX", "CUDA_PKG_URL"),  # where packages come from
+        *("TORCH_CUDA_ARCH_LIST", "PYTORCH_BUILD_NUMBER"),  # of a build
         *("CUDA_HOME", "TORCH_HOME", "TRITON_CACHE_DIR", "TF_CPP_MIN_LOG_LEVEL"),  # places, and what is printed
     ],
 )
@@ -55,6 +59,19 @@ def test_what_steers_nothing_or_is_told_otherwise_is_left_out(name: str) -> None
 def test_a_value_is_one_line_whatever_it_holds() -> None:
     raw = os.fsdecode(b"a\nb\x1b[31m\xff \xc3\xa9")
     assert variables.look({"LD_PRELOAD": raw}) == {"LD_PRELOAD": "a\\nb\\x1b[31m\\udcff \xe9"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        *((name, "abc", "(set)") for name in ("HF_TOKEN", "NGC_APIKEY2", "db_pass")),
+        ("TOKENIZERS_PARALLELISM", "false", "false"),
+        ("HTTPS_PROXY", "http://me:abc@proxy:3128", "http://(login)@proxy:3128"),
+        ("MINE", "2\n3", "2\\n3"),
+    ],
+)
+def test_what_opens_something_is_not_shown(name: str, value: str, expected: str) -> None:
+    assert variables.shareable(name, value) == expected
 
 
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "MKL_NUM_THREADS"])

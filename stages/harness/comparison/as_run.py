@@ -3,9 +3,10 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from stages.checks import threads
+from stages import checks
 from stages.harness.results.read import CellResult
 from stages.records import Facts, Image, Profile, Variant
+from stages.workload.probes import variables
 
 
 def variant(results: Sequence[CellResult]) -> Variant | None:
@@ -13,9 +14,14 @@ def variant(results: Sequence[CellResult]) -> Variant | None:
     return next((each.train.belongs.variant for each in results if each.train), None)
 
 
+def shareable(env: Mapping[str, str]) -> dict[str, str]:
+    """Return what is set as it may be shown to others: comparisons are of that, and a secret is as good as another."""
+    return {name: variables.shareable(name, value) for name, value in env.items()}
+
+
 def of_image(seen: Facts, image: Image) -> Facts:
     """Return the facts with all that `env` of image.yaml sets: of that, the profile tells what libraries read."""
-    return dataclasses.replace(seen, variables={**image.env, **seen.variables})
+    return dataclasses.replace(seen, variables={**shareable(image.env), **seen.variables})
 
 
 def facts(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> Facts | None:
@@ -26,5 +32,5 @@ def facts(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> Fac
     found = profile.facts
     if chosen is None:
         return found
-    variables = {**found.variables, **chosen.env}
-    return dataclasses.replace(found, variables=variables, torch_threads=threads(chosen.env, found.torch_threads))
+    threads = checks.threads(chosen.env, found.torch_threads)
+    return dataclasses.replace(found, variables={**found.variables, **shareable(chosen.env)}, torch_threads=threads)

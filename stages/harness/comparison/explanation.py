@@ -169,7 +169,7 @@ def _unlike_parameters(setting: Sequence[CellResult], baseline: Sequence[CellRes
 
 def _variables(results: Sequence[CellResult]) -> dict[str, str]:
     variant = as_run.variant(results)
-    return variant.env if variant else {}
+    return as_run.shareable(variant.env) if variant else {}
 
 
 # ---------------------------------------------------------------------------------------------------- a difference

@@ -8,7 +8,8 @@ Only fixed facts are compared. Each difference names its cause, by these rules:
   from PyPI (nvidia-*, cuda-*), NCCL and the GPUs that torch was compiled for come with CUDA; torchvision and the like,
   and triton, with torch; the operating system and glibc with the base image; a GPU's memory, clocks and limits with the
   GPU; the CPUs that may be used with a CPU limit or the CPU, and so do torch's threads, where no variable sets them.
-- An environment variable that steers speed is a cause by its name.
+- An environment variable that steers speed, or that image.yaml or a variant sets, is a cause by its name. Of a secret
+  it counts alone whether it is set.
 - cuDNN is a cause of its own where its version differs: it can be exchanged without CUDA.
 - No cause of a timing: the size of /dev/shm (it suffices, or training crashes), the cgroup version, the version of
   Docker, an image's id and size (what is in it is compared itself), the installers pip, setuptools and wheel. What is

@@ -10,6 +10,7 @@ from stages import codec, contract, records
 from stages.codec import RecordError
 from stages.harness.params.schema import Params
 from stages.records import WALL, Belongs, Cell, Job, Result
+from stages.workload.probes import variables
 
 CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
 
@@ -112,8 +113,10 @@ def _check_belongs(path: Path, were: Belongs, are: Belongs, image: str) -> None:
         ("container", dataclasses.asdict(were.container), dataclasses.asdict(are.container)),
     ):
         for name in dict.fromkeys((*was, *now)):
-            here, there = (each.get(name, "left out") for each in (was, now))
-            _check(path, here == there, f"measured with {section} {name} {here}, now {there}")
+            here, there = (_in_words(name, each) for each in (was, now))
+            differing = "another" if here == there else there  # of secrets
+            same = name in was and name in now and was[name] == now[name]
+            _check(path, same, f"measured with {section} {name} {here}, now {differing}")
     for key, what, file in (
         ("job_sha256", "by another job, or another section of it,", records.JOB_PATH),
         ("data_sha256", "on other data", records.MANIFEST_PATH),
@@ -122,6 +125,10 @@ def _check_belongs(path: Path, were: Belongs, are: Belongs, image: str) -> None:
         ("facts_sha256", "in another environment", records.facts_path(image)),
     ):
         _check(path, getattr(were, key) == getattr(are, key), f"{key}: measured {what} than that of {file}")
+
+
+def _in_words(name: str, values: Mapping[str, object]) -> str:
+    return variables.shareable(name, str(values[name])) if name in values else "left out"
 
 
 def _check_order(train: Result, evaluate: Result) -> None:

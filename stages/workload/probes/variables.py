@@ -22,6 +22,7 @@ PREFIXES = (
     "VECLIB_",
     "ATEN_",
     "DNNL_",
+    "MKLDNN_",  # as it was called until torch 1.5
     "ONEDNN_",
     "CUDA_",
     "CUBLAS_",
@@ -51,6 +52,7 @@ PREFIXES = (
 )
 NAMES = (
     "LD_PRELOAD",
+    "LD_BIND_NOW",
     "LD_LIBRARY_PATH",
     "GLIBC_TUNABLES",
     "PYTHONMALLOC",
@@ -62,16 +64,22 @@ NAMES = (
 # and CUDA_DEVICE_ORDER are faceoff's own in a job's environment, NVIDIA_VISIBLE_DEVICES and
 # NVIDIA_DRIVER_CAPABILITIES a request to the engine.
 OF_CARDS = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "NVIDIA_DRIVER_CAPABILITIES")
-# Labels of a base image (CUDA_VERSION, NVIDIA_REQUIRE_CUDA) and folders (CUDA_HOME, TORCH_HOME) steer nothing: what is
-# installed is told by itself.
-LABEL = re.compile(r"\w+_VERSION|NVIDIA_(REQUIRE_\w+|PRODUCT_NAME|BUILD_ID|BUILD_REF)|\w+_(HOME|ROOT|PATH|DIR)")
+# Labels of a base image (CUDA_VERSION, NVIDIA_REQUIRE_CUDA), folders (CUDA_HOME, TORCH_HOME), where packages come from
+# (PYTORCH_INDEX_URL, CUDA_PIP_INDEX) and what a build was told (TORCH_CUDA_ARCH_LIST, PYTORCH_BUILD_NUMBER) steer
+# nothing: what is installed is told by itself.
+LABEL = re.compile(
+    r"\w+_VERSION|NVIDIA_(REQUIRE_\w+|PRODUCT_NAME|BUILD_ID|BUILD_REF)|\w+_(HOME|ROOT|PATH|DIR|URL|INDEX|LIST|NUMBER)"
+)
 # NVIDIA_API_KEY opens NVIDIA's registry, and begins as those do that steer.
-SECRET = re.compile(r"(\w+_)?(API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH)(_\w+)?", re.IGNORECASE)
+SECRET = re.compile(
+    r"(\w+_)?(API_?KEY|KEY|TOKEN|SECRET|PASS|PASSWORD|PASSWD|CREDENTIALS?|AUTH)\d*(_\w+)?", re.IGNORECASE
+)
+LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of an address: user, and what may be a password
 
 
 def look(environment: Mapping[str, str]) -> Dict[str, str]:
-    """Return those of the environment that steer speed; each value is one line that can be shown as it is."""
-    return {name: shown(environment[name]) for name in sorted(environment) if steers(name)}
+    """Return those of the environment that steer speed; each value as it may be shown to others."""
+    return {name: shareable(name, environment[name]) for name in sorted(environment) if steers(name)}
 
 
 def steers(name: str) -> bool:
@@ -80,6 +88,11 @@ def steers(name: str) -> bool:
         return True
     listed = name.startswith(PREFIXES) and name not in OF_CARDS
     return listed and not LABEL.fullmatch(name) and not SECRET.fullmatch(name)
+
+
+def shareable(name: str, value: str) -> str:
+    """Return the value as it may be shown to others: a line, without what opens something."""
+    return "(set)" if SECRET.fullmatch(name) else LOGIN.sub("(login)", shown(value))
 
 
 def shown(value: str) -> str:
