@@ -1,5 +1,6 @@
 """docker/<image>/image.yaml, and what the images that are shipped are made of."""
 
+import ast
 import dataclasses
 import re
 from pathlib import Path
@@ -92,6 +93,16 @@ def test_the_legacy_lock_is_made_of_what_its_input_asks_for() -> None:
     assert pins((ROOT / "docker/legacy.lock").read_text()) == pins((ROOT / "docker/legacy.in").read_text())
 
 
+def test_what_runs_a_face_off_is_locked_without_torch_and_as_image_host_has_it() -> None:
+    def pins(path: str) -> set[tuple[str, ...]]:
+        return set(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / path).read_text(), re.MULTILINE))
+
+    harness, host = pins("stages/requirements.lock"), pins("docker/host/requirements.lock")
+    assert "dvc" in dict(harness) and {"torch", "torchvision", "fastai"} <= {*dict(host)}
+    assert not [name for name, _ in harness if re.match(r"torch|fastai|triton|nvidia-(?!ml-py)|cuda", name)]
+    assert harness <= host  # laid over it, that lock changes none of its versions
+
+
 @pytest.mark.parametrize("name", BUILT)
 def test_the_base_is_pinned_by_its_digest(name: str) -> None:
     build = definition.load(name, ROOT).build
@@ -174,3 +185,24 @@ def test_a_mistake_in_image_yaml_is_one_line_that_names_file_and_key(root: Path,
 def test_an_unknown_image_is_told_with_those_that_there_are(root: Path, name: str) -> None:
     with pytest.raises(FaceoffError, match=r"expected a folder of docker/ \(mine\)"):
         definition.load(name, root)
+
+
+HOST = re.compile(r"(docker/)?host(/.*)?")
+
+
+def asking(text: str) -> list[str]:
+    """Strings of a Python file that are the image `host`, or its folder."""
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    return [node.value for node in found if isinstance(node.value, str) and HOST.fullmatch(node.value)]
+
+
+def test_no_file_asks_for_the_name_host() -> None:
+    """What it is made of says how it runs: whoever copies its folder under another name gets the same."""
+    files = {path: asking(path.read_text()) for path in sorted((ROOT / "stages").rglob("*.py"))}
+    users = ROOT / "stages/harness/environments/docker_container.py"
+    assert files.pop(users) == ["host"] and '"userns_mode": "host" if ' in users.read_text()
+    assert {path: found for path, found in files.items() if found} == {}
+    assert asking("if name == 'host': pass\nx = folder / 'docker/host/image.yaml'") == [
+        "host",
+        "docker/host/image.yaml",
+    ]
