@@ -175,7 +175,7 @@ def steady(warnings: Iterable[Tuple[str, str]]) -> List[Check]:
     return [Check("steady CPUs", "warning", needed, found, advice) for found, advice in warnings]
 
 
-def killed_for_memory() -> int:
+def killed_on_machine_for_memory() -> int:
     """How many processes of this machine the kernel has killed for want of memory, in containers too."""
     try:
         found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.MULTILINE)

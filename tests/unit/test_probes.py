@@ -286,7 +286,7 @@ def test_limits_of_cgroups(tree, contents, version, cpus, memory):
     ids=["no cgroups", "version 2", "version 1", "version 1 before Linux 4.13"],
 )
 def test_what_the_kernel_killed_for_want_of_memory(tree, contents, killed):
-    assert limits.killed_for_memory(tree(contents)) == killed
+    assert limits.killed_in_cgroup_for_memory(tree(contents)) == killed
 
 
 RECORDED = sorted((ROOT / "tests/recorded/cgroup2").glob("*.json"))

@@ -17,7 +17,7 @@ import docker.errors
 import docker.utils
 from docker.models.containers import Container
 
-from stages.checks import killed_for_memory
+from stages.checks import killed_on_machine_for_memory
 from stages.errors import FaceoffError
 from stages.harness.environments import docker_connection, docker_container, docker_folder, docker_podman, labels
 from stages.harness.environments.docker_advice import FAILURES, explained, pull_advice, said
@@ -158,14 +158,14 @@ class DockerEngine:
 
     def run(self, job: Job, watch: Watch | None = None) -> Outcome:
         docker_connection.check_no_socket(job.mounts, self.socket)
-        killed_before = killed_for_memory()
+        killed_before = killed_on_machine_for_memory()
         with explained(), self._staying(), self._container(job) as container:
             with watched(watch, lambda: docker_container.kill(container)) as overdue:
                 user = docker_container.user(job, self._security)
                 exit_code, met_read_only = docker_container.go(container, job, user)
             container.reload()
             # Docker's own word may come late: under cgroup 1 the event races with the end of the container.
-            out_of_memory = exit_code == KILLED and killed_for_memory() > killed_before
+            out_of_memory = exit_code == KILLED and killed_on_machine_for_memory() > killed_before
             out_of_memory |= bool(container.attrs["State"]["OOMKilled"])
             return Outcome(exit_code, out_of_memory, overdue(), met_read_only=met_read_only)
 

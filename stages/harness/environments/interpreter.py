@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from stages import codec, records
-from stages.checks import killed_for_memory
+from stages.checks import killed_on_machine_for_memory
 from stages.errors import FaceoffError
 from stages.harness.environments import cards, contents, host, venvs
 from stages.harness.environments.definition import Definition
@@ -138,12 +138,12 @@ class Interpreter:
     def _run(
         self, python: Path, command: tuple[str, ...], gpus: tuple[str, ...] | None, watch: Watch | None
     ) -> Outcome:
-        killed_before = killed_for_memory()
+        killed_before = killed_on_machine_for_memory()
         environment = {**environment_of(python), **cards.variables(gpus), **self._definition.env}
         words = (str(python), *command[1:]) if command[0] == "python" else command
         with host.started(words, environment, self._root, cpus=self._cpus) as process:
             code, overdue = host.wait(process, watch)
-        out_of_memory = code == KILLED and killed_for_memory() > killed_before
+        out_of_memory = code == KILLED and killed_on_machine_for_memory() > killed_before
         return Outcome(code, out_of_memory, overdue, isolated=False)
 
 

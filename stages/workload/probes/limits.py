@@ -104,7 +104,7 @@ def _memory_limit_bytes(root: Path) -> Optional[int]:
     return min((limit for limit in found if limit is not None and limit < ceiling), default=None)
 
 
-def killed_for_memory(root: Path = Path("/")) -> int:
+def killed_in_cgroup_for_memory(root: Path = Path("/")) -> int:
     """Return how many processes of this one's own cgroup the kernel has killed for want of memory; 0: not known."""
     for folder in cgroup_folders(root, "memory"):
         for name in ("memory.events", "memory.oom_control"):  # of version 2 and of version 1

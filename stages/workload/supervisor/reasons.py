@@ -27,7 +27,7 @@ def recorded(path: Path) -> Iterator[None]:
     if path.exists():
         with suppress(OSError):
             path.write_bytes(b" " * REASON_BYTES)
-    killed_before = limits.killed_for_memory()
+    killed_before = limits.killed_in_cgroup_for_memory()
     try:
         yield
     except Exception as error:
@@ -35,7 +35,7 @@ def recorded(path: Path) -> Iterator[None]:
             kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
             said = kind + str(error).strip().partition("\n")[0]
             # A loader's death is its parent's exception, and not every engine says why it died: Podman does not.
-            if limits.killed_for_memory() > killed_before:
+            if limits.killed_in_cgroup_for_memory() > killed_before:
                 said = "{}; {}".format(KILLED_FOR_MEMORY, said)
             reason = said.encode("utf-8", "replace")[:REASON_BYTES]
             with suppress(OSError), path.open("r+b") as file:  # which must not hide the error: that is printed
