@@ -71,6 +71,7 @@ def read() -> records.Contents:
 
 def find_torch() -> Optional[Any]:
     """Return the module, which takes seconds to import; None where it is not installed."""
+    collects = gc.isenabled()
     gc.disable()  # it would look through all that an import makes, and find nothing
     try:
         return importlib.import_module("torch")
@@ -79,7 +80,8 @@ def find_torch() -> Optional[Any]:
             return None
         raise FaceoffError(f"torch is installed but does not import: {error}") from None
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
 
 
 def packages() -> Dict[str, str]:

@@ -1,5 +1,6 @@
 """What an environment is said to hold: this one, an old Python's, and made-up ones with something missing or broken."""
 
+import gc
 import subprocess
 import sys
 from importlib.metadata import version
@@ -11,6 +12,7 @@ import torch
 from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.environments import contents
+from stages.workload.contents import find_torch
 from tests.project import ROOT
 
 LEGACY_PYTHON = [str(path) for path in Path.home().glob(".pyenv/versions/3.7.*/bin/python")]  # where there is any
@@ -117,6 +119,17 @@ def test_a_broken_installation_says_what_is_broken(packages: Path, tmp_path: Pat
     assert done.returncode == 1
     assert done.stderr == ("faceoff: torch is installed but does not import: No module named 'no_such_dependency'\n")
     assert not (tmp_path / "contents.json").exists()
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_after_the_look_at_torch_where_it_was_before(collects: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if collects else gc.disable)()
+        find_torch()
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if was else gc.disable)()
 
 
 def test_a_program_that_is_no_python_and_ends_well_is_told_so(tmp_path: Path) -> None:
