@@ -1,8 +1,5 @@
 """Errors that a user can act on, and how an entry point turns them into one line and an exit code.
 
-FaceoffError            something the user can mend: what happened, why, what to do
-└── Unsupported         this image or machine cannot do what the cell asks; recorded as the cell's status
-
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
@@ -26,10 +23,6 @@ class FaceoffError(Exception):
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
         self.exit_code = exit_code
-
-
-class Unsupported(FaceoffError):
-    """The image or the machine cannot do what the cell asks. Not a crash: the cell's status becomes 'unsupported'."""
 
 
 def no_room(error: OSError) -> str:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +169,11 @@ def test_a_missing_tool_is_said_and_fails_in_ci_alone(checkout: Path) -> None:
         "lint: no npm here, so .github/workflows went unchecked",
     ]
     assert lint(checkout, PATH=str(tools), CI="true").returncode == 1
+
+
+def test_vermin_looks_at_all_that_runs_everywhere() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [modules] = [each["source_modules"] for each in contracts if each["name"].startswith("What runs everywhere (")]
+    looked_at = re.findall(r"OLD_PYTHON := ((?:.*\\\n)*)", MAKEFILE)[0].split()
+    assert modules
+    assert [each for each in modules if not {each.replace(".", "/") + end for end in ("", ".py")} & {*looked_at}] == []
