@@ -86,7 +86,6 @@ class DockerEngine:
             version=str(info["ServerVersion"]),
             runtime=str(info["DefaultRuntime"]),
             name=self._name,
-            is_rootless="rootless" in self._security,
             unenforced=self._unenforced,
         )
 

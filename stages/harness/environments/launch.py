@@ -102,7 +102,6 @@ class About:
     version: str
     runtime: str  # that runs its containers
     name: str = "Docker"  # or 'Podman'
-    is_rootless: bool = False
     unenforced: tuple[str, ...] = ()  # keys of `container` in params.yaml that it can't hold a container to
 
 
