@@ -66,10 +66,12 @@ def check(wanted: schema.Params) -> tuple[tuple[records.Check, ...], findings.Si
 
 def look_at_moment(visible: str | None, cpuset: str | None) -> findings.Moment:
     """Look at what moves: how busy and hot the machine and the jobs' cards are, and what is free."""
-    found = conditions.warnings(conditions.look(records.DATA_DIR, visible=visible))
+    now = conditions.look(records.DATA_DIR, visible=visible)
     seen = codec.read(records.MACHINE_PATH, records.Machine).hardware
-    of_cpu = cpu.warnings(seen.cpu, cpuset or seen.limits.cpuset)
-    return findings.Moment(found, limits.shm_free_bytes(files.ROOT), variables.look(os.environ), of_cpu)
+    of_cpu = (*cpu.warnings(seen.cpu, cpuset or seen.limits.cpuset), *cpu.saving(now.cpu_clocks))
+    return findings.Moment(
+        conditions.warnings(now), limits.shm_free_bytes(files.ROOT), variables.look(os.environ), of_cpu
+    )
 
 
 if __name__ == "__main__":

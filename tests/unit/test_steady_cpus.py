@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stages import checks
+from stages import checks, records
 from stages.compare import machine_warnings
 from stages.records import CoreKind, Cpu
 from stages.workload.probes import conditions, cpu
+from stages.workload.supervisor import results as of_stage
 from tests import environments, results
+from tests.supervised import Checkout
 
 Write = Callable[[dict[int, dict[str, object]]], Path]
 FOLDER = "sys/devices/system/cpu"
@@ -46,35 +48,31 @@ def clocks(governor: str, driver: str, preference: str | None = None, kilohertz:
 
 
 @pytest.mark.parametrize(
-    ("governor", "driver", "preference", "warning"),
+    ("governor", "driver", "warning"),
     [
-        ("performance", "acpi-cpufreq", None, None),
-        ("performance", "intel_pstate", "performance", None),
+        ("performance", "acpi-cpufreq", None),
+        ("performance", "intel_pstate", None),
         # With these drivers the processor chooses its clock itself: that is how distributions come.
-        ("powersave", "intel_pstate", "balance_performance", None),
-        ("powersave", "amd-pstate-epp", "balance_performance", None),
-        ("powersave", "intel_pstate", None, None),
-        ("powersave", "intel_pstate", "balance_power", "the processor rather saves power than raises its clocks"),
-        ("powersave", "amd-pstate-epp", "power", "the processor rather saves power than raises its clocks"),
+        ("powersave", "intel_pstate", None),
+        ("powersave", "amd-pstate-epp", None),
         # With those it is the lowest clock.
-        ("powersave", "acpi-cpufreq", None, "it holds the clocks at their lowest"),
-        ("powersave", "intel_cpufreq", "balance_performance", "it holds the clocks at their lowest"),
-        ("powersave", "amd-pstate", None, "it holds the clocks at their lowest"),
-        ("schedutil", "cppc_cpufreq", None, "clocks follow the load"),
-        ("ondemand", "acpi-cpufreq", None, "clocks follow the load"),
-        ("conservative", "acpi-cpufreq", None, "clocks follow the load, slowly"),
-        ("userspace", "acpi-cpufreq", None, "it may hold the clocks anywhere"),
+        ("powersave", "acpi-cpufreq", "it holds the clocks at their lowest"),
+        ("powersave", "intel_cpufreq", "it holds the clocks at their lowest"),
+        ("powersave", "amd-pstate", "it holds the clocks at their lowest"),
+        ("schedutil", "cppc_cpufreq", "clocks follow the load"),
+        ("ondemand", "acpi-cpufreq", "clocks follow the load"),
+        ("conservative", "acpi-cpufreq", "clocks follow the load, slowly"),
+        ("userspace", "acpi-cpufreq", "it may hold the clocks anywhere"),
     ],
 )
 def test_a_governor_means_what_its_driver_makes_of_it(
-    machine: Write, governor: str, driver: str, preference: str | None, warning: str | None
+    machine: Write, governor: str, driver: str, warning: str | None
 ) -> None:
-    found = look(machine(dict.fromkeys((0, 1), clocks(governor, driver, preference))))
-    words = f"{governor} ({driver}{'' if preference is None else f', {preference}'})"
-    assert found.governor == words
+    found = look(machine(dict.fromkeys((0, 1), clocks(governor, driver))))
+    assert found.governor == f"{governor} ({driver})"
     told = cpu.warnings(found, "0-1")
     assert [each.found for each in told] == (
-        [] if warning is None else [f"the CPU governor is {words}: {warning} (at most 3.60 GHz)"]
+        [] if warning is None else [f"the CPU governor is {governor} ({driver}): {warning} (at most 3.60 GHz)"]
     )
     assert all(each.advice == "cpupower frequency-set -g performance, as root" for each in told)
 
@@ -87,24 +85,43 @@ def test_governors_that_are_not_the_same_everywhere_are_all_told(machine: Write)
     assert warning.found.startswith("the CPU governor is powersave (acpi-cpufreq): ")
 
 
+SAVING = "the processor is to save power rather than raise its clocks (balance_power)"
+
+
 @pytest.mark.parametrize(
-    ("switch", "value", "off"),
+    ("preference", "switch", "value", "told", "doubt"),
     [
-        ("intel_pstate/no_turbo", 1, True),
-        ("intel_pstate/no_turbo", 0, False),
-        ("cpufreq/boost", 0, True),
-        ("cpufreq/boost", 1, False),
+        ("balance_performance", None, 0, "balance_performance", ()),
+        ("balance_power", None, 0, "balance_power", (SAVING,)),
+        ("balance_power", "intel_pstate/no_turbo", 1, "balance_power, no turbo", (SAVING,)),
+        ("performance", "intel_pstate/no_turbo", 0, "performance, turbo", ()),
+        (None, "cpufreq/boost", 0, "no turbo", ()),
+        (None, "cpufreq/boost", 1, "turbo", ()),
+        (None, None, 0, None, ()),
     ],
 )
-def test_clocks_above_the_base_clock_that_are_forbidden_are_another_machine(
-    machine: Write, switch: str, value: int, off: bool
+def test_what_a_charger_changes_is_no_fact_of_the_machine_but_a_doubt_of_the_moment(
+    machine: Write, preference: str | None, switch: str | None, value: int, told: str | None, doubt: tuple[str, ...]
 ) -> None:
-    root = machine({0: clocks("performance", "intel_pstate")})
-    (root / FOLDER / switch).parent.mkdir(exist_ok=True)
-    (root / FOLDER / switch).write_text(f"{value}\n")
-    found = look(root)
-    assert found.governor == "performance (intel_pstate)" + (" and no turbo" if off else "")
-    assert cpu.warnings(found, "0") == ()
+    root = machine({0: clocks("powersave", "intel_pstate")})
+    before = look(root)
+    machine({0: clocks("powersave", "intel_pstate", preference)})
+    if switch is not None:
+        (root / FOLDER / switch).parent.mkdir(exist_ok=True)
+        (root / FOLDER / switch).write_text(f"{value}\n")
+    assert look(root) == before and before.governor == "powersave (intel_pstate)"
+    moment = conditions.look(root, root, sample_seconds=0)
+    assert moment.cpu_clocks == told and (told is None) == ("cpu_clocks" in moment.absent)
+    assert conditions.clocks(moment, moment) == doubt == tuple(each.found for each in cpu.saving(told))
+
+
+def test_clocks_that_are_told_otherwise_while_a_cell_runs_are_a_warning_beside_it(tmp_path: Path) -> None:
+    plugged, unplugged = (dataclasses.replace(results.CONDITIONS, cpu_clocks=each) for each in ("turbo", "no turbo"))
+    unread = dataclasses.replace(plugged, cpu_clocks=None, absent={"cpu_clocks": "it did not answer"})
+    assert conditions.clocks(plugged, unread) == conditions.clocks(plugged, plugged) == ()
+    task, attempts = Checkout(tmp_path).task("train", ()), (records.Attempt(0, 1.0, results.LOAD),)
+    (said,) = of_stage._warnings(task, attempts, (plugged, unplugged))
+    assert said == "in training: what the processor is told of its clocks went from turbo to no turbo"
 
 
 # -------------------------------------------------------------------------------------------------- fast and slow CPUs

@@ -16,6 +16,7 @@ from stages.workload.probes.hardware import FILE_SECONDS, asked_driver
 SAMPLE_SECONDS = 0.5  # of the CPUs' time: 50 ticks of the kernel's clock on each
 BUSY_GPU_SHARE = 0.05  # before or after the job, when nothing of ours runs on the card
 HOT_CELSIUS = 83  # where NVIDIA's cards begin to lower their clocks by default
+NO_CLOCKS = "no preference of the processor's, and no switch for its clocks above the base clock"
 NOT_COUNTED = "no thermal_throttle counters: those are Intel's, and virtual machines hide them"
 
 
@@ -33,7 +34,7 @@ def look(
     if sample_seconds:
         busy, no_busy = _busy_by_others(root, sample_seconds), "/proc/stat gives no times"
     answer, no_files = guarded("the look at memory and clocks", lambda: _memory_and_cpu(root), FILE_SECONDS)
-    memory, hertz, throttled = answer or (None, None, None)
+    memory, hertz, throttled, clocks = answer or (None, None, None, None)
     free, no_disk = guarded(f"the disk of {folder}", lambda: disk.free_bytes(folder.resolve()), FILE_SECONDS)
     cards, no_cards = asked_driver(gpus.states, visible)
     return Conditions(
@@ -47,13 +48,14 @@ def look(
                 "cpu_hertz": (hertz, no_files or "neither cpufreq nor /proc/cpuinfo gives a clock"),
                 "cpu_busy_share": (busy, no_busy),
                 "cpu_throttle_count": (throttled, no_files or NOT_COUNTED),
+                "cpu_clocks": (clocks, no_files or NO_CLOCKS),
             }
         ),
     )
 
 
-def _memory_and_cpu(root: Path) -> Tuple[Optional[int], Optional[int], Optional[int]]:
-    return limits.memory_available_bytes(root), cpu.now_hertz(root), cpu.throttle_count(root)
+def _memory_and_cpu(root: Path) -> Tuple[Optional[int], Optional[int], Optional[int], Optional[str]]:
+    return limits.memory_available_bytes(root), cpu.now_hertz(root), cpu.throttle_count(root), cpu.clocks(root)
 
 
 def warnings(found: Conditions) -> Tuple[str, ...]:
@@ -65,6 +67,14 @@ def warnings(found: Conditions) -> Tuple[str, ...]:
     for card in found.gpus:
         said.extend("{}: {}".format(card.uuid or "a card", warning) for warning in _card_warnings(card))
     return tuple(said)
+
+
+def clocks(before: Conditions, after: Conditions) -> Tuple[str, ...]:
+    """Return what of the clocks between two moments casts doubt on a timing: power is saved, or that has changed."""
+    one, other = before.cpu_clocks, after.cpu_clocks
+    if one != other and one and other:
+        return (f"what the processor is told of its clocks went from {one} to {other}",)
+    return tuple(each.found for each in cpu.saving(one))
 
 
 def heat(before: Conditions, after: Conditions, pause: bool = False) -> Tuple[str, ...]:

@@ -32,12 +32,13 @@ ISA = (
 KILO, GIGA = 10**3, 10**9
 CACHE_KINDS = {"Data": "data", "Instruction": "instruction", "Unified": "unified"}
 JOIN = " and "  # between governors that are in use at once
-NO_TURBO = "no turbo"  # which makes a job slower, and its times no less steady
+# Whether clocks above the base clock are allowed: without, a job is slower, and its times no less steady.
+TURBO, NO_TURBO = "turbo", "no turbo"
 # Drivers with which 'powersave' lets the processor choose its clock, which then rises at once with the load; with any
 # other it is the lowest there is (kernel's admin-guide/pm: intel_pstate, amd-pstate, cpufreq).
 ACTIVE_DRIVERS = ("intel_pstate", "amd-pstate-epp")
 SAVING_PREFERENCES = ("power", "balance_power")
-SAVING = "the processor rather saves power than raises its clocks"
+ADVICE = "cpupower frequency-set -g performance, as root"
 GOVERNORS = {
     "performance": None,
     "powersave": "it holds the clocks at their lowest",
@@ -94,6 +95,26 @@ def now_hertz(root: Path) -> Optional[int]:
     return round(sum(clocks) / len(clocks)) if clocks else None
 
 
+def clocks(root: Path) -> Optional[str]:
+    """Return what the processor is told of its clocks now: 'balance_power, turbo', 'no turbo'; None: it is not known.
+
+    Programs of a laptop change that with its charger, and some with the load: it is no fact of the machine.
+    """
+    folders = _cpus(root)
+    preferences = {files.text(folder / "cpufreq/energy_performance_preference") for folder in folders}
+    switches = (("intel_pstate/no_turbo", 1), ("cpufreq/boost", 0))
+    values = [(files.number(root / "sys/devices/system/cpu" / name), off) for name, off in switches]
+    turbo = [NO_TURBO if value == off else TURBO for value, off in values if value is not None]
+    return ", ".join([*filter(None, [JOIN.join(sorted(filter(None, preferences)))]), *turbo[:1]]) or None
+
+
+def saving(said: Optional[str]) -> Tuple[CpuWarning, ...]:
+    """Return the doubt about a processor that is told to save power, by what `clocks` returned."""
+    found = [each for each in (said or "").partition(", ")[0].split(JOIN) if each in SAVING_PREFERENCES]
+    words = "the processor is to save power rather than raise its clocks ({})".format(JOIN.join(found))
+    return (CpuWarning(words, f"{ADVICE}, or plug it in"),) if found else ()
+
+
 def throttle_count(root: Path) -> Optional[int]:
     """Return how often heat held a core or a package back since the machine's start; None where it is not counted.
 
@@ -116,16 +137,12 @@ def warnings(found: Cpu, cpuset: str) -> Tuple[CpuWarning, ...]:
 
 def _governors(found: Cpu) -> Iterator[CpuWarning]:
     for each in (found.governor or "").split(JOIN):
-        name, _, rest = each.partition(" ")
-        driver, _, preference = rest.strip("()").partition(", ")
-        effect = None if each == NO_TURBO else GOVERNORS.get(name, OTHER_GOVERNOR)
-        if name == "powersave" and driver in ACTIVE_DRIVERS:
-            effect = SAVING if preference in SAVING_PREFERENCES else None
+        name, _, driver = each.partition(" ")
+        is_active = name == "powersave" and driver.strip("()") in ACTIVE_DRIVERS
+        effect = None if is_active else GOVERNORS.get(name, OTHER_GOVERNOR)
         if each and effect:
             most = "" if found.max_hertz is None else f" (at most {found.max_hertz / GIGA:.2f} GHz)"
-            yield CpuWarning(
-                f"the CPU governor is {each}: {effect}{most}", "cpupower frequency-set -g performance, as root"
-            )
+            yield CpuWarning(f"the CPU governor is {each}: {effect}{most}", ADVICE)
 
 
 def _fast_and_slow(found: Cpu, allowed: Set[int]) -> Iterator[CpuWarning]:
@@ -167,21 +184,16 @@ def _cpus(root: Path) -> List[Path]:
 
 
 def _governor(root: Path) -> Optional[str]:
-    """Return what sets the clocks: 'powersave (intel_pstate, balance_performance)', all that are in use.
+    """Return what sets the clocks: 'powersave (intel_pstate)', all that are in use.
 
-    In brackets stand cpufreq's driver and, where it lets the processor choose, what that prefers: the same governor
-    means another thing with another driver. Where clocks above the base clock are forbidden, that is told too.
+    In brackets stands cpufreq's driver: the same governor means another thing with another driver.
     """
     found = set()
     for folder in _cpus(root):
-        governor = files.text(folder / "cpufreq/scaling_governor")
+        governor, driver = (files.text(folder / "cpufreq" / name) for name in ("scaling_governor", "scaling_driver"))
         if governor is not None:
-            details = ("scaling_driver", "energy_performance_preference")
-            known = [each for each in (files.text(folder / "cpufreq" / name) for name in details) if each]
-            found.add(f"{governor} ({', '.join(known)})" if known else governor)
-    switches = (("intel_pstate/no_turbo", 1), ("cpufreq/boost", 0))
-    off = any(files.number(root / "sys/devices/system/cpu" / name) == value for name, value in switches)
-    return JOIN.join([*sorted(found), *[NO_TURBO] * off]) or None
+            found.add(f"{governor} ({driver})" if driver else governor)
+    return JOIN.join(sorted(found)) or None
 
 
 def _core_kinds(root: Path) -> Tuple[CoreKind, ...]:

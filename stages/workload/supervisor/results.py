@@ -176,6 +176,7 @@ def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditio
     found = []  # type: Any
     when = ["before " + each for each in (what, *again)] + ["after " + what]
     found += [(name, conditions.warnings(moment)) for name, moment in zip(when, moments)]
+    found.append(("in " + what, conditions.clocks(moments[0], moments[-1])))
     found += [("in " + name, load.warnings(each.load)) for name, each in zip((what, *again), attempts)]
     ends = zip(moments, moments[1:], [True] * len(again) + [False])  # one that was cut off has no end of its own
     found += [("in " + name, conditions.heat(*each)) for name, each in zip((what, *again), ends)]
