@@ -26,7 +26,7 @@ from tests.project import ROOT, make_project, write_job
 STAND_INS = Path(__file__).parent / "stand_ins"
 IMAGES = ("host", "cuda-10.0")
 VARIANTS = {"fp32": {"precision": "fp32"}, "mixed": {"precision": "mixed"}}
-ALWAYS = ["machine", "job", "compare", "scorecard"]
+ALWAYS = ["machine", "job", "image@host", "image@cuda-10.0", "compare", "scorecard"]
 # Image cuda-10.0 is slower by a tenth, and each run of a cell takes a little longer than its last: an old timing shows.
 # Fails where the file `fail` names the cell's image; `noise` says by how much its first two repeats scatter.
 TRAIN = """
@@ -74,7 +74,7 @@ class Checkout:
         for stand_in in STAND_INS.glob("*.py"):
             shutil.copy(stand_in, path / "stages")
         for image in IMAGES:
-            (path / "docker" / image / "image.yaml").write_text("run: host\n")
+            (path / "docker" / image / "image.yaml").write_text(f"python: {sys.executable}\n")
         self.is_machine("one")
         with (path / ".git-exclude").open("w") as exclude:
             exclude.write("/fail\n/noise\n/machine-name\n/.git-exclude\n/dvc_plots\n")

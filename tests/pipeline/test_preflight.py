@@ -12,7 +12,7 @@ from stages import records
 from tests.jobs import checkout
 from tests.project import write_job
 
-ALWAYS = ["machine", "job", "compare", "scorecard"]
+ALWAYS = ["machine", "job", "image@host", "compare", "scorecard"]
 JOB = {
     "job.yaml": "train: bash train.sh\ntotal: [work]\ndry_run: true\n",
     "train.sh": 'if test -n "$FACEOFF_STEPS" && test -e ../../refuse-inside; then exit 3; fi\n'
@@ -73,4 +73,4 @@ def test_what_cannot_work_inside_an_image_is_refused_before_its_cells(folder):
     inside = checkout.preflight(folder, "host")
     assert inside["dry-run, plain"].status == "failed"
     (folder / "refuse-inside").unlink()
-    assert repro(folder) == ["machine", "job", "profile@host", *ALWAYS[2:]]
+    assert repro(folder) == ["machine", "job", "image@host", "profile@host", *ALWAYS[3:]]
