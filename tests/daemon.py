@@ -3,12 +3,15 @@
 import os
 import pwd
 import shutil
+import socket
+import socketserver
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.real_engine import unable
@@ -127,6 +130,33 @@ def rootless() -> Iterator[tuple[Daemon, str]]:
                 yield daemon, f"{user.pw_uid}:{user.pw_gid}"
     finally:
         subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+@contextmanager
+def over_tcp(daemon: Daemon) -> Iterator[str]:
+    """An address by which the daemon answers over the network."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.socket(socket.AF_UNIX) as engine:
+                engine.connect(daemon.host.removeprefix("unix://"))
+                back = threading.Thread(target=_copy, args=(engine, self.request), daemon=True)
+                back.start()
+                _copy(self.request, engine)
+                back.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Forward) as server:
+        server.daemon_threads, server.block_on_close = True, False  # a client keeps its connection
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield f"tcp://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):  # either end may be gone
+        for data in iter(lambda: source.recv(2**16), b""):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
 
 
 def _has_user(name: str) -> bool:

@@ -147,6 +147,22 @@ def test_preflight_and_stage_image_tell_it_before_a_build_or_pull(
     assert findings.look_at_engine(root, is_needed=False) == (None, None)
 
 
+def test_an_engine_of_the_network_that_answers_is_asked_whether_it_sees_this_folder(
+    own: daemon.Daemon, blind: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with daemon.over_tcp(own) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        engine = DockerEngine()
+        assert engine.socket is None
+        engine.check_sees(tmp_path)  # it may be this machine's own
+        with pytest.raises(FaceoffError, match=rf"^this engine does not see this folder: .* {address} \(DOCKER_HOST\)"):
+            engine.check_sees(blind)
+        root = make(blind / "checkout-by-tcp", "127.0.0.1:1/none:1")
+        done = run_stage(root, "image", "probe", DOCKER_HOST=address)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("faceoff: this engine does not see this folder: ")
+
+
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Docker's folder of settings, and a shell that names no engine."""
