@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from stages import codec, records
-from stages.harness.environments import cards
+from stages.errors import FaceoffError
+from stages.harness.environments import cards, host
 from stages.inside import USAGE
 from stages.workload.probes import variables
 from tests.project import make_project, run_stage
@@ -84,6 +85,22 @@ def test_a_command_that_is_not_there_is_one_line(project: Path) -> None:
     done = inside(project, "no-such-command")
     assert done.returncode == 127
     assert done.stderr == "faceoff: cannot run no-such-command: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "said"),
+    [(frozenset({2**14}), "this machine has none of the CPUs of container.cpuset"), (None, "Exception")],
+)
+def test_what_fails_before_a_command_starts_is_told_of_the_cpus_only_where_some_are_chosen(
+    cpus: frozenset[int] | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: int) -> None:
+        raise OSError("no prctl here")
+
+    if cpus is None:
+        monkeypatch.setattr(host, "end_with_parent", refuse)
+    with pytest.raises(FaceoffError, match=f"^cannot run true: {said}"), host.started(("true",), {}, cpus=cpus):
+        pass
 
 
 def test_a_killed_command_has_the_exit_code_that_a_shell_gives_it(project: Path) -> None:

@@ -43,10 +43,9 @@ def started(
                 process_group=0,  # Ctrl-C reaches the job through us, once, and its loaders end with it
                 preexec_fn=begin,
             )
-        except subprocess.SubprocessError:
-            raise FaceoffError(
-                f"cannot run {command[0]}: this machine has none of the CPUs of container.cpuset"
-            ) from None
+        except subprocess.SubprocessError as error:  # in `begin`; its own words are lost
+            why = "this machine has none of the CPUs of container.cpuset" if cpus else str(error).rstrip(".")
+            raise FaceoffError(f"cannot run {command[0]}: {why}") from None
         except OSError as error:
             raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
         try:
