@@ -130,7 +130,9 @@ def test_a_supervisor_that_dies_while_it_writes_leaves_nothing_half_written(root
         f"import os, sys\nif sys.orig_argv[1:3] == ['-m', 'stages.{stage}']:\n"
         "    os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
     )
-    run_stage(root, *attempts.arguments(CELL, stage), PYTHONPATH=str(dies.parent))
+    with (root / "docker/host/image.yaml").open("a") as definition:
+        definition.write(f"env: {{PYTHONPATH: {dies.parent}}}\n")
+    run_stage(root, *attempts.arguments(CELL, stage))
     assert failed(root, CELL, stage).startswith("it was killed (SIGKILL)")
     assert list((root / "metrics").rglob(".*")) == []
     assert any((root / CELL.output_dir).iterdir()) == (stage == "evaluate")  # a failed evaluation has its model
