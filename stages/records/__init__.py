@@ -89,6 +89,7 @@ from stages.records.results import (
     STATUSES,
     Attempt,
     Result,
+    without_times,
 )
 
 __all__ = [
@@ -164,4 +165,5 @@ __all__ = [
     "image_task_path",
     "preflight_path",
     "profile_path",
+    "without_times",
 ]

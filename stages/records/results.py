@@ -59,3 +59,41 @@ class Result:
         holds = (self.status == "ok") == (self.reason is None)
         check("reason", self.reason, holds, "a reason, exactly where the status is not 'ok'")
         check_absent(self, "reason")
+
+
+def without_times(
+    cell: Cell,
+    stage: str,
+    status: str,
+    reason: Optional[str],
+    belongs: Belongs,
+    started_at: str,
+    wall_seconds: float,
+    why: str,
+    predictions_sha256: Optional[str] = None,
+    facts: Optional[Dict[str, str]] = None,
+) -> Result:
+    """Return the result of a stage that did not run, or not to its end. `why`: it has no times."""
+    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes")
+    return Result(
+        cell=cell,
+        stage=stage,
+        status=status,
+        reason=reason,
+        belongs=belongs,
+        spans=(),
+        metrics={},
+        facts=facts or {},
+        gpu_uuids=(),
+        ceilings=None,
+        command_seconds=None,
+        peak_process_memory_bytes=None,
+        predictions_sha256=predictions_sha256,
+        attempts=(),
+        conditions=(),
+        warnings=(),
+        started_at=started_at,
+        wall_seconds=wall_seconds,
+        notes=(),
+        absent=dict.fromkeys(nulls if predictions_sha256 else (*nulls, "predictions_sha256"), why),
+    )

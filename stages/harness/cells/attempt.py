@@ -17,7 +17,7 @@ from stages.harness.params.schema import Params
 from stages.harness.process.locks import held
 from stages.harness.process.signals import STOP_SIGNALS
 from stages.harness.process.watchdog import Watch, touched_at
-from stages.records import STAGES, Belongs, Cell, Result
+from stages.records import STAGES, Belongs, Cell, without_times
 
 NO_PREDICTIONS = ",".join(contract.PREDICTION_COLUMNS) + "\n"
 # Codes of a job that failed at nothing, and whose cell the next run measures.
@@ -143,28 +143,15 @@ class CellStage:
         else:
             codec.write_text(self.cell.predictions_path, NO_PREDICTIONS)
             predictions_sha256 = hashlib.sha256(NO_PREDICTIONS.encode()).hexdigest()
-        nulls = ["ceilings", "command_seconds", "peak_process_memory_bytes"]
-        nulls += ["predictions_sha256"] if predictions_sha256 is None else []
-        result = Result(
-            cell=self.cell,
-            stage=self.stage,
-            status="failed",
-            reason=reason,
-            belongs=belongs,
-            spans=(),
-            metrics={},
-            facts={},
-            gpu_uuids=(),
-            ceilings=None,
-            command_seconds=None,
-            peak_process_memory_bytes=None,
+        result = without_times(
+            self.cell,
+            self.stage,
+            "failed",
+            reason,
+            belongs,
+            started_at,
+            wall_seconds,
+            why="the cell failed",
             predictions_sha256=predictions_sha256,
-            attempts=(),
-            conditions=(),
-            warnings=(),
-            notes=(),
-            started_at=started_at,
-            wall_seconds=wall_seconds,
-            absent=dict.fromkeys(nulls, "the cell failed"),
         )
         codec.write(self.cell.result_path(self.stage), result)

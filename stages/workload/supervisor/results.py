@@ -10,7 +10,7 @@ from typing import Dict, Iterable, Optional, Tuple
 from stages.codec import RecordError, write_text
 from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value, predictions
 from stages.errors import FaceoffError
-from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Task
+from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Task, without_times
 from stages.workload.probes import conditions, files, load
 from stages.workload.supervisor.observation import Seen
 from stages.workload.supervisor.progress import Counted
@@ -63,13 +63,17 @@ def ok(
 
 def unsupported(task: Task, recorded: Recorded, started_at: str, wall_seconds: float) -> Result:
     """Return the result of a command that says what can't be done here."""
-    reason = recorded.events.unsupported
-    return _without_times(task, "unsupported", reason, None, _texts(recorded.events.facts), started_at, wall_seconds)
+    reason = str(recorded.events.unsupported)
+    facts = _texts(recorded.events.facts)
+    shared = task.cell, task.stage, "unsupported", reason, task.belongs
+    return without_times(*shared, started_at, wall_seconds, why=reason, facts=facts)
 
 
 def not_run(task: Task, trained: Result, predictions: str, started_at: str, wall_seconds: float) -> Result:
     """Return the result of an evaluation that there was nothing to do for."""
-    return _without_times(task, trained.status, trained.reason, predictions, {}, started_at, wall_seconds)
+    why = trained.reason or f"job {task.job.name} has no `evaluate` command"
+    shared = task.cell, task.stage, trained.status, trained.reason, task.belongs
+    return without_times(*shared, started_at, wall_seconds, why=why, predictions_sha256=predictions)
 
 
 def check_spans(task: Task, spans: Iterable[Span]) -> None:
@@ -106,42 +110,6 @@ def _read_predictions(path: Path) -> str:
         raise RecordError(f"{path}: not readable: {error.strerror}") from None
     predictions(text, path)
     return text
-
-
-def _without_times(
-    task: Task,
-    status: str,
-    reason: Optional[str],
-    predictions: Optional[str],
-    facts: Dict[str, str],
-    started_at: str,
-    wall_seconds: float,
-) -> Result:
-    why = reason or f"job {task.job.name} has no `evaluate` command"
-    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes")
-    absent = dict.fromkeys(nulls if predictions else (*nulls, "predictions_sha256"), why)
-    return Result(
-        cell=task.cell,
-        stage=task.stage,
-        status=status,
-        reason=reason,
-        belongs=task.belongs,
-        spans=(),
-        metrics={},
-        facts=facts,
-        gpu_uuids=(),
-        ceilings=None,
-        command_seconds=None,
-        peak_process_memory_bytes=None,
-        predictions_sha256=predictions,
-        attempts=(),
-        conditions=(),
-        warnings=(),
-        notes=(),
-        started_at=started_at,
-        wall_seconds=wall_seconds,
-        absent=absent,
-    )
 
 
 def _texts(facts: Dict[str, Value]) -> Dict[str, str]:
