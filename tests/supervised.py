@@ -46,7 +46,7 @@ class Checkout:
         plain: dict[str, Any] = dict.fromkeys(("job_sha256", "data_sha256", "machine_sha256"), "a" * 64)
         plain |= {"image_sha256": None, "facts_sha256": None, "variant": self.variant}
         belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None, None), **changes})
-        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True)
+        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, None)
 
     def script(self, text: str, name: str = "job.py") -> tuple[str, ...]:
         """The command that runs the text: Python, or bash by the name."""
@@ -94,7 +94,7 @@ def write_image_task(root: Path, task: Task | None = None, job: Job | None = Non
         "measure_seconds": 0.0,
         "session_max_hours": None,
     }
-    plain |= {"cells_left": {"plain": 6}, "in_container": False}
+    plain |= {"cells_left": {"plain": 6}, "in_container": False, "libraries": None}
     path = records.image_task_path("host")
     codec.write(root / path, records.ImageTask(**{**plain, **changes}))
     return str(path)

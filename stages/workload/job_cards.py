@@ -14,8 +14,35 @@ from stages.workload.probes import gpus
 
 AUTO, NONE = "auto", "none"  # of container.gpus; all others ask for a card
 ON_CPU = "set container.gpus: none in params.yaml to run on the CPU"
+MEND = f"see what nvidia-smi says and mend the driver, or {ON_CPU}"
 CDI = "use Docker with the NVIDIA Container Toolkit, or a Podman that hands out cards by CDI (4.3 does not), or "
 Card = Union[Gpu, GpuState]
+
+
+class Given(NamedTuple):
+    """The cards that an image was given, and how it runs."""
+
+    image: str
+    choice: str  # container.gpus
+    uuids: Tuple[str, ...]  # empty: none, or of unknown UUID
+    in_container: bool
+    libraries: Optional[str]  # as in Task
+
+    @classmethod
+    def to(cls, task: Task) -> "Given":
+        """Return what the cell's image was given."""
+        image, choice = task.cell.image, task.belongs.container.gpus
+        return cls(image, choice, task.gpu_uuids, in_container(image), task.libraries)
+
+    @property
+    def mend(self) -> str:
+        """What to do where a card that the machine has can't be used in here."""
+        if self.libraries is None:
+            return MEND
+        return (
+            f"LD_LIBRARY_PATH={self.libraries} of this shell reaches no job, and the driver's libraries may lie there: "
+            f"put it under `env` in docker/{self.image}/image.yaml; else {MEND}"
+        )
 
 
 class Problem(NamedTuple):
@@ -51,41 +78,36 @@ def seen(wanted: Optional[str], cards: Sequence[Card], given: Tuple[str, ...]) -
     return known or (given if gpus.has_devices() else ())
 
 
-def missing(
-    choice: str,
-    given: Tuple[str, ...],
-    cards: Sequence[Card],
-    reason: Optional[str],
-    wanted: Optional[str],
-    in_container: bool,
-) -> Optional[Problem]:
+def missing(given: Given, cards: Sequence[Card], reason: Optional[str], wanted: Optional[str]) -> Optional[Problem]:
     """Say that the cards are not there which the image was given; None where one is, or none was to be expected.
 
-    `reason`: why the driver shows none. `wanted`: the value of CUDA_VISIBLE_DEVICES; who hides the cards in an `env` of
-    image.yaml or a variant means it.
+    `reason`: why the driver shows none. `wanted`: the value of CUDA_VISIBLE_DEVICES; who hides the cards in a variant's
+    `env` means it.
     """
+    choice = given.choice
     if choice == NONE or cards or hides_all(wanted) or (gpus.has_devices() and not gpus.was_asked(reason)):
         return None
-    if choice == AUTO and not given:
+    if choice == AUTO and not given.uuids:
         return None
     here, advice = "this container has none: the engine dropped the request", CDI + ON_CPU
-    if not in_container:
-        here, advice = f"there is none: {reason}", f"see what nvidia-smi says and mend the driver, or {ON_CPU}"
-    which = ", ".join(given) or "a card"
+    if not given.in_container:
+        here, advice = f"there is none: {reason}", given.mend
+    which = ", ".join(given.uuids) or "a card"
     if choice != AUTO:
         return Problem(f"container.gpus asks for {which}: {here}", advice, is_fatal=True)
     # A driver of this machine that has answered before, for stage machine, has stopped: no image is to do without.
-    return Problem(f"this machine has {which}, and {here}", advice, not in_container and gpus.was_asked(reason))
+    return Problem(f"this machine has {which}, and {here}", advice, not given.in_container and gpus.was_asked(reason))
 
 
-def unused(choice: str, given: Tuple[str, ...], facts: Facts, wanted: Optional[str]) -> Optional[Problem]:
+def unused(given: Given, facts: Facts, wanted: Optional[str]) -> Optional[Problem]:
     """Say that torch computes on the CPU though it was given a card, and why; None where it does not, or may.
 
     By `auto` it may where it was built for the CPU. Without torch it is the job that has to say so.
     """
     torch, cuda = facts.contents.torch, facts.contents.cuda
+    choice = given.choice
     is_fatal = choice != AUTO
-    if choice == NONE or facts.device != "cpu" or hides_all(wanted) or not (is_fatal or (cuda and given)):
+    if choice == NONE or facts.device != "cpu" or hides_all(wanted) or not (is_fatal or (cuda and given.uuids)):
         return None
     asked = f"container.gpus is {choice!r}, and torch {torch} finds no CUDA"
     if cuda is None:
@@ -96,15 +118,14 @@ def unused(choice: str, given: Tuple[str, ...], facts: Facts, wanted: Optional[s
         if check.status == "failed":
             found = f"{asked}: it was built for {cuda}, which needs {check.needed}, and this is {gpu.driver}"
             return Problem(found, "update the driver, or choose an image with an older CUDA", is_fatal)
-    advice = f"see what nvidia-smi says and mend the driver, or {ON_CPU}"
-    return Problem(f"{asked}, for which it was built ({cuda})", advice, is_fatal)
+    return Problem(f"{asked}, for which it was built ({cuda})", given.mend, is_fatal)
 
 
 def of_image(task: ImageTask, facts: Facts) -> Optional[Problem]:
     """Return what is wrong with the cards of an image that was looked at."""
     hardware, wanted = facts.hardware, os.environ.get(VISIBLE)
-    absent = missing(task.gpus, task.gpu_uuids, hardware.gpus, hardware.gpus_reason, wanted, task.in_container)
-    return absent or unused(task.gpus, task.gpu_uuids, facts, wanted)
+    given = Given(task.image, task.gpus, task.gpu_uuids, task.in_container, task.libraries)
+    return missing(given, hardware.gpus, hardware.gpus_reason, wanted) or unused(given, facts, wanted)
 
 
 def stopped(before: Sequence[Card], after: Sequence[Card], reason: Optional[str]) -> Optional[str]:
@@ -118,9 +139,9 @@ def stopped(before: Sequence[Card], after: Sequence[Card], reason: Optional[str]
 
 def warnings(task: Task, wanted: Optional[str], before: Conditions, after: Conditions) -> Tuple[str, ...]:
     """Say that a command had no card though the machine has one, or that the driver went while it ran."""
-    choice, given, path = task.belongs.container.gpus, task.gpu_uuids, facts_path(task.cell.image)
-    problem = missing(choice, given, before.gpus, before.gpus_reason, wanted, in_container(task.cell.image))
+    given, path = Given.to(task), facts_path(task.cell.image)
+    problem = missing(given, before.gpus, before.gpus_reason, wanted)
     if problem is None and path.exists():
-        problem = unused(choice, given, read(path, Facts), wanted)
+        problem = unused(given, read(path, Facts), wanted)
     found = (None if problem is None else problem.line, stopped(before.gpus, after.gpus, after.gpus_reason))
     return tuple(each for each in found if each is not None)

@@ -52,15 +52,14 @@ def check(task: Task) -> None:
 def _check_cards(task: Task, facts: Optional[Facts], now: Hardware) -> None:
     """Raise FaceoffError where cards that were asked for are not here, or those of the profile answer no more."""
     before = () if facts is None else facts.hardware.gpus
-    in_container = job_cards.in_container(task.cell.image)
+    given = job_cards.Given.to(task)
     silent = job_cards.stopped(before, now.gpus, now.gpus_reason)
-    if silent is not None and (now.gpus or gpus.has_devices() or not in_container):
+    if silent is not None and (now.gpus or gpus.has_devices() or not given.in_container):
         raise FaceoffError(
             f"{silent}; see what nvidia-smi says and mend the driver, then run again: what is measured stays as it is",
             TRY_LATER,
         )
-    choice = task.belongs.container.gpus
-    absent = job_cards.missing(choice, task.gpu_uuids, now.gpus, now.gpus_reason, os.environ.get(VISIBLE), in_container)
+    absent = job_cards.missing(given, now.gpus, now.gpus_reason, os.environ.get(VISIBLE))
     if absent is not None and (before or absent.is_fatal):
         raise FaceoffError(absent.line)
 

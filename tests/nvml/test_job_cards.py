@@ -1,5 +1,6 @@
 """The card that was meant, from stage machine to a cell's result: two equal cards, none at all, and one that dies."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -203,6 +204,21 @@ def test_a_card_that_was_asked_for_and_is_not_there_ends_profile_and_cell(tmp_pa
         assert done.returncode == 1
         assert f"container.gpus asks for {FIRST}: there is none: no NVIDIA driver answers: NVML Shared" in done.stderr
     assert face.result().status == "failed"
+
+
+def test_libraries_of_the_shell_that_no_job_gets_are_named_in_place_of_the_driver(tmp_path: Path, made: Path) -> None:
+    """As in Colab, whose driver's libraries lie where LD_LIBRARY_PATH of its shell says."""
+    face = Face(tmp_path, made, T4, gpus="all")
+    path, line = face.root / "docker/host/image.yaml", f"  LD_LIBRARY_PATH: {face.driver}\n"
+    path.write_text(path.read_text().replace(line, ""))
+    for done in (face.look(), face.cell()):
+        assert (
+            done.returncode == 1 and f"container.gpus asks for {FIRST}: there is none: no NVIDIA driver" in done.stderr
+        )
+        said = f"LD_LIBRARY_PATH={face.driver}{os.pathsep if 'LD_LIBRARY_PATH' in os.environ else ' of this shell'}"
+        assert said in done.stderr and "put it under `env` in docker/host/image.yaml" in done.stderr
+    path.write_text(path.read_text() + line.replace(str(face.driver), str(face.root)))  # set, and not there
+    assert "under `env`" not in face.cell().stderr
 
 
 def test_auto_goes_on_without_the_card_and_says_so_beside_the_result(tmp_path: Path, made: Path) -> None:

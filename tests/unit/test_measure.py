@@ -87,7 +87,7 @@ def test_the_metrics_are_those_of_the_samples() -> None:
 def image_task(seconds: float, job: "Checkout | None" = None, script: str | None = None) -> records.ImageTask:
     measure = job.script(script, "measure.sh") if job and script else None
     return records.ImageTask(
-        "host", job.job if job else results.JOB, (), {}, "none", (), measure, seconds, None, {}, in_container=False
+        "host", job.job if job else results.JOB, (), {}, "none", (), measure, seconds, None, {}, False, None
     )
 
 

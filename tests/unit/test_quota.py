@@ -106,12 +106,14 @@ VARIANTS = {
 
 def task_of(name: str) -> Task:
     belongs = results.belongs(Cell("host", "fp32-bs16", 1), variant=VARIANTS[name])
-    return Task(Cell("host", name, 1), "train", ("true",), results.JOB, belongs, (), None, True)
+    return Task(Cell("host", name, 1), "train", ("true",), results.JOB, belongs, (), None, True, None)
 
 
 def test_preflight_says_it_before_the_first_cell() -> None:
     facts = PROFILES["host"].facts
-    task = ImageTask("host", results.JOB, tuple(map(task_of, VARIANTS)), {}, "auto", (), None, 0.0, None, {}, True)
+    task = ImageTask(
+        "host", results.JOB, tuple(map(task_of, VARIANTS)), {}, "auto", (), None, 0.0, None, {}, True, None
+    )
     by_parameters = {each.name: each.found for each in preflight.cpu_quota(task, facts, {})}
     assert by_parameters == {
         "CPU quota, plain": "2 of torch's threads " + SHARE.format("1"),

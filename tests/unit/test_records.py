@@ -24,14 +24,16 @@ from tests import comparisons, environments, results
 ROOT = Path(__file__).resolve().parents[2]
 CELL = Cell("host", "fp32-bs16", 1)
 MANIFEST = Manifest("toy", "b" * 64, 416, 9_000_000)
-TASK = Task(CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), (), None, True)
+TASK = Task(
+    CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), (), None, True, "/usr/lib64-nvidia"
+)
 PART = Part(0, True, False, (Arrival(results.span("head", 1.0), results.LOAD),), None, results.CONDITIONS, "now", 1.0)
 
 EXAMPLES = [
     results.JOB,
     MANIFEST,
     TASK,
-    records.ImageTask("host", results.JOB, (TASK,), {"a": 1}, "auto", (), None, 20.0, None, {"a": 2}, True),
+    records.ImageTask("host", results.JOB, (TASK,), {"a": 1}, "auto", (), None, 20.0, None, {"a": 2}, True, None),
     Progress(TASK.belongs, (PART,), 1),
     results.CONTENTS,
     results.image("host"),

@@ -2,10 +2,13 @@
 
 import dataclasses
 import datetime
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from stages import codec, records
-from stages.harness.environments import cards, commands
+from stages.harness.environments import cards, commands, definition
+from stages.harness.environments.interpreter import LIBRARIES
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.results import read
@@ -33,6 +36,7 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
         gpu_uuids=cards.handed(params, root) or (),
         session_ends_at=_session_ends_at(params),
         ceilings=not _has_ceilings(cell, params),
+        libraries=_libraries(cell.image, params.variants[cell.variant].env),
     )
 
 
@@ -54,7 +58,15 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
         session_max_hours=params.session.max_hours,
         cells_left=_cells_left(params),
         in_container=in_container,
+        libraries=_libraries(image, {}),
     )
+
+
+def _libraries(image: str, of_variant: Mapping[str, str]) -> str | None:
+    """Return the shell's LD_LIBRARY_PATH where an interpreter is without: its driver's libraries may lie there."""
+    found = definition.load(image, Path())
+    is_lost = not found.needs_engine and LIBRARIES not in {**found.env, **of_variant}
+    return os.environ.get(LIBRARIES) or None if is_lost else None
 
 
 def _has_ceilings(cell: Cell, params: Params) -> bool:
