@@ -18,7 +18,7 @@ ALL, AUTO, NONE = "all", "auto", "none"
 # There where an NVIDIA driver is loaded: on Linux, and on the Linux of Windows, whose /dev/dxg any GPU has.
 DEVICES = (Path("/dev/nvidiactl"), Path("/usr/lib/wsl/lib/nvidia-smi"))
 CAPABILITIES = {"NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
-ON_CPU = "set container.gpus: auto in params.yaml to run on the CPU"
+DO_WITHOUT = "set container.gpus: auto in params.yaml to run on the CPU"
 
 
 def has_driver() -> bool:
@@ -39,13 +39,13 @@ def choose(choice: str, hardware: Hardware, environment: Mapping[str, str]) -> t
     if choice == ALL and not hardware.gpus and not has_driver():
         raise FaceoffError(
             f"container.gpus is 'all', but this machine has no GPU: {hardware.gpus_reason}: install the driver or mend "
-            f"it, or {ON_CPU}"
+            f"it, or {DO_WITHOUT}"
         )
     wanted, uuids = environment.get(VISIBLE), [gpu.uuid for gpu in hardware.gpus]
     if hides_all(wanted):
         if choice == ALL:
             raise FaceoffError(
-                f"container.gpus is 'all', but {VISIBLE}={wanted} hides every card: unset it, or {ON_CPU}"
+                f"container.gpus is 'all', but {VISIBLE}={wanted} hides every card: unset it, or {DO_WITHOUT}"
             )
         return ()
     found = visible(wanted, uuids, _has_instances(hardware))
@@ -113,7 +113,7 @@ def handed(params: Params, root: Path) -> tuple[str, ...] | None:
     if has_driver() and not is_hidden:
         return ()
     if choice == ALL:
-        raise FaceoffError(f"container.gpus is 'all', but no NVIDIA driver is loaded here: install it, or {ON_CPU}")
+        raise FaceoffError(f"container.gpus is 'all', but no NVIDIA driver is loaded here: install it, or {DO_WITHOUT}")
     return None
 
 
