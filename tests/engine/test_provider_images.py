@@ -85,13 +85,7 @@ def reference(engine: DockerEngine) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def project(reference: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ready for its cells."""
-    root = make_project(
-        tmp_path_factory.mktemp("project"),
-        ["provider"],
-        job="mine",
-        container={"gpus": "none"},
-        profile={"measure_seconds": 1},
-    )
+    root = make_project(tmp_path_factory.mktemp("project"), ["provider"], job="mine", container={"gpus": "none"})
     write_job(root, "mine", {"job.yaml": "train: python train.py\n", "train.py": TRAINING})
     (root / "docker/provider").mkdir()
     (root / "docker/provider/image.yaml").write_text(f"pull: {reference}\n")
