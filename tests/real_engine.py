@@ -77,21 +77,3 @@ def make_job(reference: str, folder: Path, *command: str, **changes: Any) -> Job
         labels={"faceoff": "test"},
     )
     return dataclasses.replace(job, **changes)
-
-
-FOUND_LIMITS = """
-for each in memory.max cpu.max cpuset.cpus.effective; do
-    if [ -e /sys/fs/cgroup/$each ]; then read -r line < /sys/fs/cgroup/$each; else line=none; fi
-    echo "$line"
-done > limits
-"""
-
-
-def held(engine: DockerEngine, image: str, folder: Path, user: str) -> set[str]:
-    """Keys of `container` whose limits hold in a rootless engine's container, as cgroup 2 shows: under 1 none can."""
-    limits = {"memory_bytes": 2**28, "cpus": 1.0, "cpuset": "0"}
-    job = make_job(image, folder, "sh", "-c", FOUND_LIMITS, user=user, **limits)
-    assert engine.run(job).exit_code == 0
-    found = (folder / "limits").read_text().splitlines()
-    wanted = {"memory": str(2**28), "cpus": "100000 100000", "cpuset": "0"}
-    return {key for (key, value), each in zip(wanted.items(), found, strict=True) if value == each}

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,21 +13,13 @@ from stages.errors import FaceoffError
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import Mount, ProgramForbidden
 from stages.harness.preflight import findings
-from tests import daemon, real_engine, registry, tiny_image
+from tests import daemon, own_engines, registry, tiny_image
 from tests.project import make_project, run_stage
 from tests.real_engine import make_job
 
 pytestmark = [pytest.mark.engine, pytest.mark.own_engine]
 
-WRITE = 'echo "$(umask)" > result; test -O result'
 NOBODY = 12345
-LIMITS = ("memory", "cpus", "cpuset")
-
-
-def connect(started: daemon.Daemon) -> DockerEngine:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_HOST", started.host)
-        return DockerEngine()
 
 
 @pytest.fixture(scope="module")
@@ -45,36 +36,31 @@ def own(blind: Path) -> Iterator[daemon.Daemon]:
 
 @pytest.fixture(scope="module")
 def remapped(own: daemon.Daemon) -> DockerEngine:
-    return connect(own)
+    return own_engines.connect(own)
 
 
 @pytest.fixture(scope="module")
 def rootless() -> Iterator[tuple[DockerEngine, str]]:
     with daemon.rootless() as (started, user):
-        yield connect(started), user
+        yield own_engines.connect(started), user
 
 
 @pytest.mark.parametrize("uid", [os.getuid(), NOBODY])
 def test_what_a_remapped_engines_job_writes_is_the_callers(remapped: DockerEngine, tmp_path: Path, uid: int) -> None:
     os.chown(tmp_path, uid, uid)
-    job = make_job(tiny_image.load(remapped), tmp_path, "sh", "-c", WRITE, user=f"{uid}:{uid}")
-    assert remapped.run(job).exit_code == 0
-    assert (tmp_path / "result").stat().st_uid == uid
+    assert own_engines.owner_of_result(remapped, tmp_path, f"{uid}:{uid}") == f"{uid}:{uid}"
 
 
 @pytest.fixture
 def home(rootless: tuple[DockerEngine, str]) -> Iterator[Path]:
     """A folder of the rootless engine's user, who may not enter pytest's."""
-    with tempfile.TemporaryDirectory(prefix="d-") as folder:
-        os.chown(folder, *map(int, rootless[1].split(":")))
-        yield Path(folder)
+    with own_engines.home(rootless[1]) as folder:
+        yield folder
 
 
 def test_what_a_rootless_engines_job_writes_is_the_callers(rootless: tuple[DockerEngine, str], home: Path) -> None:
     engine, user = rootless
-    assert engine.run(make_job(tiny_image.load(engine), home, "sh", "-c", WRITE, user=user)).exit_code == 0
-    found = (home / "result").stat()
-    assert f"{found.st_uid}:{found.st_gid}" == user
+    assert own_engines.owner_of_result(engine, home, user) == user
 
 
 def test_a_rootless_engine_says_what_it_cannot_limit_and_runs_without(
@@ -84,7 +70,7 @@ def test_a_rootless_engine_says_what_it_cannot_limit_and_runs_without(
     engine, user = rootless
     about = engine.about()
     assert "rootless" in engine._security and about.name == "Docker"
-    assert real_engine.held(engine, tiny_image.load(engine), home, user) == {*LIMITS} - {*about.unenforced}
+    assert own_engines.held(engine, home, user) == {*own_engines.LIMITS} - {*about.unenforced}
 
 
 def test_a_python_that_only_root_may_run_is_told_with_its_user(

@@ -6,7 +6,6 @@ On the socket of a plain one CI runs all tests of engines: .ci/run.
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,43 +15,32 @@ from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.records import Cell
-from tests import attempts, nvml, podman, real_engine, tiny_image
+from tests import attempts, nvml, own_engines, podman, real_engine
 from tests.nvml import T4
 from tests.project import run_stage
-from tests.real_engine import make_job
 
 pytestmark = [pytest.mark.engine, pytest.mark.own_engine]
 
 CGROUP_2 = Path("/sys/fs/cgroup/cgroup.controllers")
 CELL = Cell("probe", "plain", 1)
-WRITE = 'echo "$(umask)" > result; test -O result'
-
-
-def connect(service: podman.Podman) -> DockerEngine:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOCKER_HOST", service.host)
-        return DockerEngine()
 
 
 @pytest.fixture(scope="module")
 def rootless() -> Iterator[tuple[DockerEngine, str]]:
     with podman.rootless() as (service, user):
-        yield connect(service), user
+        yield own_engines.connect(service), user
 
 
 @pytest.fixture
 def home(rootless: tuple[DockerEngine, str]) -> Iterator[Path]:
     """A folder of the rootless engine's user, who may not enter pytest's."""
-    with tempfile.TemporaryDirectory(prefix="p-") as folder:
-        os.chown(folder, *map(int, rootless[1].split(":")))
-        yield Path(folder)
+    with own_engines.home(rootless[1]) as folder:
+        yield folder
 
 
 def test_what_rootless_podmans_job_writes_is_the_callers(rootless: tuple[DockerEngine, str], home: Path) -> None:
     engine, user = rootless
-    assert engine.run(make_job(tiny_image.load(engine), home, "sh", "-c", WRITE, user=user)).exit_code == 0
-    found = (home / "result").stat()
-    assert f"{found.st_uid}:{found.st_gid}" == user
+    assert own_engines.owner_of_result(engine, home, user) == user
 
 
 def test_rootless_podman_says_what_it_cannot_limit_and_runs_without(
@@ -64,11 +52,11 @@ def test_rootless_podman_says_what_it_cannot_limit_and_runs_without(
     assert "rootless" in engine._security and about.name == "Podman"
     engine.check_sees(home)
     try:
-        held = real_engine.held(engine, tiny_image.load(engine), home, user)
+        held = own_engines.held(engine, home, user)
     except FaceoffError as error:
         assert CGROUP_2.exists() and str(error).startswith("rootless Podman may not limit that here: ")
     else:
-        assert held == {"memory", "cpus", "cpuset"} - {*about.unenforced}
+        assert held == {*own_engines.LIMITS} - {*about.unenforced}
 
 
 @pytest.fixture(scope="module")
