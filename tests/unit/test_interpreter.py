@@ -89,7 +89,11 @@ def test_a_command_that_is_not_there_is_one_line(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("cpus", "said"),
-    [(frozenset({2**14}), "this machine has none of the CPUs of container.cpuset"), (None, "Exception")],
+    [
+        (frozenset({2**14}), "this machine has not all of the CPUs of container.cpuset"),
+        (frozenset({*os.sched_getaffinity(0), 2**14}), "this machine has not all of the CPUs of container.cpuset"),
+        (None, "Exception"),
+    ],
 )
 def test_what_fails_before_a_command_starts_is_told_of_the_cpus_only_where_some_are_chosen(
     cpus: frozenset[int] | None, said: str, monkeypatch: pytest.MonkeyPatch

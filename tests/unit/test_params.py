@@ -160,6 +160,12 @@ def test_a_good_file_is_left_as_it_is(folder):
             "compare.looks: expected rising numbers of repeats, e.g. [3, 6], found [6, 3]",
         ),
         ("  margin: 0.02", "  margin: 2e-2", "as in 1.0e-5, found '2e-2'"),
+        ("  cpuset: null", "  cpuset: 3-0", "params.yaml: container.cpuset: expected CPUs as the kernel lists them"),
+        (
+            "  cpuset: null",
+            "  cpuset: 0-99999",
+            "params.yaml: container.cpuset: expected CPUs as the kernel lists them",
+        ),
         ("  shm_size: 1g", "  shm_size: lots", "params.yaml: container.shm_size: expected a size as Docker writes it"),
         ("^seed: 42$", "seed: 42\nseed: 43", "found duplicate key"),
         ("^seed: 42$", "   seed: 42", "params.yaml: not readable as YAML: "),

@@ -240,6 +240,16 @@ def test_what_no_interpreter_is_held_to_is_told_once():
     assert not [each for each in look(situation(image(here=True)), container=both) if each.startswith("limits of ")]
 
 
+@pytest.mark.parametrize(
+    ("cpuset", "status", "advice"),
+    [("0-1", "passed", ""), ("1,0", "passed", ""), ("0-63", "failed", 'or to "0-1"'), ("4", "failed", "some of these")],
+)
+def test_cpus_that_an_interpreter_may_not_use_are_refused_before_it_runs(cpuset, status, advice):
+    check = look(situation(), container={"cpuset": cpuset})["CPUs of host"]
+    assert (check.status, check.needed) == (status, f"{cpuset}: container.cpuset") and advice in (check.advice or "")
+    assert "CPUs of host" not in look(situation())  # none are chosen
+
+
 def test_room_for_what_the_job_writes():
     full = found_by.Disk("/checkout", 10**8, 1, None)
     assert statuses(situation(checkout_disk=full)) == {"disk of the checkout": "failed"}

@@ -31,6 +31,8 @@ def started(
         end_with_parent(signal.SIGKILL)
         if cpus is not None:
             os.sched_setaffinity(0, cpus)
+            if os.sched_getaffinity(0) != cpus:  # the kernel leaves out those that are not there, without a word
+                raise OSError
 
     with masked_signals(signal.SIG_BLOCK):
         try:
@@ -44,7 +46,7 @@ def started(
                 preexec_fn=begin,
             )
         except subprocess.SubprocessError as error:  # in `begin`; its own words are lost
-            why = "this machine has none of the CPUs of container.cpuset" if cpus else str(error).rstrip(".")
+            why = "this machine has not all of the CPUs of container.cpuset" if cpus else str(error).rstrip(".")
             raise FaceoffError(f"cannot run {command[0]}: {why}") from None
         except OSError as error:
             raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None

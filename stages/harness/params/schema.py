@@ -20,6 +20,7 @@ PRESETS_DIR = Path("presets")
 GPU_CHOICES = ("auto", "all", "none")
 GPU_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")  # a card, as nvidia-smi -L tells
 CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+CPUS_LIMIT = 8192  # of the kernel's (NR_CPUS)
 ON_FAILURE = ("stop", "record")
 
 # Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
@@ -48,7 +49,7 @@ class ContainerParams:
             good = value is None or size_bytes(value) > 0
             check(key, value, good, "a size as Docker writes it, e.g. 512m or 8g")
         check("cpus", self.cpus, self.cpus is None or self.cpus > 0, "above 0")
-        good = self.cpuset is None or CPU_LIST.fullmatch(self.cpuset) is not None
+        good = self.cpuset is None or _is_cpu_list(self.cpuset)
         check("cpuset", self.cpuset, good, "CPUs as the kernel lists them, in quotes, e.g. '0-3,8'")
 
     @property
@@ -172,6 +173,12 @@ class Params:
             for image in self.images
             for variant in self.variants
         ]
+
+
+def _is_cpu_list(text: str) -> bool:
+    """Whether it lists CPUs as the kernel does: each range rises."""
+    ranges = [part.partition("-") for part in text.split(",")] if CPU_LIST.fullmatch(text) else []
+    return bool(ranges) and all(int(first) <= int(last or first) < CPUS_LIMIT for first, _, last in ranges)
 
 
 def size_bytes(text: str) -> int:

@@ -14,7 +14,7 @@ from stages.harness.environments.contents import NONE
 from stages.harness.params.schema import ContainerParams, Params, amount_bytes, size_bytes
 from stages.harness.preflight.findings import Disk, ImageState, Situation
 from stages.records import Check, Gpu
-from stages.units import amount
+from stages.units import amount, listed, listing
 
 RESERVE_BYTES = 500 * 10**6  # that a disk should have left: logs, results, what else is written meanwhile
 DOWNLOADED = 0.5  # of a virtual environment's size: what pip downloads for it, and deletes once all is installed
@@ -32,6 +32,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *shared_memory(params, found),
         *container_limits(params.container, found),
         *without_walls(params.container, found),
+        *cpus_to_run_on(params.container, found),
         *disks(params, found),
         *checks.idle(found.moment.warnings),
         *checks.steady(found.moment.cpu_warnings),
@@ -193,6 +194,23 @@ def without_walls(container: ContainerParams, found: Situation) -> Iterator[Chec
     advice = "use container.cpuset, which holds without a container, set the others to null, or build or pull an image"
     said = f"no container, and so none of these; nor {not_held}"
     yield Check(name, "warning", " and ".join(wanted), said, advice)
+
+
+def cpus_to_run_on(container: ContainerParams, found: Situation) -> Iterator[Check]:
+    """Check that interpreters may run on each CPU of container.cpuset; of a container the engine says it."""
+    names = [image.name for image in found.images if not image.definition.needs_engine]
+    if container.cpuset is None or not names:
+        return
+    name, there = f"CPUs of {', '.join(names)}", found.machine.hardware.limits.cpuset
+    wanted, needed = listed(container.cpuset), f"{container.cpuset}: container.cpuset"
+    rest = listing({*wanted} & {*listed(there)})
+    if listing({*wanted}) == rest:
+        yield checks.passed(name, needed, there)
+    else:
+        advice = "set container.cpuset in params.yaml to null, " + (
+            f'or to "{rest}"' if rest else "or to some of these"
+        )
+        yield Check(name, "failed", needed, f"{there}, which may be used here", advice)
 
 
 def disks(params: Params, found: Situation) -> Iterator[Check]:
