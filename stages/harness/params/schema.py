@@ -19,8 +19,7 @@ DOCKER_DIR = Path("docker")
 PRESETS_DIR = Path("presets")
 GPU_CHOICES = ("auto", "all", "none")
 GPU_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")  # a card, as nvidia-smi -L tells
-CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
-CPUS_LIMIT = 8192  # of the kernel's (NR_CPUS)
+CPU_LIST = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", re.ASCII)
 ON_FAILURE = ("stop", "record")
 
 # Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
@@ -178,7 +177,7 @@ class Params:
 def _is_cpu_list(text: str) -> bool:
     """Whether it lists CPUs as the kernel does: each range rises."""
     ranges = [part.partition("-") for part in text.split(",")] if CPU_LIST.fullmatch(text) else []
-    return bool(ranges) and all(int(first) <= int(last or first) < CPUS_LIMIT for first, _, last in ranges)
+    return bool(ranges) and all(int(first) <= int(last or first) for first, _, last in ranges)
 
 
 def size_bytes(text: str) -> int:
