@@ -1,5 +1,6 @@
 """The card that was meant, from stage machine to a cell's result: two equal cards, none at all, and one that dies."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -8,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from stages import codec, records
+from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import cards, docker_container, launch
 from stages.harness.params import schema
 from stages.records import Result
+from stages.workload import job_cards, surroundings
+from stages.workload.probes import gpus
 from tests import nvml
+from tests.environments import facts, gpu, hardware
 from tests.nvml import LOST, T4, TWIN
 from tests.project import TINY, make_project, run_stage, write_job
-from tests.supervised import write_image_task
+from tests.supervised import Checkout, write_image_task
 
 FIRST, SECOND = str(T4["uuid"]), str(TWIN["uuid"])
 # A torch that computes on the first card that it is shown, as far as a profile asks.
@@ -234,6 +239,57 @@ def test_auto_goes_on_without_the_card_and_says_so_beside_the_result(tmp_path: P
     assert [warning for warning in face.result().warnings if warning.startswith(f"this machine has {FIRST}, and")]
 
 
+def as_in_a_container(face: Face) -> None:
+    """The record says that it is one, which is all that its jobs know of it; the engine's own part is tried nowhere."""
+    path = face.root / records.image_path("host")
+    image = codec.read(path, records.Image)
+    absent = {name: why for name, why in image.absent.items() if name != "reference"}
+    codec.write(path, dataclasses.replace(image, reference="image:1", absent=absent))
+
+
+def test_auto_goes_on_in_a_container_whose_engine_dropped_the_request_and_says_so(tmp_path: Path, made: Path) -> None:
+    face = Face(tmp_path, made, T4)
+    without_a_driver(face)
+    as_in_a_container(face)
+    assert face.run("machine").returncode == 0
+    assert profile(face, gpus="auto", in_container=True, driver=tmp_path / "other").returncode == 0
+    assert face.facts.hardware.gpus == ()
+    done = face.cell()
+    assert done.returncode == 0, done.stderr
+    dropped = f"this machine has {FIRST}, and this container has none: the engine dropped the request; use Docker with"
+    assert [warning for warning in face.result().warnings if warning.startswith(dropped)]
+    assert face.result().gpu_uuids == ()
+
+
+@pytest.mark.parametrize(
+    ("has_devices", "reason", "said"),
+    [
+        (
+            True,
+            "Driver Not Loaded",
+            "the NVIDIA driver stopped answering: no NVIDIA driver answers: Driver Not Loaded; see what nvidia-smi",
+        ),
+        (False, "NVML Shared Library Not Found", f"this machine has {FIRST}, and this container has none: the engine"),
+    ],
+    ids=["the driver died", "no card was handed out"],
+)
+def test_in_a_container_a_driver_that_died_is_told_from_a_card_that_was_not_handed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_devices: bool, reason: str, said: str
+) -> None:
+    """After a profile with the card: by the card's device, which stays there when its driver dies."""
+    before, now = (
+        hardware(gpu(uuid=FIRST)),
+        dataclasses.replace(hardware(), gpus_reason=f"no NVIDIA driver answers: {reason}"),
+    )
+    task = Checkout(tmp_path / "checkout").task("train", (), gpu_uuids=(FIRST,))
+    monkeypatch.setattr(gpus, "has_devices", lambda: has_devices)
+    monkeypatch.setattr(job_cards, "in_container", lambda image: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", FIRST)
+    with pytest.raises(FaceoffError) as caught:
+        surroundings._check_cards(task, facts("host", before), now)
+    assert str(caught.value).startswith(said) and (caught.value.exit_code == TRY_LATER) is has_devices
+
+
 def test_a_driver_that_dies_before_the_profile_is_no_reason_to_do_without_it(tmp_path: Path, made: Path) -> None:
     face = Face(tmp_path, made, T4)
     assert face.run("machine").returncode == 0
@@ -249,10 +305,10 @@ def test_auto_warns_of_a_torch_that_could_and_does_not_compute_on_the_card(tmp_p
     assert [warning for warning in face.result().warnings if "torch 2.14.0 finds no CUDA, for which" in warning]
 
 
-def profile(face: Face, **task: object) -> subprocess.CompletedProcess[str]:
+def profile(face: Face, driver: Path | None = None, **task: object) -> subprocess.CompletedProcess[str]:
     """The profile inside an image, of what the host tells."""
     path = write_image_task(face.root, **{"gpus": "all", "gpu_uuids": (FIRST,), **task})
-    values = {"LD_LIBRARY_PATH": str(face.driver), "NVML_STANDIN": str(face.driver / "cards.txt")}
+    values = {"LD_LIBRARY_PATH": str(driver or face.driver), "NVML_STANDIN": str(face.driver / "cards.txt")}
     values |= {"PYTHONPATH": f"{face.root}:{face.root.parent / 'modules'}", "CUDA_VISIBLE_DEVICES": FIRST}
     words = [str(face.python), "-m", "stages.profile", "--task", path]
     return subprocess.run(words, cwd=face.root, env=values, capture_output=True, text=True)
