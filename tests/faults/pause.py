@@ -1,8 +1,8 @@
 """Stands still in the middle of writing. As `sitecustomize`, so that each Python begins with it.
 
-The stage that the environment's FACEOFF_PAUSE names, e.g. 'stages.train', says so in the file `paused` and waits at the
-first file that it syncs to disk, when its temporary file is there. Where the variable names one of DVC's own files,
-'dvc.lock' or 'rwlock', DVC does when it has written half of that over again.
+The stage that the file `pause` beside this one names, e.g. 'stages.train', says so in the file `paused` and waits at the
+first file that it syncs to disk, when its temporary file is there. Where the file names one of DVC's own, 'dvc.lock' or
+'rwlock', DVC does when it has written half of that over again.
 """
 
 import builtins
@@ -34,7 +34,8 @@ def open_and_wait(path, mode="r", *arguments, **keywords):
     return file
 
 
-pause = os.environ.get("FACEOFF_PAUSE", "")
+named = Path(__file__).with_name("pause")
+pause = named.read_text() if named.exists() else ""
 if sys.orig_argv[1:3] == ["-m", pause]:
     os.fsync = wait
 elif sys.orig_argv[1:3] == ["-m", "dvc"] and not pause.startswith("stages."):

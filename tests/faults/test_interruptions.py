@@ -64,6 +64,8 @@ def make(path: Path) -> Checkout:
     shutil.copy(ROOT / "stages/machine.py", path / "stages")
     (path / "site").mkdir()
     shutil.copy(ROOT / "tests/faults/pause.py", path / "site/sitecustomize.py")
+    definition = path / "docker/host/image.yaml"
+    definition.write_text(f"{definition.read_text()}env: {{PYTHONPATH: {path / 'site'}}}\n")
     (path / ".git/info/exclude").open("a").write("/paused\n/site\n")
     made.commit("One cell")
     return made
@@ -78,13 +80,14 @@ def begin(checkout: Checkout, stage: str, *command: str) -> subprocess.Popen[str
         "PYTHONPATH": str(checkout.path / "site"),
         "SHELL": "/bin/sh",  # with which DVC runs the stage; Debian's does not replace itself by a single command
         "TMPDIR": str(temporary(checkout)),
-        "FACEOFF_PAUSE": stage if stage in DVC_FILES else f"stages.{stage}",
     }
+    (checkout.path / "site/pause").write_text(stage if stage in DVC_FILES else f"stages.{stage}")
     output = (checkout.path.parent / "output").open("w")
     process = subprocess.Popen(
         command, cwd=checkout.path, env=environment, stdout=output, stderr=output, start_new_session=True, text=True
     )
     wait_until((checkout.path / "paused").exists, f"{stage} begins: {(checkout.path.parent / 'output').read_text()}")
+    (checkout.path / "site/pause").unlink()  # what goes on later reads it too
     return process
 
 

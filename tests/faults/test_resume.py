@@ -110,7 +110,10 @@ def test_stopped_while_it_writes(project: Path, tmp_path: Path, name: str) -> No
     shows, seconds = WRITTEN[name]
     slow = SLOW_DISK.format(name=name, state=CELL.state_dir / "done", seconds=seconds)
     (tmp_path / "sitecustomize.py").write_text(slow)
-    process = started(project, CELL, PYTHONPATH=str(tmp_path))
+    definition = project / "docker/host/image.yaml"
+    quick = definition.read_text()
+    definition.write_text(f"{quick}env: {{PYTHONPATH: {tmp_path}}}\n")
+    process = started(project, CELL)
     wait_for(process, (project / shows).exists)
     process.terminate()
     said = process.communicate()[1]
@@ -118,6 +121,7 @@ def test_stopped_while_it_writes(project: Path, tmp_path: Path, name: str) -> No
     assert half_written(project) == [] and not (project / CELL.result_path("train")).exists()
     assert name == "train-1.json" or not any((project / CELL.output_dir).iterdir())
     before = kept(project, CELL)
+    definition.write_text(quick)
     done = train(project, CELL)
     assert done.returncode == 0 and not done.stderr, done.stderr
     check_end(project, CELL, 0, *([before] if before else []))

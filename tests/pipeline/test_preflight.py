@@ -69,7 +69,7 @@ def test_what_it_writes_makes_nothing_run_again_and_is_no_change_to_commit(folde
 def test_what_cannot_work_inside_an_image_is_refused_before_its_cells(folder):
     changed(folder, "max_hours: null", "max_hours: 9.0")  # which preflight inside asks for, and the cells do not
     (folder / "refuse-inside").touch()
-    assert repro(folder, code=255) == ["machine", "job", "profile@host"]
+    assert repro(folder, code=255) == ["machine", "job", "image@host", "profile@host"]
     inside = checkout.preflight(folder, "host")
     assert inside["dry-run, plain"].status == "failed"
     (folder / "refuse-inside").unlink()
