@@ -1,8 +1,8 @@
 """Stands still in the middle of writing. As `sitecustomize`, so that each Python begins with it.
 
-The stage that the file `pause` beside this one names, e.g. 'stages.train', says so in the file `paused` and waits at the
-first file that it syncs to disk, when its temporary file is there. Where the file names one of DVC's own, 'dvc.lock' or
-'rwlock', DVC does when it has written half of that over again.
+The stage that the file `pause` beside this one names, e.g. 'stages.train', says so in the file `paused` and waits at
+the first file that it syncs to disk, when its temporary file is there. Where `pause` names one of DVC's own, 'dvc.lock'
+or 'rwlock', DVC does when it has written half of that over again.
 """
 
 import builtins

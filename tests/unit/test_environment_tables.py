@@ -63,7 +63,8 @@ def test_what_steers_speed_is_told_of_images_and_of_the_processors():
     plain = results.profile("host")
     set_here = dataclasses.replace(plain.facts, variables={"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"})
     rows = dict(environment_tables.of_images(["host"], {"host": dataclasses.replace(plain, facts=set_here)}, {}))
-    assert rows["variables that steer speed or that image.yaml sets"] == ("ATEN_CPU_CAPABILITY=default; OMP_NUM_THREADS=1",)
+    said = "ATEN_CPU_CAPABILITY=default; OMP_NUM_THREADS=1"
+    assert rows["variables that steer speed or that image.yaml sets"] == (said,)
     machine = dict(environment_tables.of_machine(plain, results.machine()))
     assert machine["CPU governor"] == ("unknown: no cpufreq",)
     assert machine["CPUs by speed"] == ("all alike: 0-1: capacity 1024",)
