@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from stages import checks, codec, records
+from stages import checks, codec, records, variables
 from stages.errors import run_entry
 from stages.harness.environments import cards, commands
 from stages.harness.params import schema
@@ -21,7 +21,7 @@ from stages.harness.preflight import findings, host_checks, show
 from stages.harness.process.locks import only_run
 from stages.harness.process.signals import stop_signals
 from stages.visible_cards import VISIBLE
-from stages.workload.probes import conditions, cpu, files, limits, variables
+from stages.workload.probes import conditions, cpu, files, limits
 
 
 @stop_signals()

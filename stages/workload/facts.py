@@ -10,12 +10,13 @@ import os
 import time
 from typing import NamedTuple, Optional, Sequence, Tuple
 
+from stages import variables
 from stages.errors import FaceoffError
 from stages.records import DATA_DIR, Contents, Facts
 from stages.units import amount
 from stages.visible_cards import CARD, INSTANCE, VISIBLE
 from stages.workload import contents
-from stages.workload.probes import files, hardware, variables
+from stages.workload.probes import files, hardware
 from stages.workload.probes.guard import guarded
 
 SOFTWARE_SECONDS = 300.0  # to import it from a slow disk, and to look at it

@@ -8,12 +8,13 @@ import os
 import platform
 from typing import Any, Dict, Iterator, Optional
 
+from stages import variables
 from stages.codec import read
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import DATA_DIR, Facts, Hardware, Task, facts_path
 from stages.visible_cards import VISIBLE
 from stages.workload import contents, job_cards
-from stages.workload.probes import gpus, hardware, variables
+from stages.workload.probes import gpus, hardware
 
 SHOWN_DIFFERENCES = 6
 

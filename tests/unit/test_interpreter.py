@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import codec, records
+from stages import codec, records, variables
 from stages.errors import FaceoffError
 from stages.harness.environments import cards, host
 from stages.inside import USAGE
-from stages.workload.probes import variables
 from tests.project import make_project, run_stage
 
 # Starts a child that outlives a polite end, says both process ids, and waits.

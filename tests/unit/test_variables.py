@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stages import codec, records
+from stages import codec, records, variables
 from stages.harness.comparison.profile_diff import causes, differences, isolation
 from stages.harness.params import schema
 from stages.harness.results.read import read_all
-from stages.workload.probes import variables
 from tests.environments import facts, hardware
 from tests.project import make_project, run_stage, stage, write_job
 from tests.supervised import LEGACY

@@ -3,10 +3,9 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from stages import checks
+from stages import checks, variables
 from stages.harness.results.read import CellResult
 from stages.records import Facts, Image, Profile, Variant
-from stages.workload.probes import variables
 
 
 def variant(results: Sequence[CellResult]) -> Variant | None:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from stages import codec, contract, records
+from stages import codec, contract, records, variables
 from stages.codec import RecordError
 from stages.harness.params.schema import Params
 from stages.records import WALL, Belongs, Cell, Job, Result
-from stages.workload.probes import variables
 
 CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
 
