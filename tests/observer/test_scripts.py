@@ -16,7 +16,7 @@ SIDE_BY_SIDE = "several loaders are read side by side: samples are those of one 
 def agrees(seen: Seen, note: str = "") -> None:
     truth = seen.truth
     assert seen.counts == {key: truth[key] for key in ("train", "steps", "samples", "validation")}
-    assert seen.done.stderr.count("faceoff") == 0
+    assert "faceoff: " not in seen.done.stderr
     others = [each for each in seen.observation.notes if each != note and "microseconds" not in each]
     assert (note in seen.observation.notes or not note, others) == (True, [])
     assert len(seen.observation.steps) == truth["steps"]
