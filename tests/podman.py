@@ -56,7 +56,8 @@ class Podman(Daemon):
         (self.folder / "sock").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
             command = self._command("system", "service", "--time=0", self.host)
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            # In its own folder: its conmon leaves a file `oom` where it was started, when a job runs out of memory.
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
 
     def stop(self) -> None:
         """It and all that it has started: its containers go on without it."""
