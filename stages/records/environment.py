@@ -40,7 +40,7 @@ class Image:
 
     name: str
     kind: str  # of KINDS
-    python: str  # the command or absolute path that is its Python: 'python', 'python3', '/work/.venv/bin/python'
+    python: str  # the command or absolute path that is its Python: 'python', 'python3', '/opt/conda/bin/python'
     env: Dict[str, str]  # of its image.yaml: environment variables of all that runs in it
     reference: Optional[str]  # what `docker run` takes; None where the job runs without a container
     image_id: Optional[str]  # sha256:… of the engine
