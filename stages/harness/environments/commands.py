@@ -16,7 +16,7 @@ from stages.errors import FaceoffError
 from stages.harness.environments import cards, host
 from stages.harness.environments.contents import NONE
 from stages.harness.environments.definition import load
-from stages.harness.environments.launch import PYTHON_ENVIRONMENT, STOP_SECONDS, TOKENS
+from stages.harness.environments.launch import PYTHON_ENVIRONMENT, STOP_SECONDS, TOKENS, with_python
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.process.signals import masked_signals
@@ -99,8 +99,7 @@ def _run(
         }
         if key == "download":
             variables |= {name: os.environ[name] for name in TOKENS if name in os.environ}
-        command = jobs.command(template, {}, {})
-        command = (sys.executable, *command[1:]) if command[0] == "python" else command
+        command = with_python(jobs.command(template, {}, {}), sys.executable)
         code, last = _execute(command, _environment() | variables, root / jobs.JOBS_DIR / job)
         try:
             found = contract.read_events(events)

@@ -22,6 +22,7 @@ from stages.harness.environments.launch import (
     Work,
     checkout_mounts,
     container_job,
+    with_python,
 )
 from stages.harness.params.schema import DOCKER_DIR, ContainerParams
 from stages.harness.process.watchdog import Watch
@@ -210,11 +211,6 @@ class Container:
             reason = pip.why_failed((*error.lines, str(error)), DISK_FULL, DOWNLOAD_ADVICE) or error
             raise FaceoffError(f"image {name} was not built: {reason}") from None
         return tag
-
-
-def with_python(command: tuple[str, ...], python: str) -> tuple[str, ...]:
-    """Return the command with the image's Python in the place of `python`."""
-    return (python, *command[1:]) if command[0] == "python" else command
 
 
 def _digest(contents: Mapping[str, bytes], base_id: str) -> str:

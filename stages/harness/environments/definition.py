@@ -14,11 +14,8 @@ from stages.records import VARIABLE_NAME
 
 PLACE = "a path, whose `~` has a home here"
 WAYS = ("build", "pull", "venv", "python")
-NOT_FOR_ENV = (
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_DEVICE_ORDER",
-    "NVIDIA_VISIBLE_DEVICES",
-)  # container.gpus says it, for all images
+# What container.gpus says, for all images alike.
+NOT_FOR_ENV = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
 
 @dataclasses.dataclass(frozen=True)

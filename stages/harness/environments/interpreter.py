@@ -16,7 +16,7 @@ from stages.checks import killed_on_machine_for_memory
 from stages.errors import FaceoffError
 from stages.harness.environments import cards, contents, host, venvs
 from stages.harness.environments.definition import Definition
-from stages.harness.environments.launch import KILLED, PYTHON_ENVIRONMENT, Outcome, Show, Work
+from stages.harness.environments.launch import KILLED, PYTHON_ENVIRONMENT, Outcome, Show, Work, with_python
 from stages.harness.params.schema import ContainerParams
 from stages.harness.process.watchdog import Watch
 from stages.units import listed
@@ -140,8 +140,7 @@ class Interpreter:
     ) -> Outcome:
         killed_before = killed_on_machine_for_memory()
         environment = {**environment_of(python), **cards.variables(gpus), **self._definition.env}
-        words = (str(python), *command[1:]) if command[0] == "python" else command
-        with host.started(words, environment, self._root, cpus=self._cpus) as process:
+        with host.started(with_python(command, str(python)), environment, self._root, cpus=self._cpus) as process:
             code, overdue = host.wait(process, watch)
         out_of_memory = code == KILLED and killed_on_machine_for_memory() > killed_before
         return Outcome(code, out_of_memory, overdue, isolated=False)

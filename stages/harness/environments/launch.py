@@ -166,6 +166,11 @@ class Engine(Protocol):
         """Remove the containers of this checkout whose faceoff is gone, having been killed; no other's."""
 
 
+def with_python(command: tuple[str, ...], python: str) -> tuple[str, ...]:
+    """Return the command with this Python in the place of `python` as its first word."""
+    return (python, *command[1:]) if command[0] == "python" else command
+
+
 def container_job(
     reference: str,
     command: tuple[str, ...],

@@ -11,7 +11,7 @@ from stages.harness.params.schema import Params
 
 
 def environment(name: str, params: Params, root: Path) -> Environment:
-    """Return it; what a killed run of this checkout has left in its engine is removed by then.
+    """Return an image's environment; what a killed run of this checkout has left in its engine is removed by then.
 
     Raises FaceoffError, or RecordError for an image.yaml that is not right.
     """
@@ -22,9 +22,8 @@ def environment(name: str, params: Params, root: Path) -> Environment:
 
     if not definition.needs_engine:
         return Interpreter(name, definition, root, params.container, find_gpus)
-    from stages.harness.environments.container import (
-        Container,  # an interpreter's stages need not wait for docker's import
-    )
+    # Here: the stages of an interpreter need not wait for the import of docker.
+    from stages.harness.environments.container import Container
     from stages.harness.environments.docker_engine import DockerEngine
 
     engine = DockerEngine()

@@ -76,7 +76,8 @@ def made(venv: Venv, root: Path) -> Path | None:
 
 def make(venv: Venv, root: Path, show: Show) -> Path:
     """Make the environment unless it is there, and return its Python. Raises FaceoffError, one line."""
-    source, folder = _source(venv, root), folder_of(venv, root)
+    source = _source(venv, root)
+    folder = _folder(source, venv, root)
     if stamp(folder):
         return _python(folder)
     if not source.has_ensurepip:
@@ -98,7 +99,10 @@ def make(venv: Venv, root: Path, show: Show) -> Path:
 
 def folder_of(venv: Venv, root: Path) -> Path:
     """Return the environment's folder: its name is a hash of the Python and of the files that it is made with."""
-    source = _source(venv, root)
+    return _folder(_source(venv, root), venv, root)
+
+
+def _folder(source: Source, venv: Venv, root: Path) -> Path:
     digest = hashlib.sha256(f"{source.path}\n{source.version}\n{source.implementation}\n{source.machine}\n".encode())
     for file in (venv.packages, venv.torch):
         digest.update(hashlib.sha256(b"" if file is None else _read(root / file)).digest())
