@@ -52,6 +52,14 @@ def test_what_a_provider_keeps_changing_is_looked_at_inside_and_never_assumed(na
     assert found == definition.Definition(pull=found.pull, size=found.size)
 
 
+def test_image_host_expects_what_its_lock_has() -> None:
+    """Before it is set up, a job's estimate is told of these alone."""
+    lock = (ROOT / "docker/host/requirements.lock").read_text()
+    expects = definition.load("host", ROOT).expects
+    assert {"torch", "fastai"} <= {*expects}
+    assert all(re.search(rf"^{name}=={re.escape(version)} ", lock, re.MULTILINE) for name, version in expects.items())
+
+
 def test_no_folder_of_docker_is_left_untested() -> None:
     assert {path.parent.name for path in (ROOT / "docker").glob("*/image.yaml")} == set(SHIPPED)
 
