@@ -4,9 +4,9 @@
     python -m benchmarks.stage_cost --stages 100     fewer, for a quick look
     python -m benchmarks.stage_cost --whole          as it is where dvc.lock stays whole: `dvc repro --all-pipelines`
 
-In a folder of its own, with this checkout's dvc.yaml and a stand-in for each stage, which writes its outputs at once and
-treats dvc.lock as a stage does. Told are the seconds of DVC, and with those of what it started: shells, interpreters. No
-wall time, which a busy machine stretches; of CPU time it stretches the seconds too, and the ratio hardly.
+In a folder of its own, with this checkout's dvc.yaml and a stand-in for each stage, which writes its outputs at once
+and treats dvc.lock as a stage does. Told are the seconds of DVC, and those with what it started: shells, interpreters.
+Of CPU, since a busy machine stretches wall time; it stretches CPU time somewhat too, but hardly the ratio.
 """
 
 import argparse
@@ -73,10 +73,7 @@ def main() -> int:
     parser.add_argument("--stages", type=int, default=600, help="of cells: trainings and evaluations")
     parser.add_argument("--whole", action="store_true", help="leave dvc.lock whole")
     options = parser.parse_args()
-    if options.stages < 4 * SPAN:
-        span = max(1, options.stages // 4)
-    else:
-        span = SPAN
+    span = min(SPAN, max(1, options.stages // 4))
     with tempfile.TemporaryDirectory(prefix="faceoff-stages-") as name:
         make(Path(name), repeats=-(-options.stages // 4))
         targets = ["--all-pipelines"] if options.whole else []

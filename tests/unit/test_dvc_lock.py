@@ -24,9 +24,16 @@ def folder(tmp_path, monkeypatch):
 
 
 def entry(name, digit="1"):
-    deps, outs = ([{"path": f"{name}-{each}", "hash": "md5", "md5": digit * 32, "size": 7} for each in "ab"] for _ in "12")
+    def files():
+        return [{"path": f"{name}-{each}", "hash": "md5", "md5": digit * 32, "size": 7} for each in "ab"]
+
     cmd = f"exec {name} " + "and a long line, which YAML folds " * 9
-    return {"cmd": cmd, "deps": deps, "params": {"params.yaml": {"text": "two\nlines", "none": None}}, "outs": outs}
+    return {
+        "cmd": cmd,
+        "deps": files(),
+        "params": {"params.yaml": {"text": "two\nlines", "none": None}},
+        "outs": files(),
+    }
 
 
 def lock(**stages):
@@ -81,7 +88,7 @@ def test_wherever_dvc_was_killed_while_it_wrote_no_committed_stage_is_lost(runni
     commit(running, entry(running, "2"))
     written = dvc_lock.LOCK_PATH.read_text()
     lines = {written.index(line) for line in written.splitlines(keepends=True)}
-    for length in sorted({*range(0, len(written), 41), *lines}):
+    for length in sorted({*range(0, len(written), 211), *lines}):
         dvc_lock.ASIDE_PATH.write_text(aside)
         dvc_lock.LOCK_PATH.write_text(written[:length])
         dvc_files.mend()
@@ -216,6 +223,6 @@ def test_a_short_one_from_git_is_no_dead_end(folder):
 
 
 def test_the_dvc_that_is_known_is_the_one_that_is_installed():
-    """With another one dvc.lock stays whole. Before TRIED is set to it, run tests/pipeline and benchmarks.stage_cost."""
-    (line,) = [each for each in (ROOT / "stages/requirements.lock").read_text().splitlines() if each.startswith("dvc==")]
-    assert line.split()[0] == f"dvc=={dvc_lock.TRIED}"
+    """With another one dvc.lock stays whole. Before it is put there, run tests/pipeline and benchmarks.stage_cost."""
+    lines = (ROOT / "stages/requirements.lock").read_text().splitlines()
+    assert [each.split()[0] for each in lines if each.startswith("dvc==")] == [f"dvc=={dvc_lock.KNOWN_DVC}"]

@@ -13,6 +13,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,11 +21,11 @@ import yaml
 
 from stages import codec
 from stages.errors import FaceoffError
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.signals import STOP_SIGNALS, masked_signals, stop_signals
 
 LOCK_PATH = Path("dvc.lock")
 ASIDE_PATH = Path(".dvc/tmp/faceoff.lock")  # there only while dvc.lock is short
-TRIED = "3.67.1"  # the DVC of which all that is known; with another one the file stays whole
+KNOWN_DVC = "3.67.1"  # the version that this was seen to work with; with another one the file stays whole
 WILL_MEND = "FACEOFF_MENDS_LOCK"  # variable of a DVC after whose end somebody puts the lock together
 LAST = "scorecard"  # the stage with which each `dvc repro` of the whole pipeline ends
 # What may stand after `dvc repro` with that still so: no target, which may be the last stage, with nobody after it.
@@ -33,8 +34,8 @@ OPTIONS = {"-f", "--force", "-k", "--keep-going", "--ignore-errors", "-q", "--qu
 IS_SHORT = "# faceoff: short while DVC "
 SHORT = IS_SHORT + "{} commits a stage; the others are in " + f"{ASIDE_PATH}\n"
 HEAD = "schema: '2.0'\nstages:\n"
-ENTRY = re.compile(r"^(?=  [^ \n])", re.MULTILINE)
-NO_ENTRY = re.compile(r"^ ?[^ \n]", re.MULTILINE)
+ENTRY = re.compile(r"\n(?=  [^ \n])")  # the end of the line before one begins; `^` is searched for six times as long
+NO_ENTRY = re.compile(r"\n ?[^ \n]")
 
 
 def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
@@ -46,10 +47,14 @@ def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
         stage = os.environ.get("DVC_STAGE")
         if stage is None:
             return main()
-        _check_whole()
+        with masked_signals(signal.SIG_BLOCK):
+            _check_whole()
         code = main()
         if code == 0 and _is_of_whole_pipeline() and (stage != LAST or WILL_MEND in os.environ):
-            put_aside(stage, _dvc())
+            with masked_signals(signal.SIG_BLOCK):
+                put_aside(stage, _dvc())
+                if not signal.sigpending().isdisjoint(STOP_SIGNALS):  # no other stage will come
+                    _check_whole()
         return code
 
     return entry
@@ -111,10 +116,11 @@ def put_together() -> None:
 
 def entries(text: str) -> dict[str, str]:
     """Return the lines of each stage in a dvc.lock, by its name; none where it is not as DVC writes it."""
-    _, _, body = text.partition(HEAD)
+    _, _, body = text.partition(HEAD.removesuffix("\n"))
     first, *found = ENTRY.split(body)
     if first or NO_ENTRY.search(body):
         return {}
+    found[:-1] = [each + "\n" for each in found[:-1]]
     return {each[2:].partition(":")[0]: each for each in found}
 
 
@@ -147,4 +153,4 @@ def _is_of_whole_pipeline() -> bool:
     at = next((at for at, name in enumerate(names) if (name, words[at + 1]) == ("dvc", "repro")), None)
     if at is None or not OPTIONS.issuperset(words[at + 2 :]):
         return False
-    return importlib.metadata.version("dvc") == TRIED
+    return importlib.metadata.version("dvc") == KNOWN_DVC
