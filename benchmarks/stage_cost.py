@@ -27,7 +27,8 @@ from stages.harness.process import dvc_lock
 ROOT = Path(__file__).resolve().parent.parent
 NOTES = "cpu-times"
 SPAN = 50
-ENTRIES = ("machine", "preflight", "job", "download", "image", "inside", "compare", "scorecard")
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+ENTRIES = ("machine", "preflight", "job", "download", "image", "setting", "inside", "compare", "scorecard")
 # Outputs are found in dvc.yaml as it stands here; a stage of a matrix is told by its command's words.
 STAND_IN = """
 import json, os, pathlib, sys
@@ -46,6 +47,8 @@ def outputs():
     image = pathlib.Path("metrics", WORDS[0])
     if NAME == "image":
         return [image / "image.json"]
+    if NAME == "setting":
+        return [image / WORDS[1] / "setting.json"]
     if "--profile" in WORDS:
         return [image / "facts.json", image / "profile.json"]
     result = pathlib.Path(WORDS[-1])
@@ -61,7 +64,7 @@ def main():
         path.write_text(json.dumps({{"of": NAME}}))
     times = pathlib.Path(f"/proc/{{os.getppid()}}/stat").read_text().rpartition(")")[2].split()[11:15]
     with open("{notes}", "a") as notes:
-        notes.write(" ".join(times) + "\\n")
+        notes.write(" ".join([os.environ["DVC_STAGE"], *times]) + "\\n")
     return 0
 
 sys.exit(main())
@@ -118,17 +121,18 @@ def repro(folder: Path, targets: list[str], **variables: str) -> float:
 
 
 def report(folder: Path, stages: int, span: int) -> None:
-    """Print what a stage cost, of the notes that each has left, from one to the next."""
-    lines = (folder / NOTES).read_text(encoding="utf-8").splitlines()
-    ticks = [[int(each) / os.sysconf("SC_CLK_TCK") for each in line.split()] for line in lines]
-    own = [sum(then[:2]) - sum(now[:2]) for now, then in itertools.pairwise(ticks)]
-    all_of_it = [sum(then) - sum(now) for now, then in itertools.pairwise(ticks)]
-    begin = len(own) - 2 - 2 * (-(-stages // 4)) * 2  # what stands before and after the cells' stages
+    """Print what a cell's stage cost, of the notes that each has left, from one to the next."""
+    own, in_all = list[float](), list[float]()
+    lines = [line.split() for line in (folder / NOTES).read_text(encoding="utf-8").splitlines()]
+    for now, then in itertools.pairwise(lines):
+        if all(each[0].startswith(("train@", "evaluate@")) for each in (now, then)):
+            ticks = [int(after) - int(before) for before, after in zip(now[1:], then[1:], strict=True)]
+            own.append(sum(ticks[:2]) / TICKS_PER_SECOND)
+            in_all.append(sum(ticks) / TICKS_PER_SECOND)
     print(f"{stages} stages of cells; CPU seconds a stage, mean over {span}")
     print(f"{'':22}{'first':>8}{'last':>8}{'last over first':>18}")
-    for name, seconds in (("DVC", own), ("with what it starts", all_of_it)):
-        of_cells = seconds[begin : len(seconds) - 1]
-        first, last = (sum(part) / span for part in (of_cells[:span], of_cells[-span:]))
+    for name, seconds in (("DVC", own), ("with what it starts", in_all)):
+        first, last = (sum(part) / span for part in (seconds[:span], seconds[-span:]))
         print(f"{name:22}{first:8.3f}{last:8.3f}{last / first:18.2f}")
 
 
