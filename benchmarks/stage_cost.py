@@ -82,7 +82,7 @@ def main() -> int:
         targets = ["--all-pipelines"] if options.whole else []
         repro(Path(name), targets)
         report(Path(name), options.stages, span)
-        for how, variables in (("make repro", {dvc_lock.WILL_MEND: "1"}), ("dvc repro", {})):
+        for how, variables in (("make repro", {dvc_lock.WILL_MEND: str(os.getpid())}), ("dvc repro", {})):
             seconds = repro(Path(name), targets, **variables)
             print(f"nothing to do, {how}: {seconds:.1f} s of CPU")
     return 0

@@ -183,7 +183,8 @@ def run(folder, *words, stage="train@1-host-fp32.5", **variables):
         (["repro"], "train@1-host-fp32.5", {}, 1),
         (["repro", "--force", "-k"], "machine", {}, 1),
         (["repro"], "scorecard", {}, 3),  # nobody comes after it
-        (["repro"], "scorecard", {dvc_lock.WILL_MEND: "1"}, 1),
+        (["repro"], "scorecard", {dvc_lock.WILL_MEND: str(os.getpid())}, 1),
+        (["repro"], "scorecard", {dvc_lock.WILL_MEND: str(os.getppid())}, 3),  # of another run
         (["repro", "train@1-host-fp32.5"], "train@1-host-fp32.5", {}, 3),
         (["repro", "--interactive"], "machine", {}, 3),
         (["exp", "run"], "machine", {}, 3),

@@ -70,7 +70,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
 
     A signal to stop is passed on to it and to what it runs, and the end of all that write to its output is waited for.
     """
-    environment = {**os.environ, **launch.PYTHON_ENVIRONMENT, dvc_lock.WILL_MEND: "1"}
+    environment = {**os.environ, **launch.PYTHON_ENVIRONMENT, dvc_lock.WILL_MEND: str(os.getpid())}
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
     try:
         process = subprocess.Popen(

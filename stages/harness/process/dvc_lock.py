@@ -26,7 +26,9 @@ from stages.harness.process.signals import STOP_SIGNALS, masked_signals, stop_si
 LOCK_PATH = Path("dvc.lock")
 ASIDE_PATH = Path(".dvc/tmp/faceoff.lock")  # there only while dvc.lock is short
 KNOWN_DVC = "3.67.1"  # the version that this was seen to work with; with another one the file stays whole
-WILL_MEND = "FACEOFF_MENDS_LOCK"  # variable of a DVC after whose end somebody puts the lock together
+WILL_MEND = (
+    "FACEOFF_MENDS_LOCK"  # variable: the pid of who has started DVC, and puts the file together when it has ended
+)
 LAST = "scorecard"  # the stage with which each `dvc repro` of the whole pipeline ends
 # What may stand after `dvc repro` with that still so: no target, which may be the last stage, with nobody after it.
 OPTIONS = {"-f", "--force", "-k", "--keep-going", "--ignore-errors", "-q", "--quiet", "-v", "--verbose"}
@@ -50,7 +52,7 @@ def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
         with masked_signals(signal.SIG_BLOCK):
             _check_whole()
         code = main()
-        if code == 0 and _is_of_whole_pipeline() and (stage != LAST or WILL_MEND in os.environ):
+        if code == 0 and _is_of_whole_pipeline() and (stage != LAST or _will_be_mended()):
             with masked_signals(signal.SIG_BLOCK):
                 put_aside(stage, _dvc())
                 if not signal.sigpending().isdisjoint(STOP_SIGNALS):  # no other stage will come
@@ -141,9 +143,18 @@ def _is_complete(entry: str) -> bool:
 
 def _dvc() -> str:
     """Name the process that runs this stage, by its number and when it began: numbers come again."""
-    pid = os.getppid()
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    return f"{pid}@{stat.rpartition(')')[2].split()[19]}"
+    return f"{os.getppid()}@{_stat_of_dvc()[19]}"
+
+
+def _will_be_mended() -> bool:
+    """Whether somebody comes after the last stage; a variable alone may be inherited from another run."""
+    return _stat_of_dvc()[1] == os.environ.get(WILL_MEND)
+
+
+def _stat_of_dvc() -> list[str]:
+    """Return what the kernel says of it, from its state on (man 5 proc_pid_stat)."""
+    stat = Path(f"/proc/{os.getppid()}/stat").read_text(encoding="utf-8", errors="replace")
+    return stat.rpartition(")")[2].split()
 
 
 def _is_of_whole_pipeline() -> bool:
