@@ -14,7 +14,8 @@ from pathlib import Path
 
 
 def wait_at_result(descriptor: int) -> None:
-    if "dvc.lock" not in os.readlink(f"/proc/self/fd/{descriptor}"):
+    path = Path(f"/proc/self/fd/{descriptor}").readlink()
+    if not path.is_dir() and "dvc.lock" not in path.name:
         wait()
 
 
