@@ -1,6 +1,6 @@
 """dvc.lock, which says what each stage's results belong to, is short whenever DVC commits a stage, else whole.
 
-To commit one, DVC reads and writes all of it, 8 ms of CPU for each stage in it: 5 s a stage at 600. What it does not
+To commit one, DVC reads and writes all of it, 3 ms of CPU for each stage in it: 2 s a stage at 600. What it does not
 commit it only hands on, and what it needs to know it has read when it began. So a stage that has ended well puts the
 file aside but for one entry, DVC adds that stage's, and the next stage first of all puts the two together. While a
 stage is at work, and once DVC has ended, the file is whole.
@@ -26,9 +26,7 @@ from stages.harness.process.signals import STOP_SIGNALS, masked_signals, stop_si
 LOCK_PATH = Path("dvc.lock")
 ASIDE_PATH = Path(".dvc/tmp/faceoff.lock")  # there only while dvc.lock is short
 KNOWN_DVC = "3.67.1"  # the version that this was seen to work with; with another one the file stays whole
-WILL_MEND = (
-    "FACEOFF_MENDS_LOCK"  # variable: the pid of who has started DVC, and puts the file together when it has ended
-)
+WILL_MEND = "FACEOFF_MENDS_LOCK"  # variable: the pid of who started DVC, and makes the file whole when it has ended
 LAST = "scorecard"  # the stage with which each `dvc repro` of the whole pipeline ends
 # What may stand after `dvc repro` with that still so: no target, which may be the last stage, with nobody after it.
 OPTIONS = {"-f", "--force", "-k", "--keep-going", "--ignore-errors", "-q", "--quiet", "-v", "--verbose"}
