@@ -67,7 +67,8 @@ $(VENV)/harness.stamp: stages/requirements.lock
 
 # What image `host` holds beside that: docker/host/image.yaml asks for it.
 $(VENV)/host.stamp: docker/host/requirements.lock | $(VENV)/harness.stamp
-	@echo "faceoff: adding torch and fastai for image host; 3 GB to download and 6 GB on disk, minutes, once"
+	@test -e $@ && echo "faceoff: bringing .venv up to $<" || \
+	    echo "faceoff: adding torch and fastai for image host; 3 GB to download and 6 GB on disk, minutes, once"
 	$(call INSTALL,torch torchvision fastai)
 
 $(VENV)/tests.stamp: tests/requirements.lock $(VENV)/host.stamp

@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def read_outcomes(junit_xml: Path) -> dict[str, tuple[str, str]]:
-    """For each test 'passed', 'failed' or 'skipped', and the reason of a skip."""
+    """For each test 'passed', 'failed', 'foreseen' (to fail, strictly) or 'skipped', and the reason of a skip."""
     outcomes = {}
     for case in ElementTree.parse(junit_xml).iter("testcase"):  # noqa: S314 (pytest wrote it, a moment ago)
         kind, reason = "passed", ""
@@ -41,7 +41,8 @@ def read_outcomes(junit_xml: Path) -> dict[str, tuple[str, str]]:
             if child.tag in ("failure", "error"):
                 kind = "failed"
             elif child.tag == "skipped" and kind == "passed":
-                kind, reason = "skipped", child.get("message", "")
+                foreseen = child.get("type") == "pytest.xfail"
+                kind, reason = "foreseen" if foreseen else "skipped", child.get("message", "")
         outcomes[f"{case.get('classname')}.{case.get('name')}"] = (kind, reason)
     return outcomes
 

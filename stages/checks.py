@@ -6,9 +6,9 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import re
 import sys
 from pathlib import Path
-from typing import Iterable, List, Optional, Tuple
+from typing import Iterable, List, Mapping, Optional, Tuple
 
-from stages.records import Check, Gpu, Limits
+from stages.records import Check, Gpu, Limits, Scalar
 from stages.units import amount, listed
 
 # Oldest Linux driver that runs what was built with a CUDA release: before 11 each minor release had its own, since then
@@ -27,6 +27,8 @@ OLDEST_DRIVERS = {
     "13": "580.65.06",
 }
 VMSTAT = Path("/proc/vmstat")
+NUMBERS_OF_THREADS = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # the first that is set counts, as torch reads them
+WORKERS = "workers"  # the parameter or fact by which a job says how many processes load its data
 SESSION_SHARE = 0.8  # of a session that a run may be predicted to take: the prediction is one
 SHM_STEP_BYTES = 64 * 2**20  # what is advised is a multiple of
 
@@ -129,6 +131,19 @@ def session(max_hours: float, whole_seconds: float, part_seconds: float, part: s
     return passed(name, needed, found)
 
 
+def threads(env: Mapping[str, str], otherwise: Optional[int]) -> Optional[int]:
+    """Return how many threads torch takes with these variables of a variant; `otherwise`: without them."""
+    said = next((env[name] for name in NUMBERS_OF_THREADS if name in env), "")
+    number = re.match(r"\s*(\d+)", said)  # '4,2' is of nested regions
+    return otherwise if otherwise is None or number is None else int(number.group(1))
+
+
+def workers(said: Mapping[str, Scalar]) -> Optional[int]:
+    """Return how many processes load a job's data, by its parameters and facts; None where none tells."""
+    found = str(said.get(WORKERS, ""))
+    return int(found) if found.isdecimal() else None
+
+
 def crowded(limits: Limits, threads: Optional[int], workers: Optional[int]) -> Optional[Check]:
     """Return a warning where threads and workers share a CPU quota that is too small for them."""
     quota = limits.cpu_quota
@@ -152,6 +167,12 @@ def idle(warnings: Iterable[str]) -> List[Check]:
     advice = "end what else runs, or let it cool down; else the results carry this warning"
     found = [Check(name, "warning", needed, each, advice) for each in warnings]
     return found or [passed(name, needed, "so they are")]
+
+
+def steady(warnings: Iterable[Tuple[str, str]]) -> List[Check]:
+    """Return a check for each thing of the processors that makes timings unsteady, with what to do; or none."""
+    needed = "CPUs that are all alike and keep their clocks up"
+    return [Check("steady CPUs", "warning", needed, found, advice) for found, advice in warnings]
 
 
 def killed_for_memory() -> int:

@@ -78,7 +78,7 @@ def compare() -> int:
 def machine_warnings(machine: records.Machine, profiles: Mapping[str, records.Profile]) -> tuple[str, ...]:
     """Warn of what the processors are, which concerns all settings alike; by what the jobs may use of them."""
     seen = next((each.facts.hardware for each in profiles.values()), machine.hardware)
-    return tuple(f"{each.found}; {each.advice}" for each in cpu.doubts(seen.cpu, seen.limits.cpuset))
+    return tuple(f"{each.found}; {each.advice}" for each in cpu.warnings(seen.cpu, seen.limits.cpuset))
 
 
 def compare_against(revision: str) -> int:

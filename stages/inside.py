@@ -29,7 +29,11 @@ USAGE = (
     "(IMAGE: a folder of docker/)"
 )
 COUNTS = {"--": range(1, sys.maxsize), "--result": (1,), "--profile": (0,), "--preflight": (0,)}  # of words that follow
-IMAGE_STAGES = {"--profile": ("profile", "preflight_inside"), "--preflight": ("preflight_inside",)}
+# Of an image: what looks at it from inside, one after the other. The second of a profile need not look at torch again.
+IMAGE_STAGES = {
+    "--profile": (("profile",), ("preflight_inside", "--profiled")),
+    "--preflight": (("preflight_inside",),),
+}
 
 
 @dvc_stage
@@ -51,12 +55,13 @@ def main() -> int:
     return command(name, tuple(rest), environment, wanted)
 
 
-def look(name: str, environment: Environment, wanted: Params, stages: tuple[str, ...]) -> int:
+def look(name: str, environment: Environment, wanted: Params, stages: tuple[tuple[str, ...], ...]) -> int:
     """Tell the stages that look at the image from inside what there is to know, and run them one after the other."""
     path = records.image_task_path(name)
     codec.write(path, tasks.image_task(name, wanted, in_container=environment.isolated))
-    for stage in stages:
-        code = command(name, ("python", "-m", f"stages.{stage}", "--task", str(path)), environment, wanted)
+    for stage, *options in stages:
+        words = ("python", "-m", f"stages.{stage}", "--task", str(path), *options)
+        code = command(name, words, environment, wanted)
         if code:
             return code
     return 0

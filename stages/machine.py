@@ -52,11 +52,13 @@ def _before(machine_id: str | None) -> records.Machine | None:
 
 
 def describe(machine: records.Machine) -> str:
-    """Describe it in a line: 'AMD EPYC, 2 CPUs, 23.5 GiB, no GPU (…)'; jobs' cards by UUID where not all are theirs."""
+    """Describe it in a line: 'AMD EPYC, 2 CPUs, 23.5 GiB, no GPU (…)'; which cards jobs get where not all."""
     found = machine.hardware
     gpus = ", ".join(gpu.title for gpu in found.gpus) or f"no GPU ({found.gpus_reason})"
     if found.gpus and len(machine.job_gpus) != len(found.gpus):
-        gpus += f"; jobs get {', '.join(machine.job_gpus) or 'none of them'}"
+        names = {gpu.uuid: gpu.title for gpu in found.gpus}
+        given = (f"{names.get(uuid, 'a part')} ({uuid})" for uuid in machine.job_gpus)
+        gpus += f"; jobs get {', '.join(given) or 'none of them'}"
     memory = "? of memory" if found.memory_bytes is None else amount(found.memory_bytes)
     return f"{found.cpu.model or 'unknown CPU'}, {found.cpu.logical_cpus or '?'} CPUs, {memory}, {gpus}"
 

@@ -68,8 +68,8 @@ def look_at_moment(visible: str | None, cpuset: str | None) -> findings.Moment:
     """Look at what moves: how busy and hot the machine and the jobs' cards are, and what is free."""
     found = conditions.warnings(conditions.look(records.DATA_DIR, visible=visible))
     seen = codec.read(records.MACHINE_PATH, records.Machine).hardware
-    doubts = cpu.doubts(seen.cpu, cpuset or seen.limits.cpuset)
-    return findings.Moment(found, limits.shm_free_bytes(files.ROOT), variables.look(os.environ), doubts)
+    of_cpu = cpu.warnings(seen.cpu, cpuset or seen.limits.cpuset)
+    return findings.Moment(found, limits.shm_free_bytes(files.ROOT), variables.look(os.environ), of_cpu)
 
 
 if __name__ == "__main__":

@@ -39,11 +39,9 @@ def main() -> int:
 
 
 def check_cards(task: records.ImageTask, found: records.Facts) -> None:
-    """Raise FaceoffError where a card was asked for by name or by `all`, and the image has or uses none."""
-    if task.gpus == job_cards.AUTO:
-        return
-    problem = job_cards.missing_in(task, found) or job_cards.unused(task.gpus, found)
-    if problem is not None:
+    """Raise FaceoffError where the image has or uses no card, and shall."""
+    problem = job_cards.of_image(task, found)
+    if problem is not None and problem.is_fatal:
         raise FaceoffError(f"image {task.image}: {problem.line}")
 
 

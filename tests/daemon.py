@@ -113,6 +113,8 @@ def rootless() -> Iterator[tuple[Daemon, str]]:
     missing = [each for each in ("rootlesskit", "newuidmap") if shutil.which(each) is None]
     if os.getuid() != 0 or missing:
         unable(f"only root makes a user for a rootless engine (lacking: {', '.join(missing) or 'root'})")
+    for each in ("/etc/subuid", "/etc/subgid"):  # without them useradd gives no IDs to a user of its own
+        Path(each).touch()
     name = f"faceoff-{uuid.uuid4().hex[:8]}"
     subprocess.run(["useradd", "--no-create-home", name], check=True, capture_output=True)
     try:

@@ -32,6 +32,11 @@ def connect() -> DockerEngine:
         unable(f"there is no Docker engine: {error}")
 
 
+def is_podman(engine: DockerEngine) -> bool:
+    """Whether it is Podman at the socket: what Podman does otherwise, each test says where it meets it."""
+    return engine.about().name == "Podman"
+
+
 def base(engine: DockerEngine) -> str:
     """A small image with Python in it: the base of the legacy images, or this site's own."""
     build = definition.load("cuda-10.0", ROOT).build

@@ -15,8 +15,11 @@ PREFIX = "application/vnd.docker"
 
 
 @contextlib.contextmanager
-def serving(marker: bytes) -> Iterator[tuple[str, str]]:
-    """Reference and digest of an image that holds the marker. Engines trust a registry on 127.0.0.1."""
+def serving(marker: bytes, in_list: bool = False) -> Iterator[tuple[str, str]]:
+    """Reference and digest of an image that holds the marker. Engines trust a registry on 127.0.0.1.
+
+    `in_list`: the digest is of a list of what the image is on each platform, as with most images of today.
+    """
     layer = _layer(marker)
     packed = gzip.compress(layer, mtime=0)
     config = json.dumps(
@@ -36,26 +39,33 @@ def serving(marker: bytes) -> Iterator[tuple[str, str]]:
             "layers": [_described(f"{PREFIX}.image.rootfs.diff.tar.gzip", packed)],
         }
     ).encode()
-    blobs = {_digest(each): each for each in (config, packed, manifest)}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(blobs, _digest(manifest)))
+    platform = {"architecture": "amd64", "os": "linux"}
+    listed = _described(f"{PREFIX}.distribution.manifest.v2+json", manifest) | {"platform": platform}
+    kind = f"{PREFIX}.distribution.manifest.list.v2+json"
+    manifests = json.dumps({"schemaVersion": 2, "mediaType": kind, "manifests": [listed]}).encode()
+    blobs = {_digest(each): each for each in (config, packed, manifest, manifests)}
+    tagged = _digest(manifests if in_list else manifest)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(blobs, tagged))
     Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"127.0.0.1:{server.server_port}/faceoff-test:1", _digest(manifest)
+        yield f"127.0.0.1:{server.server_port}/faceoff-test:1", tagged
     finally:
         server.shutdown()
         server.server_close()
 
 
-def _handler(blobs: dict[str, bytes], manifest: str) -> type[BaseHTTPRequestHandler]:
+def _handler(blobs: dict[str, bytes], tagged: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             _, _, place = self.path.partition("/faceoff-test/")
             kind, _, name = place.partition("/")
-            digest = manifest if kind == "manifests" else name
+            digest = name if name.startswith("sha256:") else tagged
             body = blobs.get(digest, b"") if place else b"{}"
             self.send_response(200 if body else 404)
-            manifest_type = f"{PREFIX}.distribution.manifest.v2+json"
-            self.send_header("Content-Type", manifest_type if kind == "manifests" else "application/octet-stream")
+            is_manifest = body and kind == "manifests"
+            self.send_header(
+                "Content-Type", json.loads(body)["mediaType"] if is_manifest else "application/octet-stream"
+            )
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Docker-Content-Digest", digest)
             self.end_headers()

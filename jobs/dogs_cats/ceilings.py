@@ -12,6 +12,7 @@ from stages.contract import Ceilings
 
 SECONDS = 3.0  # that each side may take, about: a cell shall not get much longer by this
 LEAST_STEPS = 5  # ... but a rate of fewer steps would be chance
+MOST_SECONDS = 8.0  # ... and a chance is better than a minute of it, on a loaded machine
 WARM_UP_STEPS = 2  # memory of the network's sizes is allocated in the first
 
 
@@ -36,7 +37,7 @@ def loader_samples_per_second(learner: Learner, taken: Input, beat: Beat = None)
             began = ended
             continue
         samples += size
-        if index - skipped + 1 >= LEAST_STEPS and ended - began > SECONDS:
+        if is_enough(index - skipped + 1, ended - began):
             break
     return samples / (ended - began)
 
@@ -46,6 +47,11 @@ def compute_samples_per_second(learner: Learner, taken: Input) -> float:
     pace = Pace()
     learner.repeat_steps(pace.goes_on)
     return taken.batch_size * pace.steps / pace.seconds
+
+
+def is_enough(steps: int, seconds: float) -> bool:
+    """Whether so many steps, in so much time, tell the rate."""
+    return seconds > (SECONDS if steps >= LEAST_STEPS else MOST_SECONDS)
 
 
 class Pace:
@@ -61,7 +67,7 @@ class Pace:
         self.steps += 1
         if self.steps == 0:
             self._began = synchronised_clock()
-        if self.steps < LEAST_STEPS or time.perf_counter() - self._began < SECONDS:
+        if self.steps < 1 or not is_enough(self.steps, time.perf_counter() - self._began):
             return True
         self.seconds = synchronised_clock() - self._began
         return False

@@ -38,7 +38,7 @@ def run(choice: Choice, seed: int, steps: int) -> int:
     learner.import_fastai()
     with failures.explained(whole, learner.version):
         learner.prepare(few)
-        training.say_facts(learner)
+        training.say_facts(learner, whole)
         start_seconds = time.perf_counter() - began
         span = learner.run_phase("unfrozen")[-1]
     training.say_span(span)

@@ -47,16 +47,16 @@ def main(arguments: Sequence[str]) -> int:
     with failures.explained(taken, learner.version):
         learner.prepare(taken)
         learner.network.register_forward_hook(heartbeat)
-        say_facts(learner)
+        say_facts(learner, taken)
         training.run(learner, kept[1])
         save(learner, seam.folder(contract.OUTPUT) / MODEL_NAME)
         say_peak(training.progress.peak_gpu_memory_bytes)
-        reached = ceilings.measure(learner, taken, heartbeat)
-        seam.say(ceilings=dataclasses.asdict(reached))
+        if cell["ceilings"]:
+            seam.say(ceilings=dataclasses.asdict(ceilings.measure(learner, taken, heartbeat)))
     return 0
 
 
-def say_facts(learner: Learner) -> None:
+def say_facts(learner: Learner, taken: Input) -> None:
     """Tell of what decides a timing, beside the parameters."""
     facts = {
         "device": learner.device(),
@@ -64,6 +64,7 @@ def say_facts(learner: Learner) -> None:
         "number_format": learner.number_format(),
         "memory_format": learner.memory_format(),
         "fastai": learner.version,
+        "workers": taken.recipe.workers,
     }
     for name, value in facts.items():
         seam.say(fact=name, value=value)

@@ -47,7 +47,7 @@ class Image:
     size_bytes: Optional[int]
     base: Optional[str]
     base_digest: Optional[str]  # of the registry that the base came from; None where the engine knows of none
-    engine: Optional[str]  # of Docker, e.g. '28.2.2'
+    engine: Optional[str]  # of Docker, e.g. '28.2.2', or 'Podman 4.3.1'
     runtime: Optional[str]  # that runs its containers, e.g. 'runc'
     contents: Contents
     absent: Dict[str, str]

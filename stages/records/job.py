@@ -103,6 +103,7 @@ class Task:
     belongs: Belongs
     gpu_uuids: Tuple[str, ...]  # of the cards that the image was given
     session_ends_at: Optional[float]  # seconds since 1970; None: it does not end
+    ceilings: bool  # whether the job is to measure what its loader and its compute reach alone
 
     def __post_init__(self) -> None:
         check("stage", self.stage, self.stage in STAGES, "one of " + ", ".join(STAGES))
@@ -142,4 +143,5 @@ def cell_document(task: Task) -> Dict[str, Any]:
         "parameters": task.belongs.variant.parameters,
         "section": json.loads(task.job.section_json),
         "session_ends_at": task.session_ends_at,
+        "ceilings": task.ceilings,
     }

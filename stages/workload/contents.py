@@ -6,8 +6,10 @@ Runs inside images: Python 3.7 syntax, standard library, and torch where it is i
 """
 
 import argparse
+import gc
 import hashlib
 import importlib
+import os
 import platform
 import re
 import sys
@@ -28,7 +30,8 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", type=Path, required=True)
     codec.write(parser.parse_args().output, read())
-    return 0
+    sys.stdout.flush()
+    os._exit(0)  # at once: torch takes seconds to end, and what was read is on the disk
 
 
 def read() -> records.Contents:
@@ -55,12 +58,15 @@ def read() -> records.Contents:
 
 def find_torch() -> Optional[Any]:
     """Return the module, which takes seconds to import; None where it is not installed."""
+    gc.disable()  # it would look through all that an import makes, and find nothing
     try:
         return importlib.import_module("torch")
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "torch":
             return None
         raise FaceoffError(f"torch is installed but does not import: {error}") from None
+    finally:
+        gc.enable()
 
 
 def packages() -> Dict[str, str]:

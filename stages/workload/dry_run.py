@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Dict, List, NamedTuple, Optional
 
 from stages import contract
-from stages.contract import Estimate
+from stages.contract import Estimate, Value
 from stages.errors import FaceoffError
 from stages.records import Facts, ImageTask, Task
 from stages.workload import processes
@@ -37,6 +37,7 @@ class DryRun(NamedTuple):
     estimate: Estimate
     unsupported: Optional[str]  # why this image can't train the variant
     failure: Optional[str]  # how it ended, where it did not end well
+    facts: Dict[str, Value]  # that the job said of itself
 
 
 def run(task: ImageTask, facts: Facts) -> Dict[str, DryRun]:
@@ -69,9 +70,8 @@ def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:
         except FaceoffError as error:
             failure = str(error).replace(str(events), "its events")
         events = follower.events
-        return DryRun(
-            watch.peak_bytes or None, watch.gpu_bytes, events.estimate or NO_ESTIMATE, events.unsupported, failure
-        )
+        estimate = events.estimate or NO_ESTIMATE
+        return DryRun(watch.peak_bytes or None, watch.gpu_bytes, estimate, events.unsupported, failure, events.facts)
 
 
 def _moved(word: str, moved: Dict[Path, Path]) -> str:

@@ -116,7 +116,7 @@ def gpu_uuid(
         return None, "torch computes on no GPU"
     first = (wanted or "").split(",")[0].strip()
     if device.uuid is not None:
-        # A part of a card (MIG) has a UUID of its own, which torch tells without saying that it is one.
+        # torch tells it without its begin, which says whether it is a card or a part of one (MIG).
         return first if first == INSTANCE + device.uuid else CARD + device.uuid, ""
     known = first in uuids
     return (first if known else None), "this torch does not tell it, and CUDA_VISIBLE_DEVICES names no card by its UUID"

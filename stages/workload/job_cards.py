@@ -8,7 +8,7 @@ from typing import NamedTuple, Optional, Sequence, Tuple, Union
 
 from stages import checks
 from stages.codec import read
-from stages.records import Conditions, Facts, Gpu, GpuState, Image, ImageTask, Task, image_path
+from stages.records import Conditions, Facts, Gpu, GpuState, Image, ImageTask, Task, facts_path, image_path
 from stages.visible_cards import INSTANCE, VISIBLE, hides_all, visible
 from stages.workload.probes import gpus
 
@@ -23,6 +23,7 @@ class Problem(NamedTuple):
 
     found: str
     advice: str
+    is_fatal: bool  # the job shall not do without
 
     @property
     def line(self) -> str:
@@ -63,7 +64,7 @@ def missing(
     `reason`: why the driver shows none. `wanted`: the value of CUDA_VISIBLE_DEVICES; who hides the cards in an `env` of
     image.yaml or a variant means it.
     """
-    if choice == NONE or cards or gpus.has_devices() or hides_all(wanted):
+    if choice == NONE or cards or hides_all(wanted) or (gpus.has_devices() and not gpus.was_asked(reason)):
         return None
     if choice == AUTO and not given:
         return None
@@ -71,38 +72,39 @@ def missing(
     if not in_container:
         here, advice = f"there is none: {reason}", f"see what nvidia-smi says and mend the driver, or {ON_CPU}"
     which = ", ".join(given) or "a card"
-    if choice == AUTO:
-        return Problem(f"this machine has {which}, and {here}", advice)
-    return Problem(f"container.gpus asks for {which}: {here}", advice)
+    if choice != AUTO:
+        return Problem(f"container.gpus asks for {which}: {here}", advice, is_fatal=True)
+    # A driver of this machine that has answered before, for stage machine, has stopped: no image is to do without.
+    return Problem(f"this machine has {which}, and {here}", advice, not in_container and gpus.was_asked(reason))
 
 
-def missing_in(task: ImageTask, facts: Facts) -> Optional[Problem]:
-    """Say so of an image that was looked at."""
-    hardware, wanted = facts.hardware, os.environ.get(VISIBLE)
-    return missing(task.gpus, task.gpu_uuids, hardware.gpus, hardware.gpus_reason, wanted, task.in_container)
+def unused(choice: str, given: Tuple[str, ...], facts: Facts, wanted: Optional[str]) -> Optional[Problem]:
+    """Say that torch computes on the CPU though it was given a card, and why; None where it does not, or may.
 
-
-def unused(choice: str, facts: Facts) -> Optional[Problem]:
-    """Say that torch computes on the CPU though a card was asked for, and why; None where it does not, or may.
-
-    Without torch it is the job that has to say so.
+    By `auto` it may where it was built for the CPU. Without torch it is the job that has to say so.
     """
-    if choice in (AUTO, NONE) or facts.device != "cpu" or hides_all(os.environ.get(VISIBLE)):
-        return None
     torch, cuda = facts.contents.torch, facts.contents.cuda
+    is_fatal = choice != AUTO
+    if choice == NONE or facts.device != "cpu" or hides_all(wanted) or not (is_fatal or (cuda and given)):
+        return None
     asked = f"container.gpus is {choice!r}, and torch {torch} finds no CUDA"
     if cuda is None:
         advice = "choose an image whose torch has it, or set container.gpus: auto in params.yaml"
-        return Problem(f"{asked}: it was built without it", advice)
+        return Problem(f"{asked}: it was built without it", advice, is_fatal)
     for gpu in facts.hardware.gpus[:1]:
         check = checks.driver(gpu, cuda)
         if check.status == "failed":
-            return Problem(
-                f"{asked}: it was built for {cuda}, which needs {check.needed}, and this is {gpu.driver}",
-                "update the driver, or choose an image with an older CUDA",
-            )
+            found = f"{asked}: it was built for {cuda}, which needs {check.needed}, and this is {gpu.driver}"
+            return Problem(found, "update the driver, or choose an image with an older CUDA", is_fatal)
     advice = f"see what nvidia-smi says and mend the driver, or {ON_CPU}"
-    return Problem(f"{asked}, for which it was built ({cuda})", advice)
+    return Problem(f"{asked}, for which it was built ({cuda})", advice, is_fatal)
+
+
+def of_image(task: ImageTask, facts: Facts) -> Optional[Problem]:
+    """Return what is wrong with the cards of an image that was looked at."""
+    hardware, wanted = facts.hardware, os.environ.get(VISIBLE)
+    absent = missing(task.gpus, task.gpu_uuids, hardware.gpus, hardware.gpus_reason, wanted, task.in_container)
+    return absent or unused(task.gpus, task.gpu_uuids, facts, wanted)
 
 
 def stopped(before: Sequence[Card], after: Sequence[Card], reason: Optional[str]) -> Optional[str]:
@@ -116,7 +118,9 @@ def stopped(before: Sequence[Card], after: Sequence[Card], reason: Optional[str]
 
 def warnings(task: Task, wanted: Optional[str], before: Conditions, after: Conditions) -> Tuple[str, ...]:
     """Say that a command had no card though the machine has one, or that the driver went while it ran."""
-    choice, container = task.belongs.container.gpus, in_container(task.cell.image)
-    absent = missing(choice, task.gpu_uuids, before.gpus, before.gpus_reason, wanted, container)
-    found = (None if absent is None else absent.line, stopped(before.gpus, after.gpus, after.gpus_reason))
+    choice, given, path = task.belongs.container.gpus, task.gpu_uuids, facts_path(task.cell.image)
+    problem = missing(choice, given, before.gpus, before.gpus_reason, wanted, in_container(task.cell.image))
+    if problem is None and path.exists():
+        problem = unused(choice, given, read(path, Facts), wanted)
+    found = (None if problem is None else problem.line, stopped(before.gpus, after.gpus, after.gpus_reason))
     return tuple(each for each in found if each is not None)

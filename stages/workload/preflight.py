@@ -5,13 +5,13 @@ Runs inside images: Python 3.7 syntax; torch, where there is one, is asked in a 
 
 import dataclasses
 import os
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Dict, Iterator, List, Optional, Tuple
 
 from stages import checks
 from stages.records import DATA_DIR, MANIFEST_PATH, Check, Conditions, Facts, ImageTask
 from stages.units import amount
 from stages.visible_cards import VISIBLE
-from stages.workload import dry_run, facts, job_cards
+from stages.workload import dry_run, job_cards
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions, files, limits
 
@@ -23,18 +23,18 @@ LOOK = "mend what it says; the cells would end alike"
 SMALLER = "let the variant need less in params.yaml: smaller batches, for example"
 
 
-def look_over(task: ImageTask) -> Tuple[Check, ...]:
-    """Return what was checked, and what could not be, each with its reason."""
+def look_over(task: ImageTask, seen: Facts) -> Tuple[Check, ...]:
+    """Return what was checked, and what could not be, each with its reason. `seen`: what the image is now."""
     moment = conditions.look(DATA_DIR, visible=os.environ.get(VISIBLE))
-    seen, _ = facts.look(task.image)
     found = [*cards(task, seen), *gpus(seen, task.gpus), *shared_memory(task, seen)]
     found += checks.idle(conditions.warnings(_of_the_job(moment, seen)))
     reason = why_no_dry_run(task, tuple(found))
     if reason is not None:
+        found += cpu_quota(task, seen, {})
         return (*found, checks.not_checked("dry-run", "a few steps of every variant", reason), *session(task, {}))
     runs = dry_run.run(task, seen)
     found += [of_dry_run(variant, run, seen, moment) for variant, run in runs.items()]
-    return (*found, *session(task, runs))
+    return (*found, *cpu_quota(task, seen, runs), *session(task, runs))
 
 
 def why_no_dry_run(task: ImageTask, found: Tuple[Check, ...]) -> Optional[str]:
@@ -59,9 +59,9 @@ def _of_the_job(moment: Conditions, facts: Facts) -> Conditions:
 
 def cards(task: ImageTask, facts: Facts) -> Iterator[Check]:
     """Check that the cards are here that the image was given, and that torch computes on one."""
-    problem = job_cards.missing_in(task, facts) or job_cards.unused(task.gpus, facts)
+    problem = job_cards.of_image(task, facts)
     if problem is not None:
-        status = "warning" if task.gpus == job_cards.AUTO else "failed"
+        status = "failed" if problem.is_fatal else "warning"
         yield Check("cards", status, "those of container.gpus in params.yaml", problem.found, problem.advice)
 
 
@@ -90,6 +90,21 @@ def shared_memory(task: ImageTask, facts: Facts) -> Iterator[Check]:
             yield checks.not_checked(f"shared memory, {variant}", "room in /dev/shm", reason)
         else:
             yield checks.shared_memory(variant, need, there, free, task.in_container)
+
+
+def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterator[Check]:
+    """Warn of variants whose threads and workers share a CPU quota that is too small for them."""
+    variants: Dict[Check, List[str]] = {}
+    for cell in task.cells:
+        name, variant = cell.cell.variant, cell.belongs.variant
+        workers = checks.workers({**variant.parameters, **(runs[name].facts if name in runs else {})})
+        threads = checks.threads(variant.env, facts.torch_threads)
+        check = checks.crowded(facts.hardware.limits, threads, workers)
+        if check is not None:
+            variants.setdefault(check, []).append(name)
+    for check, names in variants.items():
+        everywhere = len(names) == len(task.cells)
+        yield check if everywhere else dataclasses.replace(check, name="{}, {}".format(check.name, ", ".join(names)))
 
 
 def of_dry_run(variant: str, run: DryRun, facts: Facts, moment: Conditions) -> Check:

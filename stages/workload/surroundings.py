@@ -54,12 +54,12 @@ def _check_cards(task: Task, facts: Optional[Facts], now: Hardware) -> None:
     silent = job_cards.stopped(before, now.gpus, now.gpus_reason)
     if silent is not None and (now.gpus or gpus.has_devices() or not in_container):
         raise FaceoffError(
-            f"{silent}: see what nvidia-smi says and mend the driver, then run again: what is measured stays as it is",
+            f"{silent}; see what nvidia-smi says and mend the driver, then run again: what is measured stays as it is",
             TRY_LATER,
         )
     choice = task.belongs.container.gpus
     absent = job_cards.missing(choice, task.gpu_uuids, now.gpus, now.gpus_reason, os.environ.get(VISIBLE), in_container)
-    if absent is not None and (before or choice != job_cards.AUTO):
+    if absent is not None and (before or absent.is_fatal):
         raise FaceoffError(absent.line)
 
 

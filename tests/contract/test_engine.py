@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import FaceoffError
-from stages.harness.environments.launch import BuildFailed, Engine
+from stages.harness.environments.launch import BuildFailed, Engine, ProgramForbidden, ProgramMissing
 from tests import real_engine, registry
 from tests.fake_engine import FakeEngine
 from tests.real_engine import make_job
@@ -52,9 +52,9 @@ def test_what_was_built_here_has_no_registrys_digest(engine: Engine, base: str, 
     assert found is not None and found.digest is None
 
 
-@pytest.mark.parametrize("pinned", [False, True])
-def test_what_was_pulled_has_its_registrys_digest(engine: Engine, pinned: bool) -> None:
-    with registry.serving(uuid.uuid4().bytes) as (reference, digest):
+@pytest.mark.parametrize(("pinned", "in_list"), [(False, False), (True, False), (False, True), (True, True)])
+def test_what_was_pulled_has_its_registrys_digest(engine: Engine, pinned: bool, in_list: bool) -> None:
+    with registry.serving(uuid.uuid4().bytes, in_list) as (reference, digest):
         reference += f"@{digest}" if pinned else ""
         if isinstance(engine, FakeEngine):
             engine.registry = {reference: digest}
@@ -106,6 +106,20 @@ def test_the_exit_code_is_the_commands(engine: Engine, base: str, tmp_path: Path
     assert engine.run(make_job(base, tmp_path, "sh", "-c", script)).exit_code == code
 
 
+def test_a_program_that_does_not_start_is_an_error_of_its_own(
+    engine: Engine, base: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "closed").write_text("#!/bin/sh\n")
+    with pytest.raises(ProgramMissing, match="has no program no-such-program") as missing:
+        engine.run(make_job(base, tmp_path, "no-such-program"))
+    with pytest.raises(ProgramForbidden, match=r"closed .*may not be run") as forbidden:
+        engine.run(make_job(base, tmp_path, str(tmp_path / "closed")))
+    assert (missing.value.exit_code, forbidden.value.exit_code) == (127, 126)
+    assert not isinstance(missing.value, ProgramForbidden) and "\n" not in f"{missing.value}{forbidden.value}"
+    assert capfd.readouterr() == ("", "")
+    assert engine.run(make_job(base, tmp_path, "sh", "-c", "exit 126")).exit_code == 126  # the program's own
+
+
 def test_the_command_is_no_shell_line(
     engine: Engine, base: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +144,6 @@ def test_much_output_arrives_whole(
 
 
 def test_an_image_that_is_gone_is_one_line(engine: Engine, tmp_path: Path) -> None:
-    with pytest.raises(FaceoffError, match=r"(?i)no such image: faceoff-test/none:1") as caught:
+    with pytest.raises(FaceoffError, match=r"(?i)no such image: (docker\.io/)?faceoff-test/none:1") as caught:
         engine.run(make_job("faceoff-test/none:1", tmp_path, "true"))
     assert "\n" not in str(caught.value)

@@ -152,10 +152,10 @@ def test_a_container_that_cannot_be_stopped_is_removed_all_the_same(
     monkeypatch.setattr(Container, "stop", stop)
     label = f"test-{uuid.uuid4().hex[:8]}"
 
-    def break_off(_: object) -> None:
+    def break_off(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("stages.harness.environments.docker_engine._copy", break_off)
+    monkeypatch.setattr("stages.harness.environments.docker_container.Output.copy", break_off)
     job = real_engine.make_job(real_engine.base(engine), tmp_path, "python3", "-c", WAITS, labels={"faceoff": label})
     with pytest.raises(KeyboardInterrupt):
         engine.run(job)
@@ -163,8 +163,8 @@ def test_a_container_that_cannot_be_stopped_is_removed_all_the_same(
 
 
 def test_a_job_that_closes_its_output_is_waited_for_however_long(engine: DockerEngine, tmp_path: Path) -> None:
-    impatient = DockerEngine(patience_seconds=1)
-    script = "sleep 2; exec >&- 2>&-; sleep 2; exit 7"
+    impatient = DockerEngine(patience_seconds=2)
+    script = "sleep 3; exec >&- 2>&-; sleep 3; exit 7"
     assert impatient.run(real_engine.make_job(real_engine.base(engine), tmp_path, "sh", "-c", script)).exit_code == 7
 
 
@@ -273,6 +273,7 @@ def own(engine: DockerEngine) -> Iterator[daemon.Daemon]:
         yield started
 
 
+@pytest.mark.own_engine
 def test_a_daemon_that_is_killed_is_one_line_and_the_next_run_works(
     own: daemon.Daemon, engine: DockerEngine, tmp_path: Path
 ) -> None:
@@ -295,6 +296,7 @@ def test_a_daemon_that_is_killed_is_one_line_and_the_next_run_works(
     assert left.stdout == b""
 
 
+@pytest.mark.own_engine
 def test_a_build_that_is_stopped_leaves_nothing(own: daemon.Daemon, engine: DockerEngine, tmp_path: Path) -> None:
     root = make(tmp_path, real_engine.base(engine))
     for name in ("packages.lock", "torch.txt"):

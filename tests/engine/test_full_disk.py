@@ -14,7 +14,7 @@ from tests import real_engine
 from tests.mounts import mounting
 from tests.project import make_project
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.own_engine]
 
 MIB = 2**20
 FREE_BYTES = 4 * MIB  # less than a virtual environment takes

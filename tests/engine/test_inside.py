@@ -348,13 +348,19 @@ def test_gpus_that_are_asked_for_and_are_not_there_are_one_line(
         pytest.skip("this machine has a GPU")
     done = inside(make_probe(gpus="all"), "true")
     assert done.returncode == 1
-    assert done.stderr.startswith("faceoff: container.gpus is 'all', but this machine has no NVIDIA GPU")
+    assert done.stderr.startswith("faceoff: container.gpus is 'all', but no NVIDIA driver is loaded here")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_gpu_that_the_engine_cannot_hand_out_leaves_no_container(engine: DockerEngine, tmp_path: Path) -> None:
+def test_a_gpu_that_the_engine_cannot_hand_out_leaves_no_container(
+    engine: DockerEngine, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a GPU")
+    if real_engine.is_podman(engine):
+        request.applymarker(
+            pytest.mark.xfail(reason="Podman 4.3 drops the request: what is said then, test_podman.py has", strict=True)
+        )
     job = make_job(real_engine.base(engine), tmp_path, "true", gpu_uuids=(), labels={"gpu-test": str(os.getpid())})
     with pytest.raises(FaceoffError, match=r"install the NVIDIA Container Toolkit, or set container\.gpus: none"):
         engine.run(job)

@@ -54,6 +54,7 @@ def test_a_container_that_is_killed_again_and_again(engine: DockerEngine, projec
     check_end(project, CELL, *after_spans)
 
 
+@pytest.mark.own_engine
 def test_an_engine_that_is_killed(engine: DockerEngine, tmp_path: Path) -> None:
     base = real_engine.base(engine)
     with tempfile.TemporaryDirectory(prefix="d-") as folder, daemon.running(Path(folder)) as own:

@@ -1,5 +1,6 @@
 """Preflight against what is really short: a full disk, a small /dev/shm, no Docker engine, one that never answers."""
 
+import json
 import os
 import socket
 import subprocess
@@ -90,7 +91,9 @@ def test_an_engine_that_is_not_there_or_never_answers_is_refused_without_waiting
         done = run_stage(folder, "preflight", DOCKER_HOST=address)
         assert done.returncode == 1 and time.monotonic() - began < DEFAULT_TIMEOUT_SECONDS  # what docker would wait
         [line] = done.stderr.splitlines()
-        assert line.startswith("faceoff: Docker engine: needs one, for cuda-10.0; found: none; " + words)
+        assert line.startswith(
+            "faceoff: Docker engine: needs one, for cuda-10.0; found: none that can be used; " + words
+        )
         assert "Traceback" not in done.stderr
 
 

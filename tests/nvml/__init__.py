@@ -3,9 +3,11 @@
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from tests.real_engine import REQUIRED
@@ -44,6 +46,7 @@ T4: Card = {
     "compute_processes": "",
     "graphics_processes": "",
 }  # MIG is not there: a T4 answers 'Not Supported'
+TWIN: Card = {**T4, "uuid": "GPU-55555555-0000-0000-0000-000000000005"}  # another T4
 A100: Card = {
     **T4,
     "name": "NVIDIA A100-SXM4-40GB",
@@ -124,3 +127,24 @@ def describe(folder: Path, *cards: Card, driver: str = DRIVER, cuda: int = CUDA,
     blocks: list[Card] = [{"driver": driver, "cuda": cuda, "count": len(cards), **system}, *cards]
     texts = ["".join(f"{key} {value}".rstrip(" ") + "\n" for key, value in block.items()) for block in blocks]
     (folder / "cards.txt").write_text("card\n".join(texts))
+
+
+def bare_python(folder: Path) -> Path:
+    """A Python without any package, for an image of it: the stages in it start at once."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    return folder / "bin/python"
+
+
+def modules(folder: Path, torch: str | None = None) -> Path:
+    """A folder for PYTHONPATH with the real nvidia-ml-py, and the text of a module `torch`, where one is wanted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(pynvml.__file__, folder)
+    if torch is not None:
+        (folder / "torch.py").write_text(torch)
+    return folder
+
+
+def image_yaml(python: Path, folder: Path, libraries: Path) -> str:
+    """An image.yaml of a Python that sees the stand-in of this folder: the shell's variables reach no job."""
+    variables = {"LD_LIBRARY_PATH": folder, "NVML_STANDIN": folder / "cards.txt", "PYTHONPATH": libraries}
+    return f"python: {python}\nenv:\n" + "".join(f"  {name}: {value}\n" for name, value in variables.items())

@@ -88,6 +88,27 @@ def test_one_that_fails_does_so_as_ever(tmp_path: Path) -> None:
     assert chained.stderr == alone.stderr and "nothing_of_this_name" in alone.stderr
 
 
+KAGGLES = """
+import importlib.abc, importlib.machinery, sys
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, name, path, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == "made_by_the_image" else None
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        module.answer = 42
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_one_that_imports_torch_and_hooks_imports_as_kaggles_did_goes_on_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import torch\n" + KAGGLES)
+    code = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); import made_by_the_image; import plain"
+    seen = observe(tmp_path, "-c", f"{code}; assert made_by_the_image.answer == 42", PYTHONPATH=f"{HOOK}:{tmp_path}")
+    assert seen.done.returncode == 0, seen.done.stderr
+    assert seen.counts["steps"] == 63
+
+
 @pytest.mark.alone
 def test_a_program_without_torch_pays_little(tmp_path: Path) -> None:
     """Of the processor's time: the machine may have other things to do."""

@@ -81,6 +81,16 @@ def test_another_machine_is_refused(folder):
     )
 
 
+def test_another_governor_makes_another_machine_and_is_named(folder):
+    unknown = {name: why for name, why in results.HARDWARE.cpu.absent.items() if name != "governor"}
+    cpu = dataclasses.replace(results.HARDWARE.cpu, governor="powersave (acpi-cpufreq)", absent=unknown)
+    codec.write(records.MACHINE_PATH, results.machine(hardware=dataclasses.replace(results.HARDWARE, cpu=cpu)))
+    assert against(folder).stderr == (
+        "faceoff: refused: the results in v1 were measured on another machine (this one, and changed since: "
+        "hardware.cpu.governor: not known, now powersave (acpi-cpufreq)); measure that commit here\n"
+    )
+
+
 def test_another_section_of_the_job_is_refused_by_its_key(folder):
     text = schema.PARAMS_PATH.read_text().replace("  size: 96", "  size: 64")
     schema.PARAMS_PATH.write_text(text)

@@ -10,10 +10,11 @@ from stages.errors import FaceoffError
 from stages.harness.environments import definition
 from tests.project import ROOT
 
-ENGINE = ("cpu", "cuda-9.2", "cuda-10.0", "cuda-12.6", "cuda-13.0")
+BUILT = ("cpu", "cuda-9.2", "cuda-10.0", "cuda-12.6", "cuda-13.0")
+PULLED = ("kaggle", "colab")
 VENVS = ("torch-2.13", "torch-2.14")
-SHIPPED = ("host", *ENGINE, *VENVS)
-BUILT = ENGINE
+INTERPRETERS = ("host", "notebook")
+SHIPPED = BUILT + PULLED + VENVS + INTERPRETERS
 ONE_OF_THEM = "build, pull, venv, python: expected exactly one of them"
 
 
@@ -34,11 +35,20 @@ def define(root: Path, text: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_image_is_well_defined(name: str) -> None:
     found = definition.load(name, ROOT)
-    assert found.needs_engine == (name in ENGINE)
-    if found.build is not None:
-        assert (ROOT / found.build.packages).is_file()
-        assert found.build.torch == f"docker/{name}/torch.txt"
-        assert {"python", "torch", "cuda", "fastai"} <= {*found.expects}
+    ways = {"build": BUILT, "pull": PULLED, "venv": VENVS, "python": INTERPRETERS}
+    assert [way for way, names in ways.items() if name in names and getattr(found, way) is not None]
+    made = found.build or found.venv
+    if made is not None:
+        assert (ROOT / made.packages).is_file()
+        assert made.torch is not None and (ROOT / made.torch).is_file()
+        assert made.torch == f"docker/{name}/torch.txt" or name in VENVS
+        assert {"torch", "cuda", "fastai"} <= {*found.expects}
+
+
+@pytest.mark.parametrize("name", PULLED)
+def test_what_a_provider_keeps_changing_is_looked_at_inside_and_never_assumed(name: str) -> None:
+    found = definition.load(name, ROOT)
+    assert found == definition.Definition(pull=found.pull, size=found.size)
 
 
 def test_no_folder_of_docker_is_left_untested() -> None:

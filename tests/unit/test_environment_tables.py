@@ -3,6 +3,7 @@
 import dataclasses
 
 from stages.harness.report.page import environment_tables
+from stages.records import CoreKind
 from tests import environments, results
 
 
@@ -46,9 +47,8 @@ def test_the_overview_has_what_any_image_holds_and_a_dash_where_one_does_not():
     contents = dataclasses.replace(
         plain.facts.contents, **dict.fromkeys(absent), python="3.7.16", cuda_architectures=(), absent=absent
     )
-    without = dataclasses.replace(plain.facts, device=None, torch_threads=None, contents=contents, absent={
-        "device": "no torch in this image", "torch_threads": "no torch in this image"
-    })  # fmt: skip
+    unknown = dict.fromkeys(("device", "gpu_uuid", "torch_threads"), "no torch in this image")
+    without = dataclasses.replace(plain.facts, device=None, torch_threads=None, contents=contents, absent=unknown)
     bare = dataclasses.replace(plain, facts=without)
     rows = dict(environment_tables.overview([results.profile("host"), bare]))
     assert rows["Python"] == ("3.11.9", "3.7.16")
@@ -57,3 +57,20 @@ def test_the_overview_has_what_any_image_holds_and_a_dash_where_one_does_not():
     details = dict(environment_tables.of_images(["plain"], {"plain": bare}, {}))
     assert details["NCCL"] == details["torch's threads"] == ("unknown: no torch in this image",)
     assert details["torch compiled for"] == ("-",)
+
+
+def test_what_steers_speed_is_told_of_images_and_of_the_processors():
+    plain = results.profile("host")
+    set_here = dataclasses.replace(plain.facts, variables={"ATEN_CPU_CAPABILITY": "default", "OMP_NUM_THREADS": "1"})
+    rows = dict(environment_tables.of_images(["host"], {"host": dataclasses.replace(plain, facts=set_here)}, {}))
+    assert rows["variables that steer speed"] == ("ATEN_CPU_CAPABILITY=default; OMP_NUM_THREADS=1",)
+    machine = dict(environment_tables.of_machine(plain, results.machine()))
+    assert machine["CPU governor"] == ("unknown: no cpufreq",)
+    assert machine["CPUs by speed"] == ("all alike: 0-1: capacity 1024",)
+    assert machine["times that heat held the CPU back until then"] == ("0",)
+    kinds = tuple(CoreKind(cpus, None, clock, {"capacity": "none"}) for cpus, clock in (("0-15", 52), ("16-23", 39)))
+    kinds = tuple(dataclasses.replace(each, max_hertz=(each.max_hertz or 0) * 10**8) for each in kinds)
+    hybrid = environments.hardware(core_kinds=kinds, governor="powersave (acpi-cpufreq)")
+    machine = dict(environment_tables.of_machine(None, results.machine(hardware=hybrid)))
+    assert machine["CPUs by speed"] == ("0-15: at most 5.200 GHz; 16-23: at most 3.900 GHz",)
+    assert machine["CPU governor"] == ("powersave (acpi-cpufreq)",)

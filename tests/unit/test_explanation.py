@@ -39,6 +39,16 @@ def cell(variant, image, repeat, spans, ceilings, facts=MappingProxyType({})):
     return CellResult(one, "ok", None, train, results.evaluated(one, PREDICTION_SECONDS))
 
 
+def with_env(cells, **env):
+    """The same repeats, of a variant that sets these variables."""
+    return [dataclasses.replace(each, train=_with_env(each.train, env)) for each in cells]
+
+
+def _with_env(train, env):
+    variant = dataclasses.replace(train.belongs.variant, env=env)
+    return dataclasses.replace(train, belongs=dataclasses.replace(train.belongs, variant=variant))
+
+
 def ratio(verdict):
     reason = None if verdict in ("faster", "slower", "equivalent") else "why"
     return records.Ratio({}, 1.1, 1.0, 1.2, 0.01, verdict, reason, None)
@@ -273,6 +283,33 @@ class TestExplanation:
         both = why(setting("mixed", image="old", compute=9.0), setting(), "slower", profiles)[1]
         assert "precision" in both
         assert len(why(setting("mixed", compute=9.0), setting(), "inconclusive", profiles)) == 1  # of one image
+
+    def test_a_variable_of_a_variant_is_named_beside_the_verdict_and_in_the_sentences(self):
+        """Of one image too, whose profile knows nothing of it, and torch's threads come with it."""
+        one, words = with_env(setting(compute=9.0), OMP_NUM_THREADS="1"), "The two differ in OMP_NUM_THREADS alone: the"
+        for profiles in ({"host": results.profile("host")}, {}):
+            for verdict in ("slower", "inconclusive"):
+                assert any(each.startswith(words) for each in why(one, setting(), verdict, profiles))
+            variable, *threads = explanation.environment_differences(one, setting(), profiles)
+            assert (variable.what, variable.a, variable.b) == ("environment variable OMP_NUM_THREADS", "1", "unset")
+            assert [(each.a, each.b, each.cause) for each in threads] == [("1", "2", "OMP_NUM_THREADS")] * len(profiles)
+        alike = with_env(setting(), OMP_NUM_THREADS="1")
+        assert explanation.environment_differences(one, alike, {}) == ()
+        assert not any("differ in" in each for each in why(one, alike, "slower"))
+
+    def test_what_the_image_sets_and_what_the_variant_sets_are_one(self):
+        """A variant's value stands for the image's."""
+        facts = dataclasses.replace(results.facts("mine"), variables={"OMP_NUM_THREADS": "1"}, torch_threads=1)
+        mine = dataclasses.replace(results.profile("mine"), facts=facts)
+        profiles = {"host": results.profile("host"), "mine": mine}
+        one = setting(image="mine", compute=9.0)
+        assert "The two differ in OMP_NUM_THREADS alone" in why(one, setting(), "slower", profiles)[1]
+        both = [with_env(each, OMP_NUM_THREADS="2") for each in (one, setting())]
+        assert "do not differ in anything that decides a timing" in why(*both, "slower", profiles)[1]
+
+    def test_a_variable_beside_parameters_is_one_of_several_things(self):
+        one = with_env(setting("mixed", compute=9.0), KMP_BLOCKTIME="0")
+        assert any("several things: precision, KMP_BLOCKTIME." in each for each in why(one, setting(), "slower"))
 
     def test_the_baseline_has_no_difference(self):
         said = explain(setting(), setting(), None)

@@ -1,81 +1,31 @@
 """What Docker's failures become: one line that says what to do. By a stand-in at the engine's end of the socket."""
 
-import json
-import socketserver
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from stages.errors import FaceoffError
+from stages.harness.environments.docker_container import Output
 from stages.harness.environments.docker_engine import DockerEngine
-from stages.harness.environments.launch import BuildFailed, Job
+from stages.harness.environments.launch import BuildFailed, Job, ProgramForbidden, ProgramMissing
+from tests.stand_in_engine import Answers, StandIn, answering
 
 JOB = Job("image:1", ("true",), Path("/"), (), {}, "0:0", (), 2**26, None, None, None, False, {})
 
 
-class StandIn(socketserver.ThreadingUnixStreamServer):
-    """Answers 'METHOD /path' (without the API's version) with a status and JSON lines, and keeps what was asked."""
-
-    def __init__(self, path: Path, answers: dict[str, tuple[int, list[Any]]]) -> None:
-        self.answers = {"GET /version": (200, [{"ApiVersion": "1.41"}]), "GET /_ping": (200, ["OK"]), "GET /info": (200, [{}])} | answers
-        self.asked: list[str] = []
-        super().__init__(str(path), Answer)
-
-
-class Answer(BaseHTTPRequestHandler):
-    server: StandIn
-    protocol_version = "HTTP/1.1"
-
-    def answer(self) -> None:
-        path = self.path.partition("?")[0].removeprefix("/v1.41")
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Transfer-Encoding") == "chunked":
-            while self.rfile.readline() != b"0\r\n":
-                pass
-        self.server.asked.append(f"{self.command} {path}")
-        status, lines = self.server.answers.get(f"{self.command} {path}", (404, [{"message": f"no {path}"}]))
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        body = "\n".join(map(json.dumps, lines)).encode()
-        if status == 200 and self.command == "POST" and body:  # a stream of events comes in chunks
-            self.send_header("Transfer-Encoding", "chunked")
-            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
-        else:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.close_connection = True
-
-    do_GET = do_POST = do_DELETE = answer
-
-    def address_string(self) -> str:
-        return "unix"
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
-def answers() -> dict[str, tuple[int, list[Any]]]:
+def answers() -> Answers:
     return {}
 
 
 @pytest.fixture
-def stand_in(
-    answers: dict[str, tuple[int, list[Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[StandIn]:
+def stand_in(answers: Answers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     path = tmp_path / "engine.sock"
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    with StandIn(path, answers) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with answering(path, answers) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +100,7 @@ def test_no_space_before_building() -> None:
         ),
         (
             {"POST /images/create": (500, [{"message": "dial tcp: lookup registry-1.docker.io: no such host"}])},
-            r"cannot be pulled: .*; where that registry is out of reach, name a base image .* FACEOFF_BASE_IMAGE",
+            r"cannot be pulled: .*; where that registry is out of reach, name an image .* `pull` .* FACEOFF_BASE_IMAGE",
         ),
         (
             {"POST /images/create": (200, [{"status": "Extracting"}, {"error": f"failed to register: {NO_SPACE}"}])},
@@ -164,24 +114,86 @@ def test_a_pull_that_is_refused(said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-NO_DRIVER = {"message": 'could not select device driver "" with capabilities: [[gpu]]'}
+RUN = {
+    "POST /containers/create": (201, [{"Id": "c1", "Warnings": []}]),
+    "GET /containers/c1/json": (200, [{"Id": "c1", "Config": {"Tty": False}}]),
+    "POST /containers/c1/attach": (200, []),
+    "POST /containers/c1/stop": (304, []),
+    "DELETE /containers/c1": (204, []),
+}
+PODMAN_WORDS = {  # of Podman 4.3, and what is to be done
+    "container-init binary not found on the host: stat /usr/libexec/podman/catatonit": "install catatonit",
+    "crun: the requested cgroup controller `cpu` is not available: OCI runtime error": r"Delegate=cpu .*to null",
+    "crun: cgroups in hybrid mode not supported, drop all controllers from cgroupv2": 'runtime = "runc"',
+    "crun: setrlimit `RLIMIT_NOFILE`: Operation not permitted: OCI permission denied": "set default_ulimits",
+    "runc create failed: error setting rlimits for ready process: error setting rlimit type 6": "set default_ulimits",
+}
 
 
 @pytest.mark.parametrize(
-    "answers",
-    [
-        {
-            "POST /containers/create": (201, [{"Id": "c1", "Warnings": []}]),
-            "GET /containers/c1/json": (200, [{"Id": "c1", "Config": {"Tty": False}}]),
-            "POST /containers/c1/attach": (200, []),
-            "POST /containers/c1/start": (500, [NO_DRIVER]),
-            "POST /containers/c1/stop": (304, []),
-            "DELETE /containers/c1": (204, []),
-        }
-    ],
+    ("answers", "words"),
+    [(RUN | {"POST /containers/c1/start": (500, [{"message": each}])}, each) for each in PODMAN_WORDS],
+)
+@pytest.mark.usefixtures("stand_in")
+def test_what_podman_lacks_is_told_with_its_remedy(words: str) -> None:
+    with pytest.raises(FaceoffError, match=PODMAN_WORDS[words]) as caught:
+        DockerEngine().run(JOB)
+    assert "\n" not in str(caught.value)
+
+
+START = b"[FATAL tini (7)] "
+DENIED = (START, b"exec python failed: Permission denied", b"\n")
+ENDED = [  # pieces of stderr, exit code: what is handed on of it, and the error
+    ((START + b"exec python failed: No such file or directory\n",), 127, b"", ProgramMissing),
+    (DENIED, 126, b"", ProgramForbidden),
+    (DENIED, 2, b"".join(DENIED), None),
+    ((START + b"I am a job\n", b"that goes on\n"), 1, START + b"I am a job\nthat goes on\n", None),
+    ((b"a line\n", *DENIED), 126, b"a line\n" + b"".join(DENIED), None),
+    ((START, b"x" * 5000, b"live\n"), 0, START + b"x" * 5000 + b"live\n", None),
+]
+
+
+@pytest.mark.parametrize(("pieces", "code", "shown", "error"), ENDED)
+def test_an_inits_words_that_no_program_started_are_an_error_in_whatever_pieces_they_come(
+    pieces: tuple[bytes, ...],
+    code: int,
+    shown: bytes,
+    error: type[FaceoffError] | None,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    output = Output()
+    for each in pieces:
+        output.copy((None, each))
+    with pytest.raises(error) if error else nullcontext():
+        output.ended(code, JOB, "1000:1000")
+    assert capfdbinary.readouterr().err == shown
+
+
+NO_TOOLKIT = (
+    r"^Docker cannot hand out this machine's GPU: install the NVIDIA Container Toolkit, or set container\.gpus: none"
+)
+NO_TOOLKIT_WORDS = [  # of engines with and without CDI
+    'could not select device driver "" with capabilities: [[gpu]]',
+    'could not select device driver "cdi" with capabilities: [[gpu]]',
+    "failed to discover GPU vendor from CDI: no known GPU vendor found",
+    "failed to create task for container: CDI device injection failed: unresolvable CDI devices nvidia.com/gpu=all",
+    "unknown or invalid runtime name: nvidia",
+]
+
+
+@pytest.mark.parametrize(
+    "answers", [RUN | {"POST /containers/c1/start": (500, [{"message": each}])} for each in NO_TOOLKIT_WORDS]
 )
 def test_a_gpu_that_docker_cannot_hand_out_leaves_no_container(stand_in: StandIn) -> None:
-    with pytest.raises(FaceoffError, match=r"install the NVIDIA Container Toolkit, or set container\.gpus: none"):
+    with pytest.raises(FaceoffError, match=NO_TOOLKIT) as caught:
         DockerEngine().run(JOB)
+    assert "\n" not in str(caught.value)
     assert "POST /containers/c1/start" in stand_in.asked
     assert "DELETE /containers/c1" in stand_in.asked
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("answers", [{"POST /containers/create": (400, [{"message": NO_TOOLKIT_WORDS[-1]}])}])
+def test_a_runtime_that_is_not_there_is_told_when_the_container_is_created() -> None:
+    with pytest.raises(FaceoffError, match=NO_TOOLKIT):
+        DockerEngine().run(JOB)

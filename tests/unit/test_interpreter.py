@@ -153,7 +153,7 @@ def test_a_wrong_call_is_one_line(project: Path, arguments: list[str]) -> None:
 def test_an_unknown_image_is_one_line(project: Path) -> None:
     done = run_stage(project, "inside", "cuda-8", "--", "true")
     assert done.returncode == 1
-    assert done.stderr.startswith("faceoff: no image 'cuda-8': expected a folder of docker/ (cpu, cuda-10.0, ")
+    assert done.stderr.startswith("faceoff: no image 'cuda-8': expected a folder of docker/ (colab, cpu, ")
     assert done.stderr.count("\n") == 1
 
 
@@ -190,6 +190,18 @@ def test_it_is_found_on_path_and_below_the_checkout(mine: Path, tmp_path: Path) 
     assert run_stage(mine, *show, PATH=f"{tmp_path}:/usr/bin:/bin").stdout == f"{tmp_path}/python3.77\n"
     define(mine, "python: bin/python\n")
     assert run_stage(mine, *show).stdout == f"{tmp_path}/bin/python\n"
+
+
+def test_faceoffs_own_venv_is_passed_over_on_path(mine: Path, tmp_path: Path) -> None:
+    """It is first on PATH within make, has no torch perhaps, and programs that another Python's job does not mean."""
+    own = Path(sys.executable).parent
+    assert sys.prefix != sys.base_prefix and (own / "python3").exists()
+    (tmp_path / "python3").symlink_to(sys.executable)
+    define(mine, "python: python3\n")
+    path = f"{own}:{tmp_path}:/usr/bin:/bin"
+    done = run_stage(mine, "inside", "mine", "--", "sh", "-c", "command -v python3; echo $PATH", PATH=path)
+    assert done.stdout == f"{tmp_path}/python3\n{tmp_path}:{tmp_path}:/usr/bin:/bin\n", done.stderr
+    assert str(own) in run_stage(mine, "inside", "host", "--", "sh", "-c", "echo $PATH", PATH=path).stdout
 
 
 @pytest.mark.parametrize("wanted", ["/nowhere/python", "bin/python", "python9.9", "stages"])

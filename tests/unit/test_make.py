@@ -1,48 +1,59 @@
-"""The Makefile's set-up with real make, venv and pip, on a lock of one tiny wheel instead of gigabytes."""
+"""The Makefile's set-up with real make, venv and pip, on locks of two tiny wheels instead of gigabytes."""
 
-import hashlib
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.wheels import wheel
+
 ROOT = Path(__file__).resolve().parents[2]
 ODD = """it's a "$(touch pwned)" `touch pwned`; touch pwned"""  # the name of every project's folder here
+CODE = (
+    "__init__.py",
+    "errors.py",
+    "harness/__init__.py",
+    "harness/environments/__init__.py",
+    "harness/environments/pip.py",
+)
+HARNESS = ("dvc/cli.py", "docker.py", "kagglehub.py", "matplotlib.py", "PIL.py", "statsmodels/api.py")
+TORCH = ("torch.py", "torchvision.py", "fastai.py")
 
 
 class Project:
-    """A folder with the project's Makefile, a lock, and stages that say that they ran."""
+    """A folder with the project's Makefile, its locks, and stages that say that they ran."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.wheels = path, path / "wheels"
+        self.stamps = {name: path / ".venv" / f"{name}.stamp" for name in ("harness", "host")}
         shutil.copy(ROOT / "Makefile", path)
-        (path / "docker" / "host").mkdir(parents=True)
-        (path / "stages").mkdir()
+        for file in CODE:
+            (path / "stages" / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / "stages" / file, path / "stages" / file)
         for stage in ("params", "publish"):
             (path / "stages" / f"{stage}.py").write_text(f"import sys\nprint('{stage}', *sys.argv[1:])\n")
-        self.wheel = path / "tiny-1.0-py3-none-any.whl"
-        with zipfile.ZipFile(self.wheel, "w") as archive:
-            info = "tiny-1.0.dist-info"
-            archive.writestr("tiny.py", "")
-            archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n")
-            archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-            archive.writestr(f"{info}/RECORD", "")
-        self.lock(hashlib.sha256(self.wheel.read_bytes()).hexdigest())
+        self.locks = {"harness": path / "stages" / "requirements.lock", "host": path / "docker/host/requirements.lock"}
+        self.locks["host"].parent.mkdir(parents=True)
+        lines = [
+            wheel(self.wheels, "tiny", "1.0", dict.fromkeys(HARNESS, "")),
+            wheel(self.wheels, "torch", "9.0", dict.fromkeys(TORCH, "")),
+        ]
+        self.locks["harness"].write_text(lines[0])
+        self.locks["host"].write_text("".join(lines))
 
-    def lock(self, sha256: str) -> None:
-        text = f"tiny @ {self.wheel.as_uri()} --hash=sha256:{sha256}\n"
-        (self.path / "docker" / "host" / "requirements.lock").write_text(text)
-
-    def make(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def make(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         # Without what an outer make hands down, and with an interpreter outside any virtual environment.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "PIP_"))}
+        environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels.as_uri(), **variables}
         command = ["make", f"PYTHON={Path(sys.executable).resolve()}", *arguments]
         return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
+
+    def installed(self, name: str) -> list[Path]:
+        return list((self.path / ".venv").glob(f"lib/python3*/site-packages/{name}"))
 
 
 @pytest.fixture
@@ -89,22 +100,68 @@ def test_no_python_is_one_line(project: Project) -> None:
 
 
 def test_a_failed_set_up_is_not_taken_for_done_and_a_whole_one_is_not_done_again(project: Project) -> None:
-    lock = project.path / "docker" / "host" / "requirements.lock"
-    stamp = project.path / ".venv" / "host.stamp"
+    lock, stamp = project.locks["harness"], project.stamps["harness"]
     good = lock.read_text()
-    project.lock("0" * 64)
-    failed = project.make(".venv/host.stamp")
+    lock.write_text(f"tiny==1.0 --hash=sha256:{'0' * 64}\n")
+    failed = project.make(".venv/harness.stamp")
     assert failed.returncode != 0
     assert "DO NOT MATCH THE HASHES" in failed.stderr
     assert not stamp.exists()
 
     lock.write_text(good)
-    whole = project.make(".venv/host.stamp")
-    assert whole.stdout.startswith("faceoff: setting up .venv")
+    whole = project.make(".venv/harness.stamp")
+    assert whole.stdout.startswith("faceoff: setting up .venv; ")
     assert whole.stderr == ""
-    assert list((project.path / ".venv").glob("lib/python3*/site-packages/tiny.py"))
+    assert project.installed("docker.py") and not project.installed("torch.py")
+    assert "up to date" in project.make(".venv/harness.stamp").stdout
 
-    assert "up to date" in project.make(".venv/host.stamp").stdout
+    # What docker/host/image.yaml has for `setup`.
+    assert project.make("--silent", ".venv/host.stamp").stdout.startswith(
+        "faceoff: adding torch and fastai for image host"
+    )
+    assert project.installed("torch.py")
+    again = project.make("--silent", ".venv/host.stamp")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_pips_settings_of_the_shell_do_not_lead_elsewhere(project: Project) -> None:
+    elsewhere = project.path.parent / "elsewhere"
+    conf = project.path.parent / "pip.conf"
+    conf.write_text(f"[install]\ntarget = {elsewhere}\n")
+    names = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH")
+    variables = {**dict.fromkeys(names, str(elsewhere)), "PIP_USER": "1", "PIP_CONFIG_FILE": str(conf)}
+    run = project.make(".venv/host.stamp", **variables)
+    assert (run.returncode, run.stderr) == (0, "")
+    assert project.installed("docker.py") and project.installed("torch.py")
+    assert not elsewhere.exists()
+
+
+def test_a_stamp_comes_after_an_import_and_what_was_being_laid_is_laid_anew(project: Project) -> None:
+    lock, half = project.locks["host"], project.path / ".venv" / "host.stamp.half"
+    good = lock.read_text()
+    torch = wheel(project.wheels, "torch", "9.1", {"torch.py": "raise OSError('libcudart.so.13: not there')"})
+    lock.write_text(project.locks["harness"].read_text() + torch)
+    broken = project.make(".venv/host.stamp")
+    assert broken.returncode != 0
+    assert broken.stderr.splitlines()[0] == (
+        "faceoff: .venv is not whole (torch: libcudart.so.13: not there); have it made anew: rm -r .venv"
+    )
+    assert not project.stamps["host"].exists() and project.stamps["harness"].exists() and half.exists()
+
+    lock.write_text(good)
+    project.installed("tiny-1.0.dist-info")[0].joinpath("RECORD").unlink()  # killed as it wrote this package
+    project.installed("docker.py")[0].unlink()
+    whole = project.make(".venv/host.stamp")
+    assert (whole.returncode, whole.stderr) == (0, "")
+    assert project.installed("docker.py")
+    assert project.stamps["host"].exists() and not half.exists()
+
+    # As a checkout leaves it that had one lock for all: goes on, and downloads nothing.
+    project.stamps["harness"].unlink()
+    project.wheels.rename(project.path / "gone")
+    older = project.make(".venv/host.stamp")
+    assert (older.returncode, older.stderr) == (0, "")
+    assert older.stdout.splitlines() == ["faceoff: bringing .venv up to stages/requirements.lock"]
 
 
 @pytest.mark.parametrize("preset", ["article", "-x", "it's", '"; touch pwned; "', "`touch pwned`"])

@@ -44,6 +44,7 @@ container:
   shm_size: 1g
   memory: null            # no limit
   cpus: null
+  cpuset: null
   base_images: {}
 on_failure: stop
 limits:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from stages.contract import Estimate
-from stages.harness.environments.definition import Build, Definition
+from stages.harness.environments.definition import Build, Definition, load
 from stages.harness.params import jobs, schema
 from stages.harness.preflight import findings as found_by
 from stages.harness.preflight import host_checks
@@ -209,7 +209,35 @@ def test_limits_above_what_the_machine_has():
     found = statuses(situation(image()), container={"cpus": 3.0, "memory": "9g"})
     assert found == {"container's CPUs": "failed", "container's memory": "warning"}
     assert statuses(situation(image()), container={"cpus": 2.0, "memory": "8g"}) == {}
-    assert statuses(situation(), container={"cpus": 3.0}) == {}  # image host runs without them
+
+
+def test_limits_that_the_engine_can_not_hold_a_container_to_are_told_by_their_keys():
+    unable = situation(image(), unenforced=("memory", "cpus", "cpuset", "processes"))
+    found = look(unable, container={"cpus": 2.0, "memory": "8g"})
+    said = {
+        name: (each.status, each.needed)
+        for name, each in found.items()
+        if each.found == "an engine that can't limit it"
+    }
+    assert said == {
+        "container's cpus": ("warning", "2.0: container.cpus"),
+        "container's memory": ("warning", "8g: container.memory"),
+    }
+    assert "set container.cpus to null" in found["container's cpus"].advice
+    assert "an engine that can't limit it" not in {each.found for each in look(unable).values()}
+
+
+def test_what_no_interpreter_is_held_to_is_told_once():
+    two = situation(HOST, image("mine", Definition(python="python3"), None, True), image(here=True))
+    name = "limits of host, mine"
+    assert look(two)[name].status == "passed" and "none of container.shm_size, a closed" in look(two)[name].found
+    both = {"cpus": 2.0, "memory": "8g"}
+    check = look(two, container=both)[name]
+    assert (check.status, check.needed) == ("warning", "container.memory 8g and container.cpus 2.0")
+    assert "container.cpuset" in check.advice
+    assert statuses(situation(), container={"cpus": 2.0}) == {"limits of host": "warning"}
+    assert statuses(two, container={"cpuset": "0-1"}) == {}
+    assert not [each for each in look(situation(image(here=True)), container=both) if each.startswith("limits of ")]
 
 
 def test_room_for_what_the_job_writes():
@@ -254,6 +282,19 @@ def test_room_for_images_that_are_not_here(free_bytes, status):
     disk = found_by.Disk("/var/lib/docker", free_bytes, 2, None if free_bytes else "another machine's")
     assert statuses(situation(image(), engine_disk=disk)).get("disk of Docker's images") == status
     assert statuses(situation(image(here=True), engine_disk=disk)) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("kaggle", "21.4 GiB for images"), ("colab", "0 B for images, without colab, of unknown size")]
+)
+def test_the_size_of_a_providers_image_is_told_before_it_is_pulled(name, said):
+    roomy = dataclasses.replace(DOCKER_DISK, free_bytes=10**11)
+    found = situation(image(name, load(name, ROOT)), engine_disk=roomy)
+    assert look(found)["disk of Docker's images"].needed == said
+    short = statuses(
+        situation(image(name, load(name, ROOT)), engine_disk=dataclasses.replace(roomy, free_bytes=10**10))
+    )
+    assert short["disk of Docker's images"] == ("failed" if name == "kaggle" else "not checked")
 
 
 def test_what_goes_to_one_disk_adds_up():
@@ -302,6 +343,12 @@ def test_an_image_of_unknown_size_is_said_to_be_left_out():
     assert found.status == "failed"  # what is known does not fit either
     again = image("mine", plain, made=made(10**9))
     assert look(situation(again))["disk of Docker's images"].needed == "953.7 MiB for images"
+
+
+def test_cpus_that_are_not_steady_are_a_warning_with_what_to_do():
+    moment = dataclasses.replace(IDLE, cpu_warnings=(("the CPU governor is powersave", "set performance"),))
+    check = look(situation(moment=moment))["steady CPUs"]
+    assert (check.status, check.found, check.advice) == ("warning", "the CPU governor is powersave", "set performance")
 
 
 def test_what_spoils_a_timing_is_a_warning():

@@ -19,7 +19,7 @@ from tests.supervised import LEGACY, Checkout, write_image_task
 from tests.unit.test_checks import make_gpu
 
 GIB = 2**30
-RAN = DryRun(2 * GIB, None, Estimate(), None, None)
+RAN = DryRun(2 * GIB, None, Estimate(), None, None, {})
 MOMENT: Conditions = results.CONDITIONS
 
 
@@ -106,10 +106,19 @@ def tried_on(device: str, *free_bytes: int) -> Check:
 
 
 def test_of_two_equal_cards_the_fullest_counts() -> None:
-    """torch does not tell which it takes: CUDA_VISIBLE_DEVICES may have it be either."""
+    """An older torch does not tell which it takes."""
     assert tried_on("Card", 14 * GIB, 14 * GIB).status == "passed"
     check = tried_on("Card", 14 * GIB, 1 * GIB)
     assert (check.status, check.found) == ("warning", "7 GiB (available on the machine), 1 GiB free on the GPU")
+
+
+def test_of_two_equal_cards_the_one_counts_that_torch_computes_on() -> None:
+    facts, moment = on_cards("Card", 1 * GIB, 14 * GIB)
+    named = {name: why for name, why in facts.absent.items() if name != "gpu_uuid"}
+    facts = dataclasses.replace(facts, gpu_uuid="GPU-1", absent=named)
+    check = preflight.of_dry_run("plain", RAN._replace(gpu_memory_bytes=4 * GIB), facts, moment)
+    assert (check.status, check.found) == ("passed", "7 GiB (available on the machine), 14 GiB free on the GPU")
+    assert [state.uuid for state in preflight._of_the_job(moment, facts).gpus] == ["GPU-1"]
 
 
 def test_what_an_instance_of_a_card_has_is_not_known_and_its_card_is() -> None:

@@ -1,8 +1,14 @@
-"""Laying overrides over YAML text: comments, order and spelling stay."""
+"""Laying overrides over YAML text: comments, order and spelling stay; the presets that there are."""
+
+from pathlib import Path
 
 import pytest
+import yaml
 
+from stages.harness.environments import definition
+from stages.harness.params import schema
 from stages.harness.params.overrides import merged
+from tests.project import ROOT
 
 TEXT = """\
 # What it is for.
@@ -53,3 +59,14 @@ def test_laying_over_twice_is_laying_over_once():
 def test_variants_are_replaced_whole():
     text = "variants: # named sets\n  fp32: {size: 1}\n  mixed: {size: 2}\nseed: 1\n"
     assert merged(text, {"variants": {"fp32": {"rate": 2}}}).splitlines()[1:] == ["  fp32:", "    rate: 2", "seed: 1"]
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_preset_names_what_is_there(tmp_path: Path, preset: Path) -> None:
+    for folder in ("docker", "jobs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    text = merged((ROOT / "params.yaml").read_text(), yaml.safe_load(preset.read_text()))
+    (tmp_path / "params.yaml").write_text(text)
+    params = schema.load(tmp_path)
+    assert all(definition.load(image, tmp_path) for image in params.images)
+    assert params.compare.baseline.partition("/")[0] in params.images

@@ -66,6 +66,7 @@ def a_xeon():
         contents[f"{folder}/topology/thread_siblings_list"] = f"{siblings}\n"
         contents[f"{folder}/cpufreq/base_frequency"] = "2200000\n"
         contents[f"{folder}/cpufreq/cpuinfo_max_freq"] = "3100000\n"
+        contents[f"{folder}/cpufreq/scaling_governor"] = "performance\n"
         contents[f"{folder}/cpufreq/scaling_cur_freq"] = f"{2600000 + 100000 * (number % 2)}\n"
     return contents | {f"sys/devices/system/node/node{node}/cpulist": "" for node in (0, 1)}
 
@@ -98,7 +99,8 @@ def test_a_virtual_machine_hides_its_clocks_and_the_name_tells_one(tree):
     found = cpu.look(tree({"proc/cpuinfo": cpuinfo((0, 0), (0, 1))}), "x86_64")
     assert (found.sockets, found.physical_cores, found.logical_cpus) == (1, 2, 2)
     assert (found.base_hertz, found.max_hertz) == (2_200_000_000, None)
-    assert set(found.absent) == {"max_hertz", "numa_nodes"} and "virtual machines" in found.absent["max_hertz"]
+    assert set(found.absent) == {"max_hertz", "numa_nodes", "governor"} and found.core_kinds == ()
+    assert "virtual machines" in found.absent["max_hertz"] and "virtual machines" in found.absent["governor"]
 
 
 def test_an_arm_machine_has_no_name_and_other_instruction_sets(tree):
@@ -125,7 +127,7 @@ def test_without_cpufreq_the_clock_is_what_cpuinfo_says(tree):
 
 def test_nothing_readable_is_unknown_with_its_reason_and_never_a_guess(tmp_path):
     found = cpu.look(tmp_path, "x86_64")
-    fields = {"model", "sockets", "physical_cores", "logical_cpus", "numa_nodes", "base_hertz", "max_hertz"}
+    fields = {"model", "sockets", "physical_cores", "logical_cpus", "numa_nodes", "base_hertz", "max_hertz", "governor"}
     assert set(found.absent) == fields and all(found.absent.values())
     assert limits.memory_bytes(tmp_path) is None and limits.memory_available_bytes(tmp_path) is None
     assert files.machine_id(tmp_path) is None and hardware.os_name(tmp_path) is None
@@ -400,7 +402,8 @@ def test_time_of_the_cpus_in_ticks(tree):
 
 def test_conditions_without_the_kernels_files_are_null_with_reasons(tmp_path):
     found = conditions.look(tmp_path, tmp_path)
-    assert set(found.absent) == {"memory_available_bytes", "cpu_hertz", "cpu_busy_share"}
+    assert set(found.absent) == {"memory_available_bytes", "cpu_hertz", "cpu_busy_share", "cpu_throttle_count"}
+    assert "virtual machines" in found.absent["cpu_throttle_count"]
     assert found.disk_free_bytes > 0
 
 
@@ -423,7 +426,7 @@ def test_a_file_of_the_kernel_that_hangs_is_told(monkeypatch):
     monkeypatch.setattr(cpu, "now_hertz", lambda root: never())
     moment = conditions.look(Path("/"))
     reason = "the look at memory and clocks did not answer within 0.3 s"
-    assert moment.absent == dict.fromkeys(("memory_available_bytes", "cpu_hertz"), reason)
+    assert moment.absent == dict.fromkeys(("memory_available_bytes", "cpu_hertz", "cpu_throttle_count"), reason)
 
 
 def test_a_mount_that_is_gone_costs_the_disk_alone(monkeypatch):

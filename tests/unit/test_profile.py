@@ -1,5 +1,6 @@
 """metrics/<image>/facts.json and profile.json by the real command, in this environment: it imports torch once."""
 
+import dataclasses
 import os
 import platform
 import shutil
@@ -11,7 +12,7 @@ import torch
 
 from stages import codec, records
 from tests import nvml
-from tests.project import make_project, stage
+from tests.project import make_project, run_stage, stage
 from tests.supervised import write_image_task
 
 LOOK_SECONDS = 5.0  # that a complete profile may take, imports and measurements left out
@@ -52,6 +53,18 @@ def other(tmp_path):
     (folder / "data").mkdir()
     write_image_task(folder)
     return folder
+
+
+def test_variables_that_steer_speed_are_facts_and_do_what_they_say(other):
+    """As `env` of an image.yaml sets them; another value is another environment."""
+    task, steering = write_image_task(other), {"OMP_NUM_THREADS": "1", "ATEN_CPU_CAPABILITY": "default"}
+    done = run_stage(other, "profile", "--task", task, **steering, MINE="no matter")
+    assert done.returncode == 0, done.stderr
+    facts = codec.read(other / records.facts_path("host"), records.Facts)
+    assert facts.torch_threads == 1 and "MINE" not in facts.variables
+    assert {name: facts.variables.get(name) for name in steering} == steering
+    plain = dataclasses.replace(facts, variables={})
+    assert codec.fingerprint(plain) != codec.fingerprint(facts)
 
 
 def run_impatient(folder, entry, limit, environment):

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from stages import contract, records
-from stages.harness.environments import definition
+from stages.harness.environments import definition, interpreter
 from stages.harness.params import jobs
 from tests.project import PARAMS, ROOT
 
@@ -25,6 +25,7 @@ PAGES = (
     *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
 )
 README_BYTES = 7000
+OLD_STAMPS = "--old-file=.venv/harness.stamp --old-file=.venv/host.stamp"
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 MAKE = re.compile(r"(?:`|^)make ([a-z]+)\b(?!:)", re.MULTILINE)
 MODULE = re.compile(r"python -m ((?:stages|benchmarks)\.\w+)")
@@ -119,6 +120,45 @@ def test_the_image_of_readme_is_taken(tmp_path: Path) -> None:
     assert definition.load("mine", tmp_path).pull is not None
 
 
+def test_what_readme_says_of_two_versions_of_torch_is_what_their_preset_runs() -> None:
+    [line] = [line for line in read("README.md").splitlines() if line.startswith("make repro PRESET=venvs")]
+    images = [definition.load(name, ROOT) for name in yaml.safe_load(read("presets/venvs.yaml"))["images"]]
+    assert re.findall(r"\b2\.\d+(?= against|,)", line) == [each.expects["torch"].rpartition(".")[0] for each in images]
+    assert all(each.venv is not None for each in images)
+    size = sum(float(str(each.size).removesuffix(" GB")) for each in images)
+    assert f"{round(size)} GB on disk" in line
+
+
+@pytest.mark.parametrize("example", blocks(read("docs/images.md"), "yaml"))
+def test_each_image_of_its_page_can_be_copied(tmp_path: Path, example: str) -> None:
+    path = tmp_path / "docker/mine/image.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(example, encoding="utf-8")
+    found = definition.load("mine", tmp_path)
+    files = [each for made in (found.build, found.venv) if made for each in (made.packages, made.torch) if each]
+    assert all((ROOT / each).is_file() for each in files)
+
+
+def test_what_the_harness_takes_is_said_alike_by_its_page_and_by_make() -> None:
+    [said] = re.findall(r"`stages/requirements.lock` \((.+? on disk)\)", read("docs/images.md"))
+    assert f"setting up .venv; {said}" in read("Makefile")
+
+
+def test_each_kind_and_each_image_that_is_shipped_is_on_their_page() -> None:
+    page = read("docs/images.md")
+    assert {next(iter(yaml.safe_load(each))) for each in blocks(page, "yaml")} == set(definition.WAYS)
+    rows = re.findall(r"^\| (`[^|]+`) \| `(\w+)`", page.partition("| there are |")[2], re.MULTILINE)
+    said = {name: kind for names, kind in rows for name in re.findall(r"`([^`]+)`", names)}
+    images = {path.parent.name: yaml.safe_load(path.read_text()) for path in (ROOT / "docker").glob("*/image.yaml")}
+    assert said == {name: next(way for way in definition.WAYS if way in each) for name, each in images.items()}
+
+
+def test_what_an_interpreters_job_gets_of_the_shell_is_on_the_images_page() -> None:
+    text = section("docs/images.md", "What a job gets of your shell")
+    kept = re.search(r"of the shell (.+?) and a PATH", " ".join(text.split()))
+    assert kept and {*re.findall(r"`([^`]+)`", kept[1])} == {*interpreter.KEPT, f"{interpreter.KEPT_PREFIX}*"}
+
+
 # ------------------------------------------------------------------------------------------------------- your own job
 
 
@@ -164,7 +204,7 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
 def shell(script: str, folder: Path, home: Path) -> str:
     """What the lines print, run one after the other as a reader would. A `make` takes .venv for set up."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    environment |= {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "MAKEFLAGS": "--old-file=.venv/harness.stamp"}
+    environment |= {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "MAKEFLAGS": OLD_STAMPS}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
     )

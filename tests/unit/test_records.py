@@ -24,7 +24,7 @@ from tests import comparisons, environments, results
 ROOT = Path(__file__).resolve().parents[2]
 CELL = Cell("host", "fp32-bs16", 1)
 MANIFEST = Manifest("toy", "b" * 64, 416, 9_000_000)
-TASK = Task(CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), (), None)
+TASK = Task(CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), (), None, True)
 PART = Part(0, True, False, (Arrival(results.span("head", 1.0), results.LOAD),), None, results.CONDITIONS, "now", 1.0)
 
 EXAMPLES = [
@@ -130,7 +130,6 @@ UNCHECKED = [
     Manifest,
     contract.Split,
     contract.Span,
-    records.Image,
     records.Cpu,
     records.Gpu,
     records.GpuState,

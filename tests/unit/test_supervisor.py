@@ -93,6 +93,7 @@ json.dump(told, open(os.path.join(told["OUTPUT"], "told.json"), "w"))
         "parameters": {"rate": 0.5},
         "section": {"size": 3},
         "session_ends_at": 4e9,
+        "ceilings": True,
     }
 
 
@@ -264,4 +265,28 @@ def test_another_package_is_another_environment(checkout: Checkout) -> None:
     assert checkout.run("train", task.command).returncode == 0
     (checkout.root / "surplus-1.2.dist-info").mkdir()
     done = checkout.run("train", task.command)
-    assert done.returncode == 1 and "surplus was not there, is 1.2" in done.stderr
+    assert done.returncode == 1 and "package surplus was not there, is 1.2" in done.stderr
+
+
+def test_another_value_of_a_variable_that_steers_speed_is_another_environment(
+    oldest: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the variant itself sets is not the environment's."""
+    oldest.variant = dataclasses.replace(oldest.variant, env={"OMP_NUM_THREADS": "7", "MALLOC_ARENA_MAX": "1"})
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    task = oldest.task("train", oldest.script(""))
+    path = write_image_task(oldest.root, task, oldest.job)
+    command = [oldest.python, "-m", "stages.profile", "--task", path]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(oldest.root)}, check=True)
+    assert oldest.run("train", task.command).returncode == 0
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    done = oldest.run("train", task.command)
+    assert (
+        done.returncode == 1
+        and (
+            "metrics/host/facts.json: the environment is another: variable ATEN_CPU_CAPABILITY was unset, is default; "
+            "variable OMP_NUM_THREADS was 1, is 2: run `dvc repro -s -f profile@host`, then `make repro`\n"
+        )
+        in done.stderr
+    )

@@ -11,6 +11,7 @@ import torch
 
 from jobs.dogs_cats import learners, networks
 from jobs.dogs_cats.clocks import EpochTimer, synchronised_clock
+from jobs.dogs_cats.imports import uncollected
 from jobs.dogs_cats.learners import AfterEpoch, Learner, Prediction
 from jobs.dogs_cats.photos import Input
 from jobs.dogs_cats.split import Splitter, copies_marked
@@ -24,7 +25,7 @@ class Fastai2(Learner):
         return None  # fp16 on a GPU, bfloat16 on a CPU
 
     def import_fastai(self) -> None:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), uncollected():
             warnings.simplefilter("ignore", FutureWarning)  # fastai's use of torch.jit.script is not the user's affair
             importlib.import_module("fastai.vision.all")
 

@@ -1,5 +1,6 @@
 """What supervisors inside images are told: a Task for a stage of a cell, an ImageTask for an image's profile."""
 
+import dataclasses
 import datetime
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from stages.harness.environments import cards, commands
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.results import read
-from stages.records import Cell, ImageTask, Session, Task
+from stages.records import Cell, ImageTask, Result, Session, Task
 
 TO_BE_MEASURED = ("missing", "refused", "trained")  # of a cell
 
@@ -31,6 +32,7 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
         belongs=read.belongs(params, job)[cell.image, cell.variant],
         gpu_uuids=cards.handed(params, root) or (),
         session_ends_at=_session_ends_at(params),
+        ceilings=not _has_ceilings(cell, params),
     )
 
 
@@ -53,6 +55,19 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
         cells_left=_cells_left(params),
         in_container=in_container,
     )
+
+
+def _has_ceilings(cell: Cell, params: Params) -> bool:
+    """Whether another repeat of the setting has measured them: once is enough to explain by, and takes time."""
+    for repeat in params.repeats:
+        path = dataclasses.replace(cell, repeat=repeat).result_path("train")
+        if repeat != cell.repeat and path.exists():
+            try:
+                if codec.read(path, Result).ceilings is not None:
+                    return True
+            except codec.RecordError:  # of another version, or cut short
+                continue
+    return False
 
 
 def _cells_left(params: Params) -> dict[str, int]:

@@ -1,13 +1,11 @@
 """The environment of a setting as its cells had it: what the image's profile saw, with the variables of its variant."""
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 
+from stages.checks import threads
 from stages.harness.results.read import CellResult
 from stages.records import Facts, Profile, Variant
-
-NUMBERS_OF_THREADS = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # the first that is set counts, as torch reads them
 
 
 def variant(results: Sequence[CellResult]) -> Variant | None:
@@ -23,8 +21,5 @@ def facts(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> Fac
     found = profile.facts
     if chosen is None:
         return found
-    threads = next((chosen.env[name] for name in NUMBERS_OF_THREADS if name in chosen.env), "")
-    number = re.match(r"\s*(\d+)", threads)  # '4,2' is of nested regions
-    if found.torch_threads is not None and number:
-        found = dataclasses.replace(found, torch_threads=int(number.group(1)))
-    return dataclasses.replace(found, variables={**found.variables, **chosen.env})
+    variables = {**found.variables, **chosen.env}
+    return dataclasses.replace(found, variables=variables, torch_threads=threads(chosen.env, found.torch_threads))

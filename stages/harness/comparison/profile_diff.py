@@ -28,7 +28,6 @@ UNKNOWN = "unknown"
 UNSET = "unset"
 SHOWN = 8  # of many causes or packages; the rest is counted
 OTHER_PACKAGES = "packages on one side alone"
-NO_CARD = "none"
 # Variables that decide how many threads torch takes: by their number, or by the CPUs that they are bound to.
 SET_THREADS = (
     "MKL_NUM_THREADS",
@@ -71,7 +70,7 @@ def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -
         env = images[0].env, images[1].env
         _compare(_image_facts(*images), *images, found)
     found += variable_differences({**env[0], **a.variables}, {**env[1], **b.variables})
-    _compare((*_gpu_facts(a, b), *_FACTS), a, b, found)
+    _compare((*_gpu_facts(a, b), *_FACTS, *_card_facts(a, b)), a, b, found)
     found += _packages(a.contents.packages, b.contents.packages, {each.cause for each in found})
     return tuple(sorted(found, key=lambda each: each.kind))
 
@@ -150,6 +149,11 @@ def _gpu_facts(a: Facts, b: Facts) -> Iterator[_Fact]:
             yield dataclasses.replace(fact, what=f"{place} {fact.what}".rstrip(), value=_of_gpu(index, fact.value))
 
 
+def _card_facts(a: Facts, b: Facts) -> tuple[_Fact, ...]:
+    """Pick the card that each trains on, where both tell it: of equal ones it may be another."""
+    return (_hard("card that it trains on", "gpu_uuid", "GPU"),) if a.gpu_uuid and b.gpu_uuid else ()
+
+
 def _gpu_names(facts: Facts) -> tuple[str, ...]:
     return tuple(gpu.title for gpu in facts.hardware.gpus)
 
@@ -218,10 +222,6 @@ def core_kind(each: CoreKind) -> str:
     return f"{each.cpus}: {', '.join(filter(None, (clock, capacity)))}"
 
 
-def _card(facts: Facts) -> str | None:
-    return NO_CARD if facts.device == "cpu" else facts.gpu_uuid
-
-
 def _caches(values: tuple[Cache, ...]) -> str:
     return _list(tuple(f"L{each.level} {each.kind} {each.instances} x {amount(each.size_bytes)}" for each in values))
 
@@ -285,7 +285,6 @@ _FACTS = (
     _soft("compiled for", _architectures, "torch's build", comes_with=("CUDA", "torch"), show=_list),
     _soft("NCCL", "contents.nccl", "NCCL", comes_with=("CUDA", "torch"), none="none"),
     _hard("trains on", "device", "device", comes_with=("GPU", "CUDA")),
-    _hard("card that it trains on", _card, "GPU", comes_with=("device",)),
 )
 # Of one card.
 _GPU_FACTS = (

@@ -7,7 +7,6 @@ from stages.harness.comparison import as_run
 from stages.harness.results.read import CellResult
 from stages.records import Profile
 
-WORKERS = "workers"  # the parameter or fact by which a job says how many processes load its data
 SHOWN = 3  # settings that are named
 
 
@@ -35,8 +34,6 @@ def _named(settings: Sequence[str]) -> str:
 
 def _workers(group: Sequence[CellResult]) -> int | None:
     """Return how many the job says that it has, if it does."""
-    for train in (each.train for each in group if each.train):
-        said = str({**train.belongs.variant.parameters, **train.facts}.get(WORKERS, ""))
-        if said.isdecimal():
-            return int(said)
-    return None
+    trained = [each.train for each in group if each.train]
+    found = (checks.workers({**train.belongs.variant.parameters, **train.facts}) for train in trained)
+    return next((each for each in found if each is not None), None)

@@ -61,8 +61,7 @@ class Change:
 def check_same(now: Run, then: Run) -> None:
     """Raise a FaceoffError where the two can't be compared: the one line says what is not the same."""
     if now.machine != then.machine:
-        here, there = (each.hardware.cpu.model or "a CPU of unknown model" for each in (now.machine, then.machine))
-        which = f"{there}; here {here}" if here != there else f"{there}, as here, but not this one, or changed since"
+        which = _other_machine(now.machine, then.machine)
         raise _refused(then, f"were measured on another machine ({which}); measure that commit here")
     for field in COMMON:
         is_now, was = getattr(now.job, field), getattr(then.job, field)
@@ -81,6 +80,21 @@ def check_same(now: Run, then: Run) -> None:
             raise _refused(then, f"are of {key} {was}, not {is_now}; measure both with one")
     if now.data_sha256 != then.data_sha256:
         raise _refused(then, "are of other data; measure both on the same")
+
+
+def _other_machine(now: Machine, then: Machine) -> str:
+    """Return 'Xeon; here EPYC', or of machines with one processor what else is not the same."""
+    here, there = (each.hardware.cpu.model or "a CPU of unknown model" for each in (now, then))
+    if here != there:
+        return f"{there}; here {here}"
+    if now.machine_id != then.machine_id:
+        return f"{there}, as here, but not this one"
+    are, were = (dict(_flat("machine", dataclasses.asdict(each))) for each in (now, then))
+    changed = [key for key in dict.fromkeys((*were, *are)) if were.get(key) != are.get(key)]
+    key = next((key for key in changed if ".absent" not in key), changed[0])
+    was, value = ("not known" if each.get(key) is None else each[key] for each in (were, are))
+    words = "" if isinstance(was, tuple) or isinstance(value, tuple) else f": {was}, now {value}"
+    return f"this one, and changed since: {key.removeprefix('machine.')}{words}"
 
 
 def _words(metric: Metric | None) -> str:

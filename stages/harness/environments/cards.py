@@ -73,9 +73,9 @@ def check_still_there(before: Machine | None, now: Hardware) -> None:
     else:
         what, why = "the NVIDIA driver has", str(now.gpus_reason)
     raise FaceoffError(
-        f"{what} stopped answering: {why}: see what nvidia-smi says and mend the driver, then run again; what is measured "
-        f"stays as it is (for cards that are gone for good, delete {records.MACHINE_PATH}; to measure on the CPU, "
-        "container.gpus: none in params.yaml)"
+        f"{what} stopped answering: {why}; see what nvidia-smi says and mend the driver, then run again: what is "
+        f"measured stays as it is (for cards that are gone for good, delete {records.MACHINE_PATH}; to measure on the "
+        "CPU, container.gpus: none in params.yaml)"
     )
 
 

@@ -91,7 +91,7 @@ class Container:
             size_bytes=found.size_bytes,
             base=base,
             base_digest=digest,
-            engine=about.version,
+            engine=about.version if about.name == "Docker" else f"{about.name} {about.version}",
             runtime=about.runtime,
             contents=contents,
             absent=absent,

@@ -39,10 +39,18 @@ ADVICE = {  # a part of what Docker or the system says, in lower case: what it m
     "invalid runtime name: nvidia": NO_TOOLKIT,
     "nvidia-container-cli": "Docker cannot hand out this machine's GPU: see that nvidia-smi works here, or set "
     "container.gpus: none in params.yaml",
+    "container-init binary not found": "Podman lacks the program that begins its containers: install catatonit",
+    "requested cgroup controller": "rootless Podman may not limit that here: give its user the cgroup controllers "
+    "(Delegate=cpu cpuset memory pids of user@.service), or set cpus, cpuset and memory of container in params.yaml to "
+    "null",
+    "cgroups in hybrid mode": 'crun does not run beside both versions of cgroups: set runtime = "runc" in Podman\'s '
+    "containers.conf",
+    "rlimit": "Podman wants more open files or processes than it may have here: set default_ulimits in its "
+    "containers.conf (nofile and nproc, to what ulimit -Hn and -Hu say)",
 }
 OTHER_REGISTRY = (
-    "where that registry is out of reach, name a base image that the engine has or can get: "
-    "container.base_images in params.yaml, or FACEOFF_BASE_IMAGE in the environment"
+    "where that registry is out of reach, name an image that the engine has or can get: as `pull` of its image.yaml, "
+    "or as the base of what is built by container.base_images in params.yaml or FACEOFF_BASE_IMAGE in the environment"
 )
 PULL_ADVICE = {
     "denied|unauthorized": "log in with `docker login`, or correct the name",

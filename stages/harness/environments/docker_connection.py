@@ -20,6 +20,7 @@ from stages.errors import FaceoffError
 from stages.harness.environments.launch import Mount
 
 DEFAULT_HOST = "unix:///var/run/docker.sock"
+RUN = (Path("/run"), Path("/var/run"))
 CONTAINERD = Path("/run/containerd/containerd.sock")  # which the engine itself is made of
 CREDENTIALS = ("auths", "credsStore", "credHelpers")  # keys of config.json
 PROGRAM_PREFIX = "docker-credential-"
@@ -188,5 +189,6 @@ def check_no_socket(mounts: Iterable[Mount], socket: Path | None) -> None:
 
 def known_sockets() -> list[Path]:
     """Return where engines answer, rootless ones too."""
-    folders = [Path("/run"), Path("/var/run"), Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")]
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    folders = (*([Path(own)] if own else []), Path(f"/run/user/{os.getuid()}"), *RUN)
     return [folder / name for folder in folders for name in ("docker.sock", "podman/podman.sock")]

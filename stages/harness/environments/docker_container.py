@@ -25,9 +25,11 @@ from stages.harness.environments.launch import (
 
 READ_ONLY = os.strerror(errno.EROFS).encode()
 PIDS_LIMIT = 4096  # loader processes times threads; far above any job, far below what hurts the machine
-NOT_RUN = (126, 127)  # exit codes of what could not be started
+NOT_RUN = (126, 127, 1)  # exit codes of what could not be started; Podman's init has one for all
 # What a container's init says where it finds no program to start, or may not start it: Docker's, and Podman's.
 INIT_WORDS = re.compile(rb"(\[FATAL tini \(\d+\)\] exec .* failed|.*\(catatonit:\d+\): failed to exec pid1): .*\s*")
+INIT_BEGINS = re.compile(rb"\[FATAL tini \(|.*\(catatonit:\d+\)")
+INIT_BYTES = 4096  # more than its words come to, which may come in pieces
 FORBIDDEN = os.strerror(errno.EACCES).encode()
 ENGINE_WORDS = re.compile(
     r'exec: "[^"]*": ((?P<missing>executable file not found|stat .* no such file)|permission denied)'
@@ -53,6 +55,7 @@ def arguments(job: Job, security: Collection[str], unenforced: Collection[str]) 
         "working_dir": str(job.directory),
         "mounts": [Mount(str(each.target), str(each.source), "bind", each.read_only) for each in job.mounts],
         "environment": dict(job.environment),
+        "use_config_proxy": False,  # the SDK would add config.json's proxies: a job has no network
         "user": user(job, security),
         "userns_mode": "host" if "userns" in security else None,  # the caller's uid is then the caller's in there too
         "device_requests": None if job.gpu_uuids is None else [_gpus(job.gpu_uuids)],
@@ -85,38 +88,48 @@ class Output:
     """What a container prints, handed on as it comes."""
 
     met_read_only: bool = False  # it told of a write to what is read-only
-    held: tuple[bytes, BinaryIO] | None = None  # what may be its init's words
+    has_begun: bool = False
+    held: bytes = b""  # what may be its init's words, which come first and alone
+    holder: BinaryIO | None = None  # where they would go
 
     def copy(self, chunk: bytes | tuple[bytes | None, bytes | None]) -> None:
         """Hand it on."""
         out, err = (chunk, None) if isinstance(chunk, bytes) else chunk
         for data, stream in ((out, sys.stdout), (err, sys.stderr)):
-            if data and INIT_WORDS.fullmatch(data):
-                self.held = data, stream.buffer
-            elif data:
+            if not data:
+                continue
+            if stream.buffer is self.holder or (not self.has_begun and INIT_BEGINS.match(data)):
+                self.held, self.holder = self.held + data, stream.buffer
+                if len(self.held) > INIT_BYTES:
+                    self._let_go()
+            else:
                 self.met_read_only |= READ_ONLY in data
                 stream.buffer.write(data)
                 stream.flush()
+            self.has_begun = True
 
     def ended(self, exit_code: int, job: Job, user: str) -> None:
         """Raise ProgramMissing or ProgramForbidden where the container's init has said so."""
-        if self.held is None:
-            return
-        words, stream = self.held
-        if exit_code in NOT_RUN:
-            raise not_run(job, user, is_forbidden=FORBIDDEN in words)
-        stream.write(words)
-        stream.flush()
+        if exit_code in NOT_RUN and INIT_WORDS.fullmatch(self.held):
+            raise not_run(job, user, is_forbidden=FORBIDDEN in self.held)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.holder is not None:
+            self.holder.write(self.held)
+            self.holder.flush()
+        self.held, self.holder = b"", None
 
 
 def not_run(job: Job, user: str, is_forbidden: bool) -> ProgramMissing:
     """Return the error for a program that did not start."""
     if not is_forbidden:
         return ProgramMissing(f"{job.reference} has no program {job.command[0]} on its PATH", 127)
+    uid = user.partition(":")[0]
     return ProgramForbidden(
-        f"{job.command[0]} of {job.reference} may not be run by uid {user.partition(':')[0]}, as whom its jobs run: it, or "
-        "a folder above it, as /root, is closed to that user; in a Dockerfile, install it elsewhere, or open the "
-        "folders above it (RUN chmod a+rx /root)",
+        f"{job.command[0]} of {job.reference} may not be run by uid {uid}, as which its jobs run: it or a folder above "
+        "it, as /root, is closed to that user; in a Dockerfile, install it elsewhere, or open the folders above it "
+        "(RUN chmod a+rx /root)",
         126,
     )
 

@@ -19,7 +19,7 @@ from docker.models.containers import Container
 
 from stages.checks import killed_for_memory
 from stages.errors import FaceoffError
-from stages.harness.environments import docker_connection, docker_container, docker_folder, labels
+from stages.harness.environments import docker_connection, docker_container, docker_folder, docker_podman, labels
 from stages.harness.environments.docker_advice import FAILURES, explained, pull_advice, said
 from stages.harness.environments.launch import (
     KILLED,
@@ -36,6 +36,7 @@ from stages.harness.process.watchdog import Watch, watched
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine puts it around what goes to stderr
 KEPT_LINES = 50
+BUILT_AS = "faceoff.built"  # label of an image that was built here: its tag
 # What of `container` in params.yaml an engine may not be able to enforce, and where its info says that it can.
 ENFORCED = {"memory": "MemoryLimit", "cpus": "CpuCfsQuota", "cpuset": "CPUSet", "processes": "PidsLimit"}
 
@@ -66,21 +67,25 @@ class DockerEngine:
     def _security(self) -> set[str]:
         """What the engine says of its walls: 'rootless', 'userns', 'seccomp' and others."""
         options = self._info.get("SecurityOptions") or []
-        return {each.partition(",")[0].removeprefix("name=") for each in options}
+        return {each.partition(",")[0].removeprefix("name=") for each in options} | docker_podman.security(self._info)
 
     def folder(self) -> Path:
         """Return the folder where the engine keeps its images, on the machine that it runs on."""
         return Path(self._info["DockerRootDir"])
 
-    def about(self) -> About:
-        info = self._info
+    @functools.cached_property
+    def _name(self) -> str:
         with explained():
             parts = self._client.version().get("Components") or [{}]
         name = str(parts[0].get("Name") or "Engine")
+        return "Docker" if name == "Engine" else name.removesuffix(" Engine")
+
+    def about(self) -> About:
+        info = self._info
         return About(
             version=str(info["ServerVersion"]),
             runtime=str(info["DefaultRuntime"]),
-            name="Docker" if name == "Engine" else name.removesuffix(" Engine"),
+            name=self._name,
             is_rootless="rootless" in self._security,
             unenforced=self._unenforced,
         )
@@ -88,13 +93,13 @@ class DockerEngine:
     @property
     def _unenforced(self) -> tuple[str, ...]:
         """Rootless without a cgroup of its own it can limit nothing, and may refuse a container that asks for it."""
-        if self._info.get("CgroupDriver") == "none":
+        if self._info.get("CgroupDriver") == "none" or docker_podman.limits_nothing(self._info):
             return tuple(ENFORCED)
         return tuple(key for key, field in ENFORCED.items() if not self._info.get(field, True))
 
     def check_sees(self, checkout: Path) -> None:
         with explained():
-            docker_folder.check_sees(self._client, checkout, self._endpoint)
+            docker_folder.check_sees(self._client, checkout, self._endpoint, self._name == docker_podman.NAME)
 
     def find(self, reference: str) -> Found | None:
         with explained():
@@ -102,7 +107,13 @@ class DockerEngine:
                 image = self._client.images.get(reference)
             except docker.errors.ImageNotFound:
                 return None
-        return Found(str(image.id), int(image.attrs["Size"]), _digest(reference, image.attrs["RepoDigests"] or []))
+        built = (image.labels or {}).get(BUILT_AS) == reference
+        digests = image.attrs["RepoDigests"] or []
+        if self._name == docker_podman.NAME:
+            with explained():
+                digests = docker_podman.registry_digests(self._client, str(image.id), digests)
+        digest = None if built else _digest(reference, digests)
+        return Found(str(image.id), int(image.attrs["Size"]), digest)
 
     def pull(self, reference: str, show: Show) -> None:
         try:
@@ -133,6 +144,7 @@ class DockerEngine:
                 tag=tag,
                 buildargs=dict(arguments),
                 network_mode=network,
+                labels={BUILT_AS: tag},  # else an engine that makes a digest for it could not be told from a registry
                 rm=True,
                 forcerm=True,
                 decode=True,
@@ -181,7 +193,8 @@ class DockerEngine:
             raise
 
     def _arguments(self, job: Job) -> dict[str, Any]:
-        return docker_container.arguments(job, self._security, self._unenforced)
+        found = docker_container.arguments(job, self._security, self._unenforced)
+        return docker_podman.adapt(found, int(self._info["NCPU"])) if self._name == docker_podman.NAME else found
 
     @contextlib.contextmanager
     def _container(self, job: Job) -> Iterator[Container]:
@@ -200,8 +213,10 @@ class DockerEngine:
 
 def _digest(reference: str, digests: Sequence[str]) -> str | None:
     """Pick the digest of the repository that the reference names, among those that the image was pulled from."""
-    repository, _ = docker.utils.parse_repository_tag(reference)
-    named = [each for each in digests if each.startswith(f"{repository}@")] or sorted(digests)
+    name, _, pinned = reference.partition("@")
+    repository, _ = docker.utils.parse_repository_tag(name)
+    own = [each for each in digests if each.startswith((f"{repository}@", f"docker.io/{repository}@"))]
+    named = [each for each in own if pinned and each.endswith(f"@{pinned}")] or own or sorted(digests)
     return named[0].rpartition("@")[2] if named else None
 
 

@@ -6,11 +6,11 @@ and never started, has a fresh folder of the checkout mounted, and the file in i
 
 import contextlib
 import io
-import json
+import re
 import tarfile
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import docker
@@ -18,6 +18,7 @@ import docker.errors
 from docker.types import Mount
 
 from stages.errors import FaceoffError
+from stages.harness.environments import docker_podman, labels
 from stages.harness.environments.docker_advice import said
 from stages.harness.environments.docker_connection import Endpoint
 
@@ -26,14 +27,15 @@ MARKER = "marker"
 NOT_SEEN = ("does not exist", "could not find", "no such file", "not shared", "permission denied")
 
 
-def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint) -> None:
+def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint, is_podman: bool) -> None:
     """Raise FaceoffError, in a line that says what to do, unless the engine sees this very folder."""
     marker = uuid.uuid4().hex.encode()
     (checkout / "models").mkdir(exist_ok=True)  # which is not in git
     with tempfile.TemporaryDirectory(prefix=".seen-", dir=checkout / "models") as folder:
         Path(folder).chmod(0o755)  # an engine may be another user's
         Path(folder, MARKER).write_bytes(marker)
-        found, words = _read(client, folder)
+        Path(folder, MARKER).chmod(0o644)
+        found, words = _read(client, folder, is_podman, labels.labels(checkout, "look", "none"))
     if found != marker:
         raise FaceoffError(
             f"this engine does not see this folder: to the Docker engine {endpoint}, {checkout} is another folder or "
@@ -42,13 +44,16 @@ def check_sees(client: docker.DockerClient, checkout: Path, endpoint: Endpoint) 
         )
 
 
-def _read(client: docker.DockerClient, folder: str) -> tuple[bytes | None, str]:
+def _read(
+    client: docker.DockerClient, folder: str, is_podman: bool, marks: Mapping[str, str]
+) -> tuple[bytes | None, str]:
     """Read the marker as the engine sees it; where it sees none, what it says of that."""
     with _empty_image(client) as image:
-        mount = Mount(PLACE, str(Path(folder).resolve()), type="bind", read_only=True)
+        mounts = [Mount(PLACE, str(Path(folder).resolve()), type="bind", read_only=True)]
+        mounting = docker_podman.mounting(mounts) if is_podman else {"mounts": mounts}
         container = None
         try:
-            container = client.containers.create(image, ["/none"], mounts=[mount], network_mode="none")
+            container = client.containers.create(image, ["/none"], network_mode="none", labels=dict(marks), **mounting)
             chunks, _ = container.get_archive(f"{PLACE}/{MARKER}")
             with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as archive:
                 file = archive.extractfile(MARKER)
@@ -69,7 +74,7 @@ def _empty_image(client: docker.DockerClient) -> Iterator[str]:
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         archive.addfile(tarfile.TarInfo(f"faceoff-{uuid.uuid4().hex}"))
     answer = client.api.import_image_from_data(buffer.getvalue())
-    image = str(json.loads(answer.strip().splitlines()[-1])["status"])
+    image = re.findall("sha256:[0-9a-f]{64}", answer)[-1]
     try:
         yield image
     finally:

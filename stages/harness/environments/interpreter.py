@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -96,7 +97,7 @@ class Interpreter:
             path = self._root / Path(wanted).expanduser()
             found = path if os.access(path, os.X_OK) and path.is_file() else None
         else:
-            which = shutil.which(wanted)
+            which = shutil.which(wanted, path=_search_path())
             found = Path(which) if which else None
         if found is None:
             raise FaceoffError(
@@ -140,8 +141,17 @@ class Interpreter:
 
 def environment_of(python: Path) -> dict[str, str]:
     """Return what a job of this interpreter gets of the environment: what is needed to run, and no more."""
-    path = os.pathsep.join((str(python.parent), os.environ.get("PATH", os.defpath)))
+    path = os.pathsep.join((str(python.parent), _search_path()))
     return {**dict(_kept(os.environ)), **PYTHON_ENVIRONMENT, "PATH": path}
+
+
+def _search_path() -> str:
+    """Return PATH without the .venv that faceoff itself runs in: programs there are of another Python."""
+    entries = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    if sys.prefix != sys.base_prefix:
+        own = os.path.realpath(Path(sys.executable).parent)
+        entries = [entry for entry in entries if os.path.realpath(entry) != own]
+    return os.pathsep.join(entries)
 
 
 def _kept(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:

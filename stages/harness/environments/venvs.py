@@ -29,7 +29,9 @@ STAMP = "faceoff.json"
 VERSION = re.compile(r"3\.\d+(\.\d+)?")  # as venv.python may say
 DIGITS = 12  # of an environment's name
 KEPT_LINES = 50
-SHOWN = ("Collecting", "Downloading", "Installing")  # of what pip says, how its lines begin
+LARGE = re.compile(
+    r"\s*(Downloading|Using cached) \S+ \((\d{2,}\.\d MB|[\d.]+ GB)\)"
+)  # of pip's lines, what is waited for
 DOWNLOAD_ADVICE = "see that HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are right, which are passed on to pip"
 PROOF = (  # that torch is whole: a wheel may lack a library that its own packages should bring
     "import importlib.util as u; [__import__(name) for name in ('torch', 'torchvision') if u.find_spec(name)]"
@@ -83,11 +85,11 @@ def make(venv: Venv, root: Path, show: Show) -> Path:
             f"{source.path} cannot make virtual environments, as it lacks ensurepip; on Debian and Ubuntu: "
             f"apt-get install python{_minor(source)}-venv"
         )
-    with held(lock(folder), str(folder)):
+    with held(lock(folder), str(_said(folder))):
         if not stamp(folder):  # else another run has made it meanwhile
             with _removed_unless_whole(folder, show):
                 _fill(folder, source, venv, root, show)
-                size = _disk_bytes(folder)
+                size = disk_bytes(folder)
                 text = json.dumps({"folder": str(folder.absolute()), "size_bytes": size})
                 half = folder / f".{STAMP}"
                 half.write_text(text + "\n", encoding="utf-8")
@@ -125,6 +127,12 @@ def size_bytes(python: Path) -> int | None:
     return found if isinstance(found, int) else None
 
 
+def folders(root: Path) -> list[Path]:
+    """Return the folders of all environments that are there, whole or half made."""
+    name = re.compile(rf"[0-9a-f]{{{DIGITS}}}")
+    return sorted(each for each in place(root).glob("*") if name.fullmatch(each.name) and each.is_dir())
+
+
 def remove(folder: Path) -> None:
     """Remove an environment, whole or half made; interrupted, what is left is half made."""
     (folder / STAMP).unlink(missing_ok=True)
@@ -138,7 +146,7 @@ def _python(folder: Path) -> Path:
 @contextlib.contextmanager
 def _removed_unless_whole(folder: Path, show: Show) -> Iterator[None]:
     if folder.exists():
-        show(f"{folder}: left half made by an interrupted run; made anew")
+        show(f"{_said(folder)}: left half made by an interrupted run; made anew")
         remove(folder)
     try:
         yield
@@ -149,19 +157,20 @@ def _removed_unless_whole(folder: Path, show: Show) -> Iterator[None]:
 
 def _fill(folder: Path, source: Source, venv: Venv, root: Path, show: Show) -> None:
     """Take the same steps as docker/Dockerfile."""
-    show(f"{folder}: making a virtual environment with Python {source.version} ({source.path})")
     python, plain = _python(folder), {**pip.clean(), "PIP_CONFIG_FILE": os.devnull}
+    show(f"{_said(folder)}: a virtual environment of {source.path}, Python {source.version}")
     _run("venv", folder, (str(source.path), "-Im", "venv", "--without-pip", str(folder)), plain, show)
     _run("ensurepip", folder, (str(python), "-Im", "ensurepip", "--default-pip"), plain, show)
     scratch = folder / "tmp"  # of what pip downloads: there is room here, and /tmp may be memory
     scratch.mkdir()
     environment = {**pip.environment(python), "TMPDIR": str(scratch)}
-    install = pip.command(python, "--only-binary", ":all:")
-    _run(venv.packages, folder, (*install, "--no-deps", "-r", str(root / venv.packages)), environment, show)
-    if venv.torch is not None:
-        _run(venv.torch, folder, (*install, "--no-warn-conflicts", "-r", str(root / venv.torch)), environment, show)
+    for file, options in ((venv.packages, ("--no-deps",)), (venv.torch, ("--no-warn-conflicts",))):
+        if file is not None:
+            show(f"{_said(folder)}: {file}")
+            command = pip.command(python, "--only-binary", ":all:", *options, "-r", str(root / file))
+            _run(file, folder, command, environment, show)
     shutil.rmtree(scratch)
-    _run("importing torch", folder, (str(python), "-Ic", PROOF), plain, show)
+    _run("import of torch", folder, (str(python), "-Ic", PROOF), plain, show)
 
 
 def _run(what: str, folder: Path, command: Sequence[str], environment: Mapping[str, str], show: Show) -> None:
@@ -182,7 +191,7 @@ def _run(what: str, folder: Path, command: Sequence[str], environment: Mapping[s
         try:
             for line in process.stdout:
                 lines.append(line.rstrip())
-                if line.lstrip().startswith(SHOWN):
+                if LARGE.match(line):
                     show(line.rstrip())
             code = process.wait()
         except BaseException:
@@ -190,15 +199,17 @@ def _run(what: str, folder: Path, command: Sequence[str], environment: Mapping[s
                 os.killpg(process.pid, signal.SIGKILL)
             raise
     if code != 0:
-        full = f"the disk of {folder.parent} is full: make room on it, then run again"
+        full = f"the disk of {folder.parent} is full; make room on it, then run again"
         last = next((line for line in reversed(lines) if line), f"exit code {code}")
-        raise FaceoffError(
-            f"{folder}: the virtual environment was not made ({what}): "
-            f"{pip.why_failed(lines, full, DOWNLOAD_ADVICE) or last}"
-        )
+        why = pip.why_failed(lines, full, DOWNLOAD_ADVICE) or last
+        raise FaceoffError(f"{_said(folder)}: the virtual environment was not made ({what}): {why}")
 
 
-def _disk_bytes(folder: Path) -> int:
+def _said(folder: Path) -> Path:
+    return FOLDER / folder.name
+
+
+def disk_bytes(folder: Path) -> int:
     """Return what the folder takes on disk, as `du` counts."""
     sizes: dict[int, int] = {}
     for above, folders, files in os.walk(folder):
@@ -244,7 +255,8 @@ def _ask(python: Path) -> Source:
     """Ask a Python what it is."""
     try:
         run = subprocess.run([python, "-Ic", PROBE], capture_output=True, text=True, errors="replace", check=False)
-        path, version, implementation, machine, has_ensurepip = json.loads(run.stdout)
+        answer = run.stdout.rstrip().rpartition("\n")[2]  # a sitecustomize of its own may have printed before
+        path, version, implementation, machine, has_ensurepip = json.loads(answer)
     except OSError as error:
         raise FaceoffError(f"{python} does not run: {error.strerror}") from None
     except ValueError:

@@ -18,7 +18,7 @@ PARAMS_PATH = Path("params.yaml")
 DOCKER_DIR = Path("docker")
 PRESETS_DIR = Path("presets")
 GPU_CHOICES = ("auto", "all", "none")
-GPU_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")  # a card by its index or UUID, as nvidia-smi -L tells
+GPU_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")  # a card, as nvidia-smi -L tells
 CPU_LIST = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 ON_FAILURE = ("stop", "record")
 

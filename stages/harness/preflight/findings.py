@@ -50,6 +50,7 @@ class Moment:
     warnings: tuple[str, ...]  # what of the machine's present state would spoil a timing
     shm_free_bytes: int | None  # of the machine's own /dev/shm
     variables: Mapping[str, str]  # of this shell, those that would steer speed and reach no job
+    cpu_warnings: tuple[tuple[str, str], ...] = ()  # what of the processors makes timings unsteady, and what to do
 
 
 @dataclasses.dataclass(frozen=True)

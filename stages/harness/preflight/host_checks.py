@@ -5,6 +5,7 @@ What only an image's own packages can tell is looked at inside it, by stages/pre
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from stages import checks
 from stages.contract import Estimate
@@ -28,9 +29,10 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *gpus(params.container.gpus, found),
         *shared_memory(params, found),
         *container_limits(params.container, found),
+        *without_walls(params.container, found),
         *disks(params, found),
         *checks.idle(found.moment.warnings),
-        *checks.steady(found.moment.doubts),
+        *checks.steady(found.moment.cpu_warnings),
         *session(params, found),
     )
 
@@ -147,14 +149,17 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
     """Check container.cpus and container.memory against the machine, and all limits against the engine."""
     if not any(image.definition.needs_engine for image in found.images):
         return
-    for key in ("cpus", "memory", "cpuset"):
-        if key in found.unenforced and getattr(container, key) is not None:
+    dropped: dict[str, Any] = {key: None for key in ("cpus", "memory", "cpuset") if key in found.unenforced}
+    for key in dropped:
+        value = getattr(container, key)
+        if value is not None:
             advice = (
                 f"containers run without it: set container.{key} to null in params.yaml, or choose an engine that can "
                 "(one that root runs; a rootless one needs cgroup 2 with its controllers delegated)"
             )
-            needed = f"{getattr(container, key)}: container.{key}"
-            yield Check(f"container's {key}", "warning", needed, "an engine that can't limit it", advice)
+            unable = "an engine that can't limit it"
+            yield Check(f"container's {key}", "warning", f"{value}: container.{key}", unable, advice)
+    container = dataclasses.replace(container, **dropped)
     cpus, memory = found.machine.hardware.cpu.logical_cpus, found.machine.hardware.memory_bytes
     if container.cpus is not None and cpus is not None:
         name, needed = "container's CPUs", f"{container.cpus:g}: container.cpus"
@@ -170,6 +175,22 @@ def container_limits(container: ContainerParams, found: Situation) -> Iterator[C
         else:
             advice = "this limits nothing: lower container.memory in params.yaml, or set it to null"
             yield Check(name, "warning", needed, amount(memory), advice)
+
+
+def without_walls(container: ContainerParams, found: Situation) -> Iterator[Check]:
+    """Say what of container.* no interpreter is held to; cpuset and gpus are the two that hold there too."""
+    names = [image.name for image in found.images if not image.definition.needs_engine]
+    if not names:
+        return
+    wanted = [f"container.{key} {getattr(container, key)}" for key in ("memory", "cpus") if getattr(container, key)]
+    name, not_held = f"limits of {', '.join(names)}", "container.shm_size, a closed network, read-only folders"
+    if not wanted:
+        needed = "none but container.cpuset and container.gpus"
+        yield checks.passed(name, needed, f"no container, and so none of {not_held}")
+        return
+    advice = "use container.cpuset, which holds without a container, set the others to null, or build or pull an image"
+    said = f"no container, and so none of these; nor {not_held}"
+    yield Check(name, "warning", " and ".join(wanted), said, advice)
 
 
 def disks(params: Params, found: Situation) -> Iterator[Check]:

@@ -32,6 +32,7 @@ ISA = (
 KILO, GIGA = 10**3, 10**9
 CACHE_KINDS = {"Data": "data", "Instruction": "instruction", "Unified": "unified"}
 JOIN = " and "  # between governors that are in use at once
+NO_TURBO = "no turbo"  # which makes a job slower, and its times no less steady
 # Drivers with which 'powersave' lets the processor choose its clock, which then rises at once with the load; with any
 # other it is the lowest there is (kernel's admin-guide/pm: intel_pstate, amd-pstate, cpufreq).
 ACTIVE_DRIVERS = ("intel_pstate", "amd-pstate-epp")
@@ -48,7 +49,7 @@ OTHER_GOVERNOR = "it may hold the clocks anywhere"
 ALIKE = 0.9  # of the fastest: Intel's and AMD's best cores are a few per cent faster than their equals
 
 
-class Doubt(NamedTuple):
+class CpuWarning(NamedTuple):
     """What of the processors casts doubt on a timing, in words with numbers, and what to do."""
 
     found: str
@@ -108,30 +109,32 @@ def throttle_count(root: Path) -> Optional[int]:
     return sum(counts.values()) if counts else None
 
 
-def doubts(found: Cpu, cpuset: str) -> Tuple[Doubt, ...]:
+def warnings(found: Cpu, cpuset: str) -> Tuple[CpuWarning, ...]:
     """Return what of the processors casts doubt on every timing; `cpuset`: those that the job may use."""
     return (*_governors(found), *_fast_and_slow(found, set(listed(cpuset))))
 
 
-def _governors(found: Cpu) -> Iterator[Doubt]:
+def _governors(found: Cpu) -> Iterator[CpuWarning]:
     for each in (found.governor or "").split(JOIN):
         name, _, rest = each.partition(" ")
         driver, _, preference = rest.strip("()").partition(", ")
-        effect = GOVERNORS.get(name, OTHER_GOVERNOR)
+        effect = None if each == NO_TURBO else GOVERNORS.get(name, OTHER_GOVERNOR)
         if name == "powersave" and driver in ACTIVE_DRIVERS:
             effect = SAVING if preference in SAVING_PREFERENCES else None
         if each and effect:
             most = "" if found.max_hertz is None else f" (at most {found.max_hertz / GIGA:.2f} GHz)"
-            yield Doubt(f"the CPU governor is {each}: {effect}{most}", "cpupower frequency-set -g performance, as root")
+            yield CpuWarning(
+                f"the CPU governor is {each}: {effect}{most}", "cpupower frequency-set -g performance, as root"
+            )
 
 
-def _fast_and_slow(found: Cpu, allowed: Set[int]) -> Iterator[Doubt]:
+def _fast_and_slow(found: Cpu, allowed: Set[int]) -> Iterator[CpuWarning]:
     kinds = [(kind, allowed & set(listed(kind.cpus))) for kind in found.core_kinds]
     used = [(kind, cpus) for kind, cpus in kinds if cpus]
     fast = [each for each in used if _speed(each[0], used[0][0]) >= ALIKE]
     slow = [each for each in used if each not in fast]
     if slow:
-        yield Doubt(
+        yield CpuWarning(
             f"{_counted(fast)} fast CPUs{_figures(fast[0][0])} and {_counted(slow)} slow ones{_figures(slow[0][0])}: "
             "where the job's threads run decides its time",
             'keep it on the fast ones: container.cpuset: "{}" in params.yaml'.format(
@@ -167,7 +170,7 @@ def _governor(root: Path) -> Optional[str]:
     """Return what sets the clocks: 'powersave (intel_pstate, balance_performance)', all that are in use.
 
     In brackets stand cpufreq's driver and, where it lets the processor choose, what that prefers: the same governor
-    means another thing with another driver.
+    means another thing with another driver. Where clocks above the base clock are forbidden, that is told too.
     """
     found = set()
     for folder in _cpus(root):
@@ -176,7 +179,9 @@ def _governor(root: Path) -> Optional[str]:
             details = ("scaling_driver", "energy_performance_preference")
             known = [each for each in (files.text(folder / "cpufreq" / name) for name in details) if each]
             found.add(f"{governor} ({', '.join(known)})" if known else governor)
-    return JOIN.join(sorted(found)) or None
+    switches = (("intel_pstate/no_turbo", 1), ("cpufreq/boost", 0))
+    off = any(files.number(root / "sys/devices/system/cpu" / name) == value for name, value in switches)
+    return JOIN.join([*sorted(found), *[NO_TURBO] * off]) or None
 
 
 def _core_kinds(root: Path) -> Tuple[CoreKind, ...]:

@@ -30,12 +30,18 @@ THROTTLE_REASONS = {
     0x400: "reliability",
 }
 IDLE = 0x1
+NO_BINDING, NO_LIBRARY = "nvidia-ml-py is not installed", "NVML Shared Library Not Found"
 FIRST_PID_NAMESPACE = "pid:[4026531836]"  # of the machine itself (the kernel's PROC_PID_INIT_INO)
 
 
 def has_devices(root: Path = files.ROOT) -> bool:
     """Whether a card's device is here, whatever the driver answers; on the Linux of Windows it is that of any GPU."""
     return any((root / "dev").glob("nvidia[0-9]*")) or (root / "dev/dxg").exists()
+
+
+def was_asked(reason: Optional[str]) -> bool:
+    """Whether a driver that shows no card was asked at all, by why it shows none: it can't be without its library."""
+    return reason is not None and reason != NO_BINDING and NO_LIBRARY not in reason
 
 
 def facts() -> Tuple[Tuple[Gpu, ...], Optional[str]]:
@@ -53,7 +59,7 @@ def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Opti
     try:
         import pynvml as nvml
     except ImportError:
-        return (), "nvidia-ml-py is not installed"
+        return (), NO_BINDING
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:

@@ -16,7 +16,7 @@ from stages.workload.probes.guard import guarded
 Answer = Tuple[tuple, Optional[str]]
 FILE_SECONDS = 2.0  # for what the kernel answers in a millisecond, unless a mount is gone
 DRIVER_SECONDS = 10.0  # a driver without persistence mode wakes its cards first, which takes seconds
-NONE_WANTED = "none is wanted: container.gpus of params.yaml, or CUDA_VISIBLE_DEVICES"
+NONE_GIVEN = "none is given: there is none, or container.gpus of params.yaml or CUDA_VISIBLE_DEVICES leaves none"
 _silence = []  # type: list
 
 
@@ -74,7 +74,7 @@ def asked_driver(question: Callable[[], Answer], visible: Optional[str] = None) 
     answer again: to wait for a driver once is enough for one process.
     """
     if hides_all(visible):
-        return (), NONE_WANTED
+        return (), NONE_GIVEN
     if not _silence:
         found, reason = guarded("the NVIDIA driver", question, DRIVER_SECONDS)
         if found is not None:

@@ -35,6 +35,17 @@ PREFIXES = (
     "TORCHDYNAMO_",
     "TRITON_",
     "XLA_",
+    # TensorFlow's, by more of their names: TF_VAR_ and TF_CLI_ are Terraform's.
+    "TF_AUTOTUNE_",
+    "TF_CUBLAS_",
+    "TF_CUDNN_",
+    "TF_DISABLE_",
+    "TF_ENABLE_",
+    "TF_FORCE_",
+    "TF_GPU_",
+    "TF_NUM_",
+    "TF_USE_",
+    "TF_XLA_",
     "MALLOC_",
     "TCMALLOC_",
 )

@@ -52,7 +52,7 @@ def ok(
         wall_seconds=earlier.wall_seconds + wall_seconds,
         **files.known(
             {
-                "ceilings": (events.ceilings, "the job gives none"),
+                "ceilings": (events.ceilings, "the job gives none" if task.ceilings else "another repeat has them"),
                 "command_seconds": (sum(each.seconds for each in attempts), ""),
                 "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
                 "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),

@@ -64,6 +64,7 @@ class ByHand:
             "variants": [self.parameters],
             "section": self.section,
             "session_ends_at": self.session_ends_at,
+            "ceilings": True,
             "usable_cpus": 2.0,
             **more,
         }

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from stages.harness import formatting
-from stages.harness.comparison.profile_diff import cudnn
+from stages.harness.comparison.profile_diff import core_kind, cudnn
 from stages.harness.formatting import NONE
-from stages.records import Cache, Facts, Gpu, Image, Machine, Profile
+from stages.records import Cache, CoreKind, Facts, Gpu, Image, Machine, Profile
 from stages.units import amount
 
 Row = tuple[str, tuple[str, ...]]  # what, and what is found of it: in each image, or in the machine
@@ -33,6 +33,7 @@ def _of_image(profile: Profile, image: Image | None) -> Iterator[tuple[str, str]
     silent = "the CPU alone, or it does not say" if held.torch else NONE
     yield "torch compiled for", ", ".join(held.cuda_architectures) or silent
     yield "torch's threads", _words(facts, "torch_threads")
+    yield "variables that steer speed", "; ".join(f"{key}={value}" for key, value in facts.variables.items()) or NONE
     yield "CUDA", _words(held, "cuda")
     yield "cuDNN", _words(held, "cudnn", cudnn)
     yield "NCCL", _words(held, "nccl")
@@ -51,6 +52,7 @@ def of_machine(profile: Profile | None, machine: Machine) -> list[Row]:
     found = [
         ("kernel", hardware.kernel),
         *((what, _words(hardware.cpu, field, show)) for field, what, show in _CPU),
+        ("CPUs by speed", _core_kinds(hardware.cpu.core_kinds)),
         ("instruction sets that matter", ", ".join(hardware.cpu.isa) or "none"),
         ("caches", "; ".join(map(_cache, hardware.cpu.caches)) or "the kernel shows none"),
         ("CPUs to run on", hardware.limits.cpuset),
@@ -61,6 +63,7 @@ def of_machine(profile: Profile | None, machine: Machine) -> list[Row]:
     if profile is not None:
         found.append(("free on it", _words(profile.conditions, "disk_free_bytes", amount)))
         found.append(("CPU clock when profiled", _words(profile.conditions, "cpu_hertz", _hertz)))
+        found.append(("times that heat held the CPU back until then", _words(profile.conditions, "cpu_throttle_count")))
     for index, gpu in enumerate(hardware.gpus):
         name = "GPU" if len(hardware.gpus) == 1 else f"GPU {index}"
         found += [(f"{name}: {what}", words) for what, words in _of_gpu(gpu)]
@@ -86,6 +89,12 @@ def _yes(value: bool) -> str:
 
 def _hertz(value: int) -> str:
     return f"{value / 1e9:.2f} GHz"
+
+
+def _core_kinds(found: Sequence[CoreKind]) -> str:
+    if not found:
+        return "unknown: the kernel tells neither capacities nor clocks"
+    return ("all alike: " if len(found) == 1 else "") + "; ".join(map(core_kind, found))
 
 
 def _cache(each: Cache) -> str:
@@ -115,6 +124,7 @@ _CPU: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("numa_nodes", "NUMA nodes", str),
     ("base_hertz", "base clock", _hertz),
     ("max_hertz", "maximum clock", _hertz),
+    ("governor", "CPU governor", str),
 )
 _GPU: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("compute_capability", "compute capability", str),
