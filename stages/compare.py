@@ -22,7 +22,7 @@ from stages.harness.comparison import as_run, quota, regression
 from stages.harness.comparison import compare as comparison
 from stages.harness.params import schema
 from stages.harness.pipeline import revisions
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.report import page, table
 from stages.harness.results.metrics import TOTAL, declared
 from stages.harness.results.read import read_all
@@ -31,7 +31,7 @@ from stages.harness.statistics.estimates import CONFIDENCE
 from stages.workload.probes import cpu
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     """Compare the settings with each other, or all with what they were."""
     parser = argparse.ArgumentParser(prog="python -m stages.compare", description="Which setting was faster.")

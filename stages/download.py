@@ -17,14 +17,14 @@ from stages.errors import FaceoffError, run_entry
 from stages.harness.environments import commands
 from stages.harness.params import jobs, schema
 from stages.harness.params.schema import Params
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.dvc_lock import dvc_stage
 from stages.units import amount
 
 LEFT_OUT = "downloads"  # a folder directly below data/<job>, where archives may lie
 BLOCK_BYTES = 2**20
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     """Have the job fill its folder, and list what is there."""
     records.MANIFEST_PATH.unlink(missing_ok=True)

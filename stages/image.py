@@ -12,10 +12,10 @@ from stages import codec, records
 from stages.errors import run_entry
 from stages.harness.environments import select
 from stages.harness.params import schema
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.dvc_lock import dvc_stage
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.image")
     parser.add_argument("image", help="a folder of docker/")

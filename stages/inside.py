@@ -21,7 +21,7 @@ from stages.harness.environments import select
 from stages.harness.environments.launch import Environment, Work
 from stages.harness.params import schema
 from stages.harness.params.schema import Params
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.process.watchdog import Watch
 
 USAGE = (
@@ -36,7 +36,7 @@ IMAGE_STAGES = {
 }
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     """Read the command line and run what it says."""
     arguments = sys.argv[1:]

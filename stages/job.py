@@ -9,10 +9,10 @@ from stages import codec, records
 from stages.errors import run_entry
 from stages.harness.environments import commands
 from stages.harness.params import jobs, schema
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.dvc_lock import dvc_stage
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     """Look at the job, and write down what it is."""
     records.JOB_PATH.unlink(missing_ok=True)

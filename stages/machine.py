@@ -13,12 +13,12 @@ from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness.environments import cards
 from stages.harness.params import schema
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.dvc_lock import dvc_stage
 from stages.units import amount
 from stages.workload.probes import files, hardware
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     choice = schema.load().container.gpus
     try:

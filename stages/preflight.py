@@ -18,13 +18,13 @@ from stages.errors import run_entry
 from stages.harness.environments import cards, commands
 from stages.harness.params import schema
 from stages.harness.preflight import findings, host_checks, show
+from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.process.locks import only_run
-from stages.harness.process.signals import stop_signals
 from stages.visible_cards import VISIBLE
 from stages.workload.probes import conditions, cpu, files, limits
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     """Run preflight on the host; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m stages.preflight")

@@ -8,11 +8,11 @@ Which image: `image` in params.yaml. And the curves of all of them: metrics/curv
 from stages import codec, records
 from stages.errors import run_entry
 from stages.harness.params import schema
-from stages.harness.process.signals import stop_signals
+from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.results import scorecard
 
 
-@stop_signals()
+@dvc_stage
 def main() -> int:
     """Write metrics/scorecard.json and the curves from metrics/comparison.json."""
     for path in (records.SCORECARD_PATH, records.CURVES_PATH):

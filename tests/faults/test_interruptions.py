@@ -195,9 +195,9 @@ def test_what_make_repro_runs_is_stopped(checkout: Checkout, number: int, code: 
     process = begin(checkout, "train", sys.executable, "-m", "stages.repro")
     process.send_signal(number)
     assert process.wait(PATIENCE_SECONDS) == code
-    if number == signal.SIGKILL:  # which leaves nobody to remove its own two files; they hold nobody up
+    if number == signal.SIGKILL:  # which leaves nobody to remove its own file; it holds nobody up
         wait_until(lambda: not processes(checkout.path), "all has ended")
-        assert {each.name for each in left_over(checkout)} == {"faceoff.running", "faceoff.lock"}
+        assert {each.name for each in left_over(checkout)} == {"faceoff.running"}
         checkout.run(sys.executable, "-m", "stages.repro")
     check_clean_and_going_on(checkout)
 

@@ -227,8 +227,8 @@ def test_what_moves_between_two_profiles_measures_no_cell_again_and_a_new_fact_d
     assert (moving.read_bytes() != before[0], fixed.read_bytes() == before[1]) == (True, True)
     assert checkout.repro() == ALWAYS
     fixed.write_bytes(before[1].replace(b'"glibc": "', b'"glibc": "9'))
-    stale = json.loads(checkout.run("dvc", "status", "--json", "train@1-host-fp32"))
-    assert {"changed deps": {str(records.facts_path("host")): "modified"}} in stale["train@1-host-fp32"]
+    stale = json.loads(checkout.run("dvc", "status", "--json", "setting@host-fp32"))
+    assert {"changed deps": {str(records.facts_path("host")): "modified"}} in stale["setting@host-fp32"]
     fixed.write_bytes(before[1])
 
 

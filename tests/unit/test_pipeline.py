@@ -74,13 +74,15 @@ def test_evaluations_are_in_the_time_left_once_one_was_seen():
 
 def test_the_bar_goes_over_every_stage_of_the_pipeline():
     names = ["machine", "job", "download", "image@a", "image@b", "profile@a", "profile@b"]
+    names += ["setting@a-fp32", "setting@b-fp32"]
     names += [f"{kind}@{repeat}-{image}-fp32" for kind in ("train", "evaluate") for repeat in (1, 2) for image in "ab"]
     tracker, done = Tracker(CELLS, (), Clock()), []
     for index, name in enumerate([*names, "compare", "scorecard"]):
         tracker.hear(keeps(name) if index % 3 else runs(name))
         done.append(tracker.done)
     assert done == [index + bool(index % 3) for index in range(tracker.total)]
-    assert told(Tracker(CELLS, (), Clock()), Clock(), runs("image@b"), runs("profile@b"), runs("compare")) == [
+    begun = [runs(name) for name in ("image@b", "profile@b", "setting@b-fp32", "compare")]
+    assert told(Tracker(CELLS, (), Clock()), Clock(), *begun) == [
         "making image b", "profile of image b", "comparison",
     ]  # fmt: skip
 
@@ -106,7 +108,7 @@ def test_a_terminal_gets_a_bar_and_all_lines(monkeypatch, tmp_path):
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     assert repro.repro(Wanted(), console) == 0
     shown = console.file.getvalue()
-    assert "frozen epoch 1: [4.1 s]" in shown and "1/17" in shown and "cell 2 of 4: b/fp32" in shown
+    assert "frozen epoch 1: [4.1 s]" in shown and "1/19" in shown and "cell 2 of 4: b/fp32" in shown
 
 
 LINES = [runs("train@1-a-fp32"), "frozen epoch 1: [4.1 s]", runs("train@1-b-fp32")]

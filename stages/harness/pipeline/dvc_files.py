@@ -4,7 +4,6 @@ dvc.lock  what each stage's results belong to: a stage that is lost from it is m
 rwlock    which process uses which file: one that is cut short, or whose pid is another's by now, refuses every run
 """
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,55 +12,29 @@ import psutil
 
 from stages import codec
 from stages.errors import FaceoffError
+from stages.harness.process import dvc_lock
 
-LOCK_PATH = Path("dvc.lock")
-KEPT_PATH = Path(".dvc/tmp/faceoff.lock")  # a copy of it, there only while DVC runs; empty: there was none yet
 RWLOCK_PATH = Path(".dvc/tmp/rwlock")
 CLOCK_SECONDS = 1  # to which the time is known at which a process began
-
-
-def keep() -> None:
-    """Copy dvc.lock, which DVC has to be through with."""
-    with contextlib.suppress(FaceoffError):  # no room: the older copy is better than none
-        codec.write_text(KEPT_PATH, LOCK_PATH.read_text(encoding="utf-8") if LOCK_PATH.exists() else "")
 
 
 def mend() -> None:
     """Put dvc.lock and DVC's rwlock right. To be called where no DVC runs, before and after."""
     _mend_rwlock()
-    if not KEPT_PATH.exists():
-        return
-    kept = KEPT_PATH.read_text(encoding="utf-8")
-    if LOCK_PATH.exists() and LOCK_PATH.read_bytes() != kept.encode() and _is_cut(LOCK_PATH, kept):
+    lock, aside = dvc_lock.LOCK_PATH, dvc_lock.ASIDE_PATH
+    if dvc_lock.is_short() is not None:
+        try:
+            dvc_lock.put_together()
+            return
+        except FaceoffError as error:
+            if not aside.exists():
+                raise
+            print(f"faceoff: {error}; dvc.lock is again as it was a stage before")
+            aside.replace(lock)  # a file of both would need room
+    elif aside.exists() and lock.exists() and dvc_lock.IS_SHORT.startswith(lock.read_text(encoding="utf-8")):
         print("faceoff: dvc.lock was cut short, by a kill or a full disk: it is again as it was a stage before")
-        KEPT_PATH.replace(LOCK_PATH)  # a copy would need room
-        if not kept:
-            LOCK_PATH.unlink()
-    KEPT_PATH.unlink(missing_ok=True)
-
-
-def _is_cut(path: Path, kept: str) -> bool:
-    """Whether the file is but the begin of what DVC was writing, on top of what was kept; not where it is another's."""
-    from dvc.exceptions import DvcException  # as DVC reads it itself; no run that goes well has to wait for the imports
-    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
-    from dvc.utils import strictyaml
-    from dvc.utils.serialize import parse_yaml
-
-    try:
-        found, text = strictyaml.load(str(path), COMPILED_LOCKFILE_SCHEMA)
-    except DvcException:
-        return True
-    if not text.endswith("\n") or kept.startswith(text):
-        return True
-    now, before = found["stages"], parse_yaml(kept, str(path)).get("stages", {})
-    others = sum(now[name] != before[name] for name in now if name in before)
-    return bool(_places(before) - _places(now)) and others <= max(2, len(now) / 2)
-
-
-def _places(value: object, place: tuple[object, ...] = ()) -> set[tuple[object, ...]]:
-    """Return the keys and indices that lead to each value that a document holds."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return {place}.union(*(_places(each, (*place, key)) for key, each in inner))
+        aside.replace(lock)
+    aside.unlink(missing_ok=True)
 
 
 def _mend_rwlock() -> None:

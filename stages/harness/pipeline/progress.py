@@ -12,6 +12,7 @@ BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
 DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell has: what they do
 OF_IMAGE = {"image": "making image {}", "profile": "profile of image {}"}  # stages that each image has
+OF_SETTING = "setting"  # the stage that each setting has; it takes no time
 ONCE = {  # stages that there are once
     "machine": "a look at the machine",
     "job": "a look at the job",
@@ -35,7 +36,8 @@ class Tracker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cells = cells
-        self.total = len(ONCE) + len(OF_IMAGE) * len({cell.image for cell in cells}) + len(DOES) * len(cells)
+        images, settings = ({getattr(cell, part) for cell in cells} for part in ("image", "setting"))
+        self.total = len(ONCE) + len(OF_IMAGE) * len(images) + len(settings) + len(DOES) * len(cells)
         self.done = 0  # stages that ended or were kept
         self.words = ""  # what goes on, in a line; empty before the first stage and while one is only skipped
         self._there = there
@@ -63,7 +65,7 @@ class Tracker:
                 self._running = kind, cell, self._clock()
                 self.words = self._of_cell(kind, cell)
         elif self._is_running:
-            self.words = OF_IMAGE[kind].format(name) if kind in OF_IMAGE else ONCE.get(kind, kind)
+            self.words = OF_IMAGE[kind].format(name) if kind in OF_IMAGE else ONCE.get(kind, "")
         return self._is_running
 
     def _end(self) -> None:

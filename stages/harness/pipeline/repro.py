@@ -21,8 +21,8 @@ from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import launch
 from stages.harness.params.schema import Params
 from stages.harness.pipeline import dvc_files
-from stages.harness.pipeline.progress import BEGINS, Tracker
-from stages.harness.process import signals
+from stages.harness.pipeline.progress import Tracker
+from stages.harness.process import dvc_lock, signals
 
 FAILED = re.compile(r"ERROR: failed to reproduce '.+': failed to run: .+, exited with (\d+)")
 # Not the script `dvc`: its first line, as pip writes it, is shell, and breaks in a checkout at "it's $(odd)".
@@ -70,7 +70,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
 
     A signal to stop is passed on to it and to what it runs, and the end of all that write to its output is waited for.
     """
-    environment = {**os.environ, **launch.PYTHON_ENVIRONMENT}
+    environment = {**os.environ, **launch.PYTHON_ENVIRONMENT, dvc_lock.WILL_MEND: str(os.getpid())}
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
     try:
         process = subprocess.Popen(
@@ -111,8 +111,6 @@ def _hand_on(lines: IO[str] | None, show: Callable[[str], None], exits: set[int]
     """Hand on all lines but DVC's complaint that a stage goes on another time, which the stage itself has told."""
     for line in lines or ():
         text = line.rstrip("\n")
-        if BEGINS.fullmatch(text):
-            dvc_files.keep()
         failed = FAILED.fullmatch(text)
         if failed:
             exits.add(int(failed[1]))
