@@ -2,7 +2,8 @@
 
 Every line is one object and tells one thing. All of them are optional, and five lines of bash can write them:
 
-    {"span": "epochs", "seconds": 12.31, "samples": 320, "steps": 20, "values": {"train_loss": 0.51}, "split": {...}}
+    {"span": "epochs", "seconds": 12.31, "samples": 320, "steps": 20, "values": {"train_loss": 0.51}, "split": {...},
+     "step_seconds": [0.61, 0.59, ...]}
     {"metric": "accuracy", "value": 0.937}
     {"fact": "number_format", "value": "bf16"}
     {"unsupported": "this library has no mixed precision on a CPU"}
@@ -71,9 +72,10 @@ class Span:
     steps: Optional[int] = None
     values: Dict[str, float] = dataclasses.field(default_factory=dict)  # e.g. train_loss: what the curves show
     split: Optional[Split] = None  # of its steps; what of `seconds` is beside it is no step (a validation)
+    step_seconds: Tuple[float, ...] = ()  # of each step, from the end of the one before to its own; empty: not told
 
     @property
-    def step_seconds(self) -> float:
+    def stepping_seconds(self) -> float:
         """What its steps took: the split's sum, or all of it where there is no split."""
         return self.split.seconds if self.split else self.seconds
 
@@ -133,7 +135,7 @@ class Events:
 
 # docs/job.md, "Events": the key that says what a line tells, and the other keys that it may have.
 _KINDS = {
-    "span": ("seconds", "samples", "steps", "values", "split"),
+    "span": ("seconds", "samples", "steps", "values", "split", "step_seconds"),
     "metric": ("value",),
     "fact": ("value",),
     "unsupported": (),

@@ -91,6 +91,7 @@ def setting(
         metrics=own,
         ratios=ratios,
         verdict=verdict,
+        verdict_by="total_seconds",
         words="the baseline" if verdict == "baseline" else f"{verdict} than the baseline",
         predictions=PairedPredictions(288, 3, 5, 0.73, "no difference shown") if ratios else None,
         bottleneck=BOTTLENECK if whole else None,

@@ -83,6 +83,6 @@ def compared(
     **rules: Any,
 ) -> dict[str, SettingResult]:
     """By image."""
-    wanted = dataclasses.replace(CompareParams(BASELINE, 0.02, tuple(looks)), **rules)
+    wanted = dataclasses.replace(CompareParams(BASELINE, 0.02, tuple(looks), 1), **rules)
     settings = compare.compare(found, wanted, profiles or {}, job)
     return {each.setting.split("/")[0]: each for each in settings}

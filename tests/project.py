@@ -32,7 +32,7 @@ PARAMS: dict[str, Any] = {
     "profile": {"measure_seconds": 0},
     "provider": dict.fromkeys(("name", "source", "cpus", "memory", "gpu", "gpus", "gpu_memory", "disk")),
     "session": {"max_hours": None},
-    "compare": {"margin": 0.02, "looks": []},
+    "compare": {"margin": 0.02, "looks": [], "remeasure": 0},
 }
 # The article's job on a few drawn photos, with the smallest network.
 DOGS_CATS: dict[str, Any] = {

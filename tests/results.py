@@ -11,7 +11,7 @@ from stages import codec, records
 from stages.contract import Ceilings, Span, Split
 from stages.harness.params import jobs, schema
 from stages.harness.results import read
-from stages.records import Belongs, Cell, Job, Metric, Result, Variant
+from stages.records import Belongs, Cell, Job, Metric, Result, Steps, Variant
 
 MIB = 2**20
 
@@ -40,6 +40,7 @@ DATA_SHA256 = "d" * 64
 CONTAINER = records.Container("auto", "1g", None, None, None)
 LOAD = records.Load(41.0, 0.01, 0.0, None, {"throttled_seconds": "no cgroup of this process has a cpu.stat"})
 HEADER = "item,label,predicted\n"
+STEPS_HEADER = "span,microseconds\n"
 CONTENTS = records.Contents(
     python="3.11.9",
     torch="2.14.1",
@@ -90,6 +91,7 @@ def trained(cell: Cell, seconds: float = 10.0, **changes: Any) -> Result:
         "command_seconds": 3 * seconds + 7,
         "peak_process_memory_bytes": 900 * MIB,
         "predictions_sha256": None,
+        "steps": Steps(hashlib.sha256(STEPS_HEADER.encode()).hexdigest(), 0, queued=False),
         "started_at": "2026-01-02T03:04:05+00:00",
         "wall_seconds": 3 * seconds + 9,
     }
@@ -106,6 +108,7 @@ def evaluated(cell: Cell, predict_seconds: float = 3.0, **changes: Any) -> Resul
         "command_seconds": predict_seconds + 6,
         "peak_process_memory_bytes": 950 * MIB,
         "predictions_sha256": hashlib.sha256(HEADER.encode()).hexdigest(),
+        "steps": None,
         "started_at": "2026-01-02T03:05:05+00:00",
         "wall_seconds": predict_seconds + 8,
     }
@@ -130,6 +133,7 @@ def _result(cell: Cell, stage: str, given: dict[str, Any]) -> Result:
         "attempts": (records.Attempt(0, 41.0, LOAD),),
         "conditions": (CONDITIONS, CONDITIONS),
         "gpu_uuids": (),
+        "discarded": (),
         "warnings": (),
         "notes": (),
     }

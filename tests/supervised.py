@@ -46,7 +46,7 @@ class Checkout:
         plain: dict[str, Any] = dict.fromkeys(("job_sha256", "data_sha256", "machine_sha256"), "a" * 64)
         plain |= {"image_sha256": None, "facts_sha256": None, "variant": self.variant}
         belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None, None), **changes})
-        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, None)
+        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, 0, None)
 
     def script(self, text: str, name: str = "job.py") -> tuple[str, ...]:
         """The command that runs the text: Python, or bash by the name."""

@@ -88,7 +88,9 @@ from stages.records.results import (
     BEGAN_ANEW,
     STATUSES,
     Attempt,
+    Discarded,
     Result,
+    Steps,
     without_times,
 )
 
@@ -132,6 +134,7 @@ __all__ = [
     "CoreKind",
     "Cpu",
     "CurvePoint",
+    "Discarded",
     "Disk",
     "Facts",
     "Gpu",
@@ -155,6 +158,7 @@ __all__ = [
     "Session",
     "SettingResult",
     "SpanSteps",
+    "Steps",
     "Summary",
     "Task",
     "Variant",

@@ -58,6 +58,11 @@ class Cell:
         return Path("metrics") / self.setting / "predictions-{}.csv".format(self.repeat)
 
     @property
+    def steps_path(self) -> Path:
+        """CSV with the columns span, microseconds: what each step of the training took; the header alone without."""
+        return Path("metrics") / self.setting / "steps-{}.csv".format(self.repeat)
+
+    @property
     def output_dir(self) -> Path:
         """Folder of what the training leaves, the model for example; empty where the cell did not end 'ok'."""
         return Path("models") / self.setting / str(self.repeat)

@@ -116,7 +116,8 @@ class SettingResult:
     facts: Dict[str, Tuple[str, ...]]  # that the job said of itself, each value once: number_format: (bf16,)
     metrics: Dict[str, Summary]
     ratios: Dict[str, Ratio]  # of timed metrics
-    verdict: str  # of VERDICTS: the total time's, or 'cannot say' where there is no such ratio
+    verdict: str  # of VERDICTS: that of the metric `verdict_by`, or 'cannot say' where there is no ratio
+    verdict_by: str  # 'total_seconds', or 'undisturbed_seconds' where that alone is settled
     words: str  # the verdict in a sentence: how much, how sure, and if it can't be said, why
     predictions: Optional[PairedPredictions]  # None for the baseline, and without predictions of both
     bottleneck: Optional[Bottleneck]  # None where no repeat ran whole, or the job gives no split

@@ -104,6 +104,7 @@ class Task:
     gpu_uuids: Tuple[str, ...]  # of the cards that the image was given
     session_ends_at: Optional[float]  # seconds since 1970; None: it does not end
     ceilings: bool  # whether the job is to measure what its loader and its compute reach alone
+    remeasure: int  # how often it may be measured once more because it was disturbed
     libraries: Optional[str]  # LD_LIBRARY_PATH of the shell, where no job of the image gets it
 
     def __post_init__(self) -> None:
@@ -125,6 +126,7 @@ class ImageTask:
     session_max_hours: Optional[float]
     cells_left: Dict[str, int]  # variant: cells of all images that are still to be measured
     in_container: bool
+    remeasure: int  # how often it may be measured once more because it was disturbed
     libraries: Optional[str]  # LD_LIBRARY_PATH of the shell, where no job of the image gets it
 
 

@@ -29,6 +29,32 @@ class Attempt:
 
 
 @dataclasses.dataclass(frozen=True)
+class Steps:
+    """The file of a training's step times, Cell.steps_path."""
+
+    sha256: str
+    count: int  # of steps, in all spans that tell theirs
+    queued: bool  # the host's clock told them, and work was queued on a GPU: one step alone means little
+
+    def __post_init__(self) -> None:
+        check("count", self.count, self.count >= 0, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class Discarded:
+    """What a stage of a cell took that was disturbed and was measured once more: the less disturbed one counts."""
+
+    started_at: str  # UTC, ISO 8601
+    command_seconds: float
+    spans: Tuple[Span, ...]
+    load: Load
+    disturbed_by: Tuple[str, ...]  # the warnings for which it was measured once more
+
+    def __post_init__(self) -> None:
+        check("disturbed_by", self.disturbed_by, bool(self.disturbed_by), "at least one warning")
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """metrics/<image>/<variant>/<stage>-<repeat>.json: what a stage of a cell took and gave."""
 
@@ -45,8 +71,10 @@ class Result:
     command_seconds: Optional[float]  # wall clock of the command, the pauses between attempts left out
     peak_process_memory_bytes: Optional[int]  # resident, of the largest process of the job
     predictions_sha256: Optional[str]  # of the file of predictions; of an evaluation alone
+    steps: Optional[Steps]  # of a training alone; its spans have no step_seconds
     attempts: Tuple[Attempt, ...]  # one where nothing interrupted it; empty where it did not end 'ok'
     conditions: Tuple[Conditions, ...]  # before each attempt, and after the last
+    discarded: Tuple[Discarded, ...]  # what was disturbed and measured once more
     warnings: Tuple[str, ...]  # what casts doubt on the times: a busy CPU, a throttled card, more than one attempt
     started_at: str  # UTC, ISO 8601; of the first attempt, and of a cell that failed, of the one that did
     wall_seconds: float  # of the supervisor, all attempts together
@@ -74,7 +102,7 @@ def without_times(
     facts: Optional[Dict[str, str]] = None,
 ) -> Result:
     """Return the result of a stage that did not run, or not to its end. `why`: it has no times."""
-    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes")
+    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes", "steps")
     return Result(
         cell=cell,
         stage=stage,
@@ -89,8 +117,10 @@ def without_times(
         command_seconds=None,
         peak_process_memory_bytes=None,
         predictions_sha256=predictions_sha256,
+        steps=None,
         attempts=(),
         conditions=(),
+        discarded=(),
         warnings=(),
         started_at=started_at,
         wall_seconds=wall_seconds,

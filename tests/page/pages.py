@@ -50,7 +50,7 @@ def params_of(compared: Comparison) -> Params:
             "Example Cloud", "https://cloud.example/machines", cpus=4.0, memory="8 GB", **claims
         ),
         session=schema.SessionParams(None),
-        compare=schema.CompareParams(compared.baseline, compared.margin, ()),
+        compare=schema.CompareParams(compared.baseline, compared.margin, (), 1),
         section=None,
     )
 

@@ -62,7 +62,7 @@ def test_every_kind_of_line_is_taken(path: Path) -> None:
         measurements=(JobMeasurement("reads", "bytes/s", (1e9,), "", "wait", {"size": 3}),),
         estimate=Estimate(shm_bytes=65536, elsewhere_bytes={"/cache": 7}),
     )
-    assert found.spans[0].step_seconds == pytest.approx(12.3) and found.spans[1].step_seconds == 3.0
+    assert found.spans[0].stepping_seconds == pytest.approx(12.3) and found.spans[1].stepping_seconds == 3.0
 
 
 def test_no_file_an_empty_one_and_blank_lines_say_nothing(path: Path) -> None:

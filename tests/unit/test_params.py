@@ -59,6 +59,7 @@ compare:
   baseline: host/fp32-bs16
   margin: 0.02
   looks: []
+  remeasure: 1
 """
 
 

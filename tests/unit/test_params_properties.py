@@ -15,7 +15,7 @@ from tests.project import PARAMS, ROOT
 
 TEXT = yaml.safe_dump(
     {**PARAMS, "image": "host", "images": ["host"], "job": "bash_timer", "variants": {"small": {"level": 1}}}
-    | {"compare": {"baseline": "host/small", "margin": 0.02, "looks": []}},
+    | {"compare": {"baseline": "host/small", "margin": 0.02, "looks": [], "remeasure": 1}},
     sort_keys=False,
 )
 DOCUMENT = yaml.safe_load(TEXT)

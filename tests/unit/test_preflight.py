@@ -27,7 +27,7 @@ PARAMS = schema.parse(
     profile: {measure_seconds: 0}
     provider: {name: null, source: null, cpus: null, memory: null, gpu: null, gpus: null, gpu_memory: null, disk: null}
     session: {max_hours: null}
-    compare: {baseline: host/few, margin: 0.02, looks: []}
+    compare: {baseline: host/few, margin: 0.02, looks: [], remeasure: 1}
     """,
     "params.yaml",
     ROOT,

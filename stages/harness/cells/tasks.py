@@ -36,6 +36,7 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
         gpu_uuids=cards.handed(params, root) or (),
         session_ends_at=_session_ends_at(params),
         ceilings=not _has_ceilings(cell, params),
+        remeasure=params.compare.remeasure,
         libraries=_libraries(cell.image, params.variants[cell.variant].env),
     )
 
@@ -58,6 +59,7 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
         session_max_hours=params.session.max_hours,
         cells_left=_cells_left(params),
         in_container=in_container,
+        remeasure=params.compare.remeasure,
         libraries=_libraries(image, {}),
     )
 

@@ -115,6 +115,7 @@ def _setting(
         metrics=summaries(group, job, declared(job, group)),
         ratios=dict(ratios),
         verdict="baseline" if is_baseline else total.verdict if total else "cannot say",
+        verdict_by=TOTAL,
         words="the baseline" if is_baseline else sentences.words(total, status, predicted, rules.margin),
         predictions=predicted,
         bottleneck=bottlenecks.bottleneck(group),

@@ -88,7 +88,7 @@ def _seconds(result: CellResult, total: tuple[str, ...], names: Iterable[str], s
     for name in names:
         own = [span for span in spans if span.name == name]
         if name in split:
-            found[f"{name}: beside its steps"] = sum(span.seconds - span.step_seconds for span in own)
+            found[f"{name}: beside its steps"] = sum(span.seconds - span.stepping_seconds for span in own)
         else:
             found[name] = sum(span.seconds for span in own)
     if total == WALL and result.train:

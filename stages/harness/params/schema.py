@@ -76,10 +76,12 @@ class CompareParams:
     baseline: str
     margin: float  # a ratio within 1 / (1 + margin) and 1 + margin is as good as equal
     looks: tuple[int, ...]  # how many repeats there were each time that they were judged and more added
+    remeasure: int  # how often a stage of a cell that was disturbed is measured once more
 
     def __post_init__(self) -> None:
         rising = all(before < after for before, after in zip((0, *self.looks), self.looks, strict=False))
         check("looks", list(self.looks), rising, "rising numbers of repeats, e.g. [3, 6]")
+        check("remeasure", self.remeasure, 0 <= self.remeasure <= 3, "from 0 (never) to 3")
         check("margin", self.margin, 0 < self.margin < 1, "between 0 and 1, e.g. 0.02 for 2 %")
 
 

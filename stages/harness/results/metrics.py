@@ -69,7 +69,7 @@ def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> fl
 
 def samples_per_second(spans: Iterable[Span]) -> float | None:
     """Return the rate of the steps of those spans that say how many samples they took; None where it is not known."""
-    counted = [(span.samples, span.step_seconds) for span in spans if span.samples is not None]
+    counted = [(span.samples, span.stepping_seconds) for span in spans if span.samples is not None]
     seconds = sum(each for _, each in counted)
     return sum(samples for samples, _ in counted) / seconds if seconds > 0 else None
 

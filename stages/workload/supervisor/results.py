@@ -46,6 +46,7 @@ def ok(
         gpu_uuids=recorded.gpu_uuids,
         attempts=attempts,
         conditions=moments,
+        discarded=(),
         warnings=(*_sum_warnings(spans, attempts), *_warnings(task, attempts, moments), *recorded.card_warnings),
         notes=(*_anew(earlier.lost), *seen.notes),
         started_at=earlier.started_at or started_at,
@@ -55,6 +56,7 @@ def ok(
                 "ceilings": (events.ceilings, "the job gives none" if task.ceilings else "another repeat has them"),
                 "command_seconds": (sum(each.seconds for each in attempts), ""),
                 "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
+                "steps": (None, "it is the training's" if not training else "not kept yet"),
                 "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),
             }
         ),
