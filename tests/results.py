@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from stages import codec, records
 from stages.contract import Ceilings, Span, Split
 from stages.harness.params import jobs, schema
 from stages.harness.results import read
-from stages.records import Belongs, Cell, Job, Metric, Result, Steps, Variant
+from stages.harness.results.read import StepTimes
+from stages.records import Belongs, Cell, Job, Metric, Result, Steps, Variant, step_times
 
 MIB = 2**20
 
@@ -40,7 +42,6 @@ DATA_SHA256 = "d" * 64
 CONTAINER = records.Container("auto", "1g", None, None, None)
 LOAD = records.Load(41.0, 0.01, 0.0, None, {"throttled_seconds": "no cgroup of this process has a cpu.stat"})
 HEADER = "item,label,predicted\n"
-STEPS_HEADER = "span,microseconds\n"
 CONTENTS = records.Contents(
     python="3.11.9",
     torch="2.14.1",
@@ -91,7 +92,7 @@ def trained(cell: Cell, seconds: float = 10.0, **changes: Any) -> Result:
         "command_seconds": 3 * seconds + 7,
         "peak_process_memory_bytes": 900 * MIB,
         "predictions_sha256": None,
-        "steps": Steps(hashlib.sha256(STEPS_HEADER.encode()).hexdigest(), 0, queued=False),
+        "steps": Steps(_sha256(step_times.NONE), 0, queued=False),
         "started_at": "2026-01-02T03:04:05+00:00",
         "wall_seconds": 3 * seconds + 9,
     }
@@ -107,7 +108,7 @@ def evaluated(cell: Cell, predict_seconds: float = 3.0, **changes: Any) -> Resul
         "ceilings": None,
         "command_seconds": predict_seconds + 6,
         "peak_process_memory_bytes": 950 * MIB,
-        "predictions_sha256": hashlib.sha256(HEADER.encode()).hexdigest(),
+        "predictions_sha256": _sha256(HEADER),
         "steps": None,
         "started_at": "2026-01-02T03:05:05+00:00",
         "wall_seconds": predict_seconds + 8,
@@ -145,14 +146,41 @@ def _result(cell: Cell, stage: str, given: dict[str, Any]) -> Result:
 def not_run(result: Result, status: str, reason: str) -> Result:
     """The record of a cell that did not run: nothing of the job."""
     empty = {"spans": (), "metrics": {}, "facts": {}, "ceilings": None, "command_seconds": None, "attempts": ()}
-    empty |= {"peak_process_memory_bytes": None, "predictions_sha256": None}
+    empty |= {"peak_process_memory_bytes": None, "predictions_sha256": None, "steps": None}
     absent = {name: reason for name, value in empty.items() if value is None}
     return dataclasses.replace(result, status=status, reason=reason, absent=absent, **empty)
 
 
-def write_cell(train: Result, evaluate: Result, predictions: str = HEADER, root: Path = Path()) -> None:
-    """Write both records where the pipeline keeps them, and the predictions."""
+def even_steps(train: Result) -> tuple[StepTimes, ...]:
+    """Step times of each span of the training, all alike."""
+    spans = [(each, each.steps) for each in train.spans if each.steps]
+    return tuple(StepTimes(each.name, (each.stepping_seconds / steps,) * steps) for each, steps in spans)
+
+
+def with_steps(train: Result, steps: Sequence[StepTimes], queued: bool = False) -> Result:
+    """The training with the record of these step times, which `write_cell` is then to be given too."""
+    count = sum(len(each.seconds) for each in steps)
+    return dataclasses.replace(train, steps=Steps(_sha256(_steps_text(steps)), count, queued))
+
+
+def _steps_text(steps: Sequence[StepTimes]) -> str:
+    return step_times.text((each.span, each.seconds) for each in steps)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_cell(
+    train: Result,
+    evaluate: Result,
+    predictions: str = HEADER,
+    root: Path = Path(),
+    steps: Sequence[StepTimes] = (),
+) -> None:
+    """Write both records where the pipeline keeps them, the predictions and the step times, those of `with_steps`."""
     codec.write(root / train.cell.result_path("train"), train)
+    codec.write_text(root / train.cell.steps_path, _steps_text(steps))
     codec.write(root / evaluate.cell.result_path("evaluate"), evaluate)
     codec.write_text(root / evaluate.cell.predictions_path, predictions)
 

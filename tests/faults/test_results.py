@@ -88,7 +88,7 @@ def of_another_cell(cell: Cell) -> str:
 def other_predictions(cell: Cell) -> str:
     cell.predictions_path.write_text(cell.predictions_path.read_text() + "one,a,a\n")
     path = cell.result_path("evaluate")
-    return f"{cell.predictions_path}: not the predictions of which {path} has the predictions_sha256"
+    return f"{cell.predictions_path}: not the predictions of which {path} has the sha256"
 
 
 LIES = (

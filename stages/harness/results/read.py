@@ -9,9 +9,17 @@ from pathlib import Path
 from stages import codec, contract, records, variables
 from stages.codec import RecordError
 from stages.harness.params.schema import Params
-from stages.records import WALL, Belongs, Cell, Job, Result
+from stages.records import WALL, Belongs, Cell, Job, Result, step_times
 
 CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
+
+
+@dataclasses.dataclass(frozen=True)
+class StepTimes:
+    """The steps of one span of a training, in their order."""
+
+    span: str
+    seconds: tuple[float, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +32,7 @@ class CellResult:
     train: Result | None = None
     evaluate: Result | None = None
     right: Mapping[str, bool] | None = None  # item: predicted right; None where there are no predictions
+    steps: tuple[StepTimes, ...] | None = None  # in the order of the spans; None: not told, or of work that was queued
 
     @property
     def stages(self) -> tuple[Result, ...]:
@@ -87,9 +96,10 @@ def read(cell: Cell, present: Belongs, job: Job, root: Path = Path()) -> CellRes
             return CellResult(cell, evaluate.status, evaluate.reason)
         _check_names(job, train, evaluate)
         right = _predicted_right(evaluate, root)
+        steps = _step_times(train, root)
     except RecordError as error:
         return CellResult(cell, "refused", str(error))
-    return CellResult(cell, "ok", None, train, evaluate, right)
+    return CellResult(cell, "ok", None, train, evaluate, right, steps)
 
 
 def _stage(cell: Cell, stage: str, present: Belongs, root: Path) -> Result | None:
@@ -149,21 +159,36 @@ def _check_names(job: Job, train: Result, evaluate: Result) -> None:
 
 
 def _predicted_right(evaluate: Result, root: Path) -> dict[str, bool] | None:
-    """Return whether each item was predicted right. The file is the one that was written with the result."""
+    """Return whether each item was predicted right."""
     path = evaluate.cell.predictions_path
     if evaluate.predictions_sha256 is None:
         return None
+    content = _written_with(evaluate, path, evaluate.predictions_sha256, "predictions", root)
+    try:
+        return contract.predictions(content, path) or None
+    except RecordError as error:
+        raise RecordError(f"{error}; measure again with `dvc repro`") from None
+
+
+def _step_times(train: Result, root: Path) -> tuple[StepTimes, ...] | None:
+    """Return what each step took, where single steps mean something."""
+    path = train.cell.steps_path
+    if train.steps is None:
+        return None
+    content = _written_with(train, path, train.steps.sha256, "steps", root)
+    rows = step_times.rows(content, path)
+    return None if train.steps.queued else tuple(StepTimes(*row) for row in rows) or None
+
+
+def _written_with(result: Result, path: Path, sha256: str, what: str, root: Path) -> str:
+    """Return the text of the file that was written with the result. Raises RecordError where it is another."""
     try:
         content = (root / path).read_bytes()
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror}; measure again with `dvc repro -f`") from None
-    same = hashlib.sha256(content).hexdigest() == evaluate.predictions_sha256
-    written = evaluate.cell.result_path("evaluate")
-    _check(path, same, f"not the predictions of which {written} has the predictions_sha256")
-    try:
-        return contract.predictions(content.decode("utf-8", errors="replace"), path) or None
-    except RecordError as error:
-        raise RecordError(f"{error}; measure again with `dvc repro`") from None
+    same = hashlib.sha256(content).hexdigest() == sha256
+    _check(path, same, f"not the {what} of which {result.cell.result_path(result.stage)} has the sha256")
+    return content.decode("utf-8", errors="replace")
 
 
 def _moment(path: Path, text: str) -> datetime:
