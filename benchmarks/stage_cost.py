@@ -54,7 +54,8 @@ def outputs():
     result = pathlib.Path(WORDS[-1])
     stage, _, repeat = result.stem.partition("-")
     if stage == "train":
-        return [result, pathlib.Path("models", *result.parts[1:3], repeat, "model")]
+        steps = result.with_name(f"steps-{{repeat}}.csv")
+        return [result, steps, pathlib.Path("models", *result.parts[1:3], repeat, "model")]
     return [result, result.with_name(f"predictions-{{repeat}}.csv")]
 
 @dvc_stage

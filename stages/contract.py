@@ -23,6 +23,7 @@ import difflib
 import io
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -37,7 +38,8 @@ DATA = "FACEOFF_DATA"  # the folder data/<job>: for a download to fill, for the 
 
 PREDICTIONS = "predictions.csv"
 PREDICTION_COLUMNS = ("item", "label", "predicted")  # further ones are kept and not read
-MOST_BYTES = 8 * 2**20  # of events: a job reports spans, not steps
+MOST_BYTES = 8 * 2**20  # of events: enough for the times of 800,000 steps
+TOO_LONG = "{}: {} bytes, at most {} are read: report a span an epoch, not one a step, and step_seconds to 6 places"
 TOTAL_SPAN = "total"  # no span's name: total_seconds is the whole
 SPLIT_SLACK, SPLIT_SLACK_SECONDS = 1.01, 0.001  # by which a split may exceed its span: two clocks, and rounding
 EXPLAINS = ("wait", "copy", "compute")
@@ -191,9 +193,7 @@ def _lines(path: Path) -> List[bytes]:
     try:
         size = path.stat().st_size
         if size > MOST_BYTES:
-            raise RecordError(
-                "{}: {} bytes, at most {} are read: report spans, not every step".format(path, size, MOST_BYTES)
-            )
+            raise RecordError(TOO_LONG.format(path, size, MOST_BYTES))
         return path.read_bytes().splitlines()
     except FileNotFoundError:
         return []
@@ -243,16 +243,21 @@ class Reader:
                     where, name, metric
                 )
             )
+        step_seconds = _step_seconds(document.pop("step_seconds", []), where)
         span = decode(Span, _renamed(document, "span"), where)  # type: Span
         for key in span.values:
             _check_name(key, "values", where)
-        if span.split and span.split.seconds > span.seconds * SPLIT_SLACK + SPLIT_SLACK_SECONDS:
-            raise RecordError(
-                "{}.split: expected parts that make up {:.6g} s at most, found {:.6g} s".format(
-                    where, span.seconds, span.split.seconds
+        if span.split:
+            _check_sum(span, span.split.seconds, "split: expected parts", where)
+        if step_seconds:
+            _check_sum(span, sum(step_seconds), "step_seconds: expected steps", where)
+            if span.steps not in (None, len(step_seconds)):
+                raise RecordError(
+                    "{}.step_seconds: expected one for each of {} steps, found {}".format(
+                        where, span.steps, len(step_seconds)
+                    )
                 )
-            )
-        self._spans.append(span)
+        self._spans.append(dataclasses.replace(span, step_seconds=step_seconds))
 
     def _take_metric(self, document: Dict[str, Any], where: str) -> None:
         name = self._name(document["metric"], "metric", where)
@@ -298,6 +303,24 @@ class Reader:
         if other != kind:
             raise RecordError("{}: {!r} is a {} here and was a {} before".format(where, name, kind, other))
         return str(name)
+
+
+def _step_seconds(values: Any, where: str) -> Tuple[float, ...]:
+    """Return what each step took. By hand: there may be very many, and `decode` takes its time."""
+    where += ".step_seconds"
+    if not isinstance(values, list):
+        raise RecordError("{}: expected a list, found {!r:.80}".format(where, values))
+    for index, value in enumerate(values):
+        if type(value) not in (float, int) or not 0 <= value <= sys.float_info.max:
+            message = "{}[{}]: expected a finite number, 0 or more, found {!r:.80}"
+            raise RecordError(message.format(where, index, value))
+    return tuple(map(float, values))
+
+
+def _check_sum(span: Span, seconds: float, what: str, where: str) -> None:
+    if seconds > span.seconds * SPLIT_SLACK + SPLIT_SLACK_SECONDS:
+        message = "{}.{} that make up {:.6g} s at most, found {:.6g} s"
+        raise RecordError(message.format(where, what, span.seconds, seconds))
 
 
 def _check_name(name: Any, key: str, where: str) -> None:

@@ -67,6 +67,7 @@ class EpochTimer:
             steps=steps,
             values={"train_loss": train_loss, "valid_loss": valid_loss, "accuracy": accuracy},
             split=split,
+            step_seconds=self.splitter.step_seconds(),
         )
         self.spans.append(span)
         print(

@@ -74,6 +74,11 @@ class Splitter:
         compute = sum(between(*pair) for pair in zip(self._computes, self._computed))
         return len(self._computed), Split(wait, copy, compute, max(0.0, train_seconds - wait - copy - compute))
 
+    def step_seconds(self) -> Tuple[float, ...]:
+        """Return what each step took, from the end of the one before to its own; the device must be synchronised."""
+        moments = [self._began, *self._computed]
+        return tuple(round(between(*pair), 6) for pair in zip(moments, self._computed))
+
 
 def event() -> Any:
     """Return a marker at the end of what is queued on the GPU; it tells its time once the GPU has come there."""

@@ -78,7 +78,7 @@ def say_peak(peak_bytes: Optional[int]) -> None:
 
 def say_span(span: Span) -> None:
     """Tell of an epoch or a prediction."""
-    document = {name: value for name, value in dataclasses.asdict(span).items() if value is not None}
+    document = {name: value for name, value in dataclasses.asdict(span).items() if value not in (None, ())}
     seam.say(span=document.pop("name"), **document)
 
 

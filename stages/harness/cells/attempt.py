@@ -17,7 +17,7 @@ from stages.harness.params.schema import Params
 from stages.harness.process.locks import held
 from stages.harness.process.signals import STOP_SIGNALS
 from stages.harness.process.watchdog import Watch, touched_at
-from stages.records import STAGES, Belongs, Cell, without_times
+from stages.records import STAGES, Belongs, Cell, step_times, without_times
 
 NO_PREDICTIONS = ",".join(contract.PREDICTION_COLUMNS) + "\n"
 # Codes of a job that failed at nothing, and whose cell the next run measures.
@@ -129,7 +129,8 @@ class CellStage:
     def _discard_half_written(self) -> None:
         """Remove what a job was writing when it was stopped or killed."""
         cell = self.cell
-        outputs = (cell.result_path(self.stage), cell.predictions_path, cell.progress_path, cell.events_path)
+        kept = (cell.result_path(self.stage), cell.predictions_path, cell.steps_path)
+        outputs = (*kept, cell.progress_path, cell.events_path)
         for output in outputs:
             for each in output.parent.glob(f".{output.name}.*"):
                 each.unlink()
@@ -140,6 +141,7 @@ class CellStage:
         if self.stage == "train":
             codec.remove(self.cell.output_dir)  # of a job that was killed near its end
             self.cell.output_dir.mkdir(parents=True)
+            codec.write_text(self.cell.steps_path, step_times.NONE)
         else:
             codec.write_text(self.cell.predictions_path, NO_PREDICTIONS)
             predictions_sha256 = hashlib.sha256(NO_PREDICTIONS.encode()).hexdigest()

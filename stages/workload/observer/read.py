@@ -58,9 +58,7 @@ def observed(prefix: Path) -> Observation:
     steps = tuple(step for each in of_runs for step in each)
     warm_up = _warm_up(steps)
     found = Observation(
-        spans=_with_others(
-            [_span(process, run, len(each)) for (process, run), each in zip(runs, of_runs)], others, notes
-        ),
+        spans=_with_others([_span(process, run, each) for (process, run), each in zip(runs, of_runs)], others, notes),
         waits=tuple(run.wait_seconds for _, run in runs),
         steps=steps,
         warm_up=warm_up,
@@ -94,13 +92,14 @@ def _when(process: Process) -> Tuple[float, float]:
     return worked[0], worked[-1]
 
 
-def _span(process: Process, run: Run, steps: int) -> Span:
+def _span(process: Process, run: Run, steps: Sequence[Step]) -> Span:
     return Span(
         name=TRAIN if run.training else VALIDATION,
         seconds=run.seconds,
         samples=run.samples,
-        steps=steps if run.training else len(run.batches),
+        steps=len(steps) if run.training else len(run.batches),
         split=_split(run) if run.training and not process.cuda else None,
+        step_seconds=tuple(step.seconds for step in steps),
     )
 
 

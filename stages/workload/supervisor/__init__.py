@@ -55,6 +55,7 @@ def run(task: Task, began: float) -> int:
 def train(task: Task, began: float) -> Result:
     """Run the training, or what an earlier attempt left of it."""
     started_at, cell = now(), task.cell
+    remove(cell.steps_path)
     _empty(cell.output_dir)
     surroundings.check(task)
     _leave_if_over(task)
@@ -66,11 +67,13 @@ def train(task: Task, began: float) -> Result:
         _check_output(cell.output_dir)
         if recorded.events.unsupported is not None:
             _empty(cell.output_dir)
+            results.keep_steps(task, ())
             return results.unsupported(task, recorded, started_at, time.perf_counter() - began)
         counted = progress.count(earlier, recorded.events.resumed_after_spans)
         said = (*counted.spans, *recorded.events.spans)
         seen = observation.seen(task, said, len(counted.attempts) + 1)
         results.check_spans(task, (*said, *seen.spans))
+        steps = results.keep_steps(task, (*said, *seen.spans), seen.queued)
     except BaseException:
         _empty(cell.output_dir)
         raise
@@ -79,7 +82,7 @@ def train(task: Task, began: float) -> Result:
     sync_folder(cell.output_dir)
     if earlier.parts and recorded.events.resumed_after_spans is None:
         print(f"{cell.setting}, repeat {cell.repeat}: began anew: the job said nothing of going on")
-    return results.ok(task, recorded, counted, seen, None, started_at, time.perf_counter() - began)
+    return results.ok(task, recorded, counted, seen, None, steps, started_at, time.perf_counter() - began)
 
 
 def evaluate(task: Task, began: float) -> Result:
@@ -105,7 +108,7 @@ def evaluate(task: Task, began: float) -> Result:
         return results.not_run(task, trained, digest, started_at, wall_seconds)
     if recorded.events.unsupported is not None:
         return results.unsupported(task, recorded, started_at, wall_seconds)
-    return results.ok(task, recorded, progress.NOTHING, observation.Seen(), digest, started_at, wall_seconds)
+    return results.ok(task, recorded, progress.NOTHING, observation.Seen(), digest, None, started_at, wall_seconds)
 
 
 def _leave_if_over(task: Task) -> None:

@@ -56,8 +56,7 @@ class Follower:
         try:
             size = self._path.stat().st_size
             if size > MOST_BYTES:
-                message = "{}: {} bytes, at most {} are read: report spans, not every step"
-                raise RecordError(message.format(self._path, size, MOST_BYTES))
+                raise RecordError(contract.TOO_LONG.format(self._path, size, MOST_BYTES))
             if size < self._taken_bytes:
                 raise RecordError(f"{self._path}: shorter than before: open it to append (mode 'a')")
             with self._path.open("rb") as file:

@@ -10,7 +10,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 from stages.codec import RecordError, read, remove, write
 from stages.contract import Reader, Span
-from stages.records import Attempt, Belongs, Conditions, Load, Task
+from stages.records import Attempt, Belongs, Conditions, Load, Task, step_times
 
 WORDS = {
     "job_sha256": "the job",
@@ -29,8 +29,19 @@ NOT_SEEN = Load(0.0, None, None, None, dict.fromkeys(_UNSEEN, "the attempt was k
 class Arrival:
     """A span, and when it came."""
 
-    span: Span
+    span: Span  # without step_seconds: so many numbers would take long to write, again and again
     load: Load  # since the command began
+    microseconds: str  # of its steps
+
+    @classmethod
+    def of(cls, span: Span, load: Load) -> "Arrival":
+        """Return it with its steps packed."""
+        return cls(dataclasses.replace(span, step_seconds=()), load, step_times.joined(span.step_seconds))
+
+    @property
+    def whole(self) -> Span:
+        """The span as it came."""
+        return dataclasses.replace(self.span, step_seconds=step_times.parted(self.microseconds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +118,7 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
     chain, parts = [], _heard_of(earlier)  # type: list, list
     for part in parts:
         chain = chain[: part.after_spans] if part.resumed else []
-        chain += [arrival.span for arrival in part.arrivals]
+        chain += list(part.arrivals)
     if resumed_after_spans > len(chain):
         raise RecordError(
             f"resumed_after_spans: {resumed_after_spans}, but earlier attempts that count reported {len(chain)}"
@@ -115,7 +126,7 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
     counted = list(_counted_parts(parts, resumed_after_spans))
     anew = [index for index, part in enumerate(earlier.parts) if part in parts and not part.resumed]
     return Counted(
-        spans=tuple(chain[:resumed_after_spans]),
+        spans=tuple(arrival.whole for arrival in chain[:resumed_after_spans]),
         attempts=tuple(Attempt(part.after_spans, load.seconds, load) for part, load in counted),
         conditions=tuple(part.conditions for part, _ in counted),
         started_at=counted[0][0].started_at if counted else None,
@@ -156,7 +167,7 @@ def _completed(part: Part, path: Path) -> Part:
     events = reader.events()
     for span in events.spans[len(arrivals) :]:
         last = arrivals[-1].load if arrivals else part.heartbeat or NOT_SEEN
-        arrivals.append(Arrival(span, dataclasses.replace(last, seconds=last.seconds + span.seconds)))
+        arrivals.append(Arrival.of(span, dataclasses.replace(last, seconds=last.seconds + span.seconds)))
     after_spans = events.resumed_after_spans
     return dataclasses.replace(
         part,

@@ -3,14 +3,15 @@
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Dict, Iterable, Optional, Tuple
+from typing import Dict, Iterable, Optional, Sequence, Tuple
 
 from stages.codec import RecordError, write_text
 from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value, predictions
 from stages.errors import FaceoffError
-from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Task, without_times
+from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Steps, Task, step_times, without_times
 from stages.workload.probes import conditions, files, load
 from stages.workload.supervisor.observation import Seen
 from stages.workload.supervisor.progress import Counted
@@ -25,10 +26,14 @@ def ok(
     earlier: Counted,
     seen: Seen,
     predictions: Optional[str],
+    steps: Optional[Steps],
     started_at: str,
     wall_seconds: float,
 ) -> Result:
-    """Return the result of a command that ended well. `predictions`: sha256 of the kept file, of an evaluation."""
+    """Return the result of a command that ended well.
+
+    `predictions`: sha256 of the kept file, of an evaluation; `steps`: of the kept file, of a training.
+    """
     events = recorded.events
     attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
     moments = (*earlier.conditions, *recorded.conditions)
@@ -40,7 +45,7 @@ def ok(
         status="ok",
         reason=None,
         belongs=task.belongs,
-        spans=spans,
+        spans=tuple(dataclasses.replace(span, step_seconds=()) for span in spans),
         metrics=events.metrics,
         facts=_texts(events.facts),
         gpu_uuids=recorded.gpu_uuids,
@@ -56,7 +61,7 @@ def ok(
                 "ceilings": (events.ceilings, "the job gives none" if task.ceilings else "another repeat has them"),
                 "command_seconds": (sum(each.seconds for each in attempts), ""),
                 "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
-                "steps": (None, "it is the training's" if not training else "not kept yet"),
+                "steps": (steps, "it is the training's"),
                 "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),
             }
         ),
@@ -101,6 +106,19 @@ def keep_predictions(task: Task, trained: Result) -> str:
         text = _read_predictions(found)
     write_text(cell.predictions_path, text)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def keep_steps(task: Task, spans: Sequence[Span], queued: bool = False) -> Steps:
+    """Write what each step of these spans took to where results are kept.
+
+    Where one span of several of a name told no steps, it is none of them: a sum would be of a part.
+    """
+    untold = {span.name for span in spans if not span.step_seconds and span.steps != 0}
+    told = [span for span in spans if span.step_seconds and span.name not in untold]
+    text = step_times.text((span.name, span.step_seconds) for span in told)
+    write_text(task.cell.steps_path, text)
+    count = sum(len(span.step_seconds) for span in told)
+    return Steps(hashlib.sha256(text.encode("utf-8")).hexdigest(), count, queued and count > 0)
 
 
 def _read_predictions(path: Path) -> str:
