@@ -26,6 +26,7 @@ PARAMS: dict[str, Any] = {
     "variants": {"plain": {}},
     "repeats": [1, 2, 3],
     "seed": 42,
+    "env": {},
     "container": {"gpus": "auto", "shm_size": "1g", "memory": None, "cpus": None, "cpuset": None, "base_images": {}},
     "on_failure": "stop",
     "limits": {"stall_minutes": 10, "cell_minutes": None},

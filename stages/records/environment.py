@@ -41,7 +41,7 @@ class Image:
     name: str
     kind: str  # of KINDS
     python: str  # the command or absolute path that is its Python: 'python', 'python3', '/opt/conda/bin/python'
-    env: Dict[str, str]  # of its image.yaml: environment variables of all that runs in it
+    env: Dict[str, str]  # environment variables of all that runs in it: those of params.yaml, then of its image.yaml
     reference: Optional[str]  # what `docker run` takes; None where the job runs without a container
     image_id: Optional[str]  # sha256:… of the engine
     size_bytes: Optional[int]
@@ -263,7 +263,7 @@ class Facts:
     os: Optional[str]
     glibc: Optional[str]
     torch_threads: Optional[int]
-    variables: Dict[str, str]  # environment variables that steer speed: the image's own, and `env` of its image.yaml
+    variables: Dict[str, str]  # environment variables that steer speed: the image's own, and what `env` sets
     hardware: Hardware
     contents: Contents
     absent: Dict[str, str]

@@ -42,6 +42,7 @@ def params_of(compared: Comparison) -> Params:
         variants={name: Variant({}, {}) for name in variants},
         repeats=_repeats(compared),
         seed=42,
+        env={},
         container=schema.ContainerParams("auto", "1g", None, None, None, {}),
         limits=schema.LimitParams(None, None),
         on_failure="stop",

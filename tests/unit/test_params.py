@@ -21,6 +21,7 @@ variants:                 # a name, and what it stands for
   mixed-bs16: {precision: mixed, batch_size: 16}
 repeats: [1, 2, 3]        # they interleave
 seed: 42
+env: {OMP_WAIT_POLICY: passive}
 dogs_cats:
   dataset:
     source: synthetic     # or another
@@ -108,6 +109,8 @@ def test_a_good_file_is_left_as_it_is(folder):
         ("^variants:", "variant:", "params.yaml: unknown key 'variant' (did you mean 'variants'?)"),
         ("^dogs_cats:", "dog_cats:", "params.yaml: unknown key 'dog_cats' (did you mean 'dogs_cats'?)"),
         ("^seed: 42$", "", "params.yaml: key 'seed' is missing"),
+        ("{OMP_WAIT_POLICY: passive}", "{A: 1}", "params.yaml: env['A']: expected text: put it in quotes"),
+        ("{OMP_WAIT_POLICY: passive}", "{FACEOFF_A: b}", "params.yaml: env: expected a variable's name, none that"),
         ("^job: dogs_cats", "job: cats_dogs", "params.yaml: job: no job 'cats_dogs': expected a folder of jobs/ with"),
         (
             "  fp32-bs16:",

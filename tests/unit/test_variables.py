@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from stages import codec, records, variables
 from stages.harness.comparison.profile_diff import causes, differences, isolation
@@ -144,6 +145,22 @@ def test_the_shell_steers_no_job_and_the_images_own_variables_are_its_environmen
     stage(project, "compare")
     (_, steered) = codec.read(project / records.COMPARISON_PATH, records.Comparison).settings
     assert "environment variable ATEN_CPU_CAPABILITY default, not unset" in steered.differences
+
+
+def test_what_all_images_get_lies_below_an_images_own_and_a_variants(project: Path) -> None:
+    path = project / "params.yaml"
+    params = yaml.safe_load(path.read_text())
+    params["env"] = {"OMP_NUM_THREADS": "2", "ATEN_CPU_CAPABILITY": "avx2"}
+    params["variants"]["own"] = {"env": {"OMP_NUM_THREADS": "3"}}
+    path.write_text(yaml.safe_dump(params))
+    assert measure(project, "plain") == {"omp_num_threads": "2", "aten_cpu_capability": "avx2"}
+    assert measure(project, "steered", "own") == {"omp_num_threads": "3", "aten_cpu_capability": "default"}
+    assert codec.read(project / records.image_path("plain"), records.Image).env == params["env"]
+    assert codec.read(project / records.facts_path("plain"), records.Facts).variables == params["env"]
+    path.write_text(yaml.safe_dump({**params, "env": {}}))
+    stage(project, "image", "plain")
+    found = {each.cell.image: each for each in read_all(schema.load(project), project)}
+    assert found["plain"].status == "refused" and "measured in another image" in str(found["plain"].reason)
 
 
 def test_another_value_is_another_environment_whose_times_do_not_count(project: Path) -> None:

@@ -37,7 +37,7 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
         session_ends_at=_session_ends_at(params),
         ceilings=not _has_ceilings(cell, params),
         remeasure=params.compare.remeasure,
-        libraries=_libraries(cell.image, params.variants[cell.variant].env),
+        libraries=_libraries(cell.image, {**params.env, **params.variants[cell.variant].env}),
     )
 
 
@@ -60,14 +60,14 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
         cells_left=_cells_left(params),
         in_container=in_container,
         remeasure=params.compare.remeasure,
-        libraries=_libraries(image, {}),
+        libraries=_libraries(image, params.env),
     )
 
 
-def _libraries(image: str, of_variant: Mapping[str, str]) -> str | None:
+def _libraries(image: str, also: Mapping[str, str]) -> str | None:
     """Return the shell's LD_LIBRARY_PATH where an interpreter is without: its driver's libraries may lie there."""
     found = definition.load(image, Path())
-    is_lost = not found.needs_engine and LIBRARIES not in {**found.env, **of_variant}
+    is_lost = not found.needs_engine and LIBRARIES not in {**found.env, **also}
     return os.environ.get(LIBRARIES) or None if is_lost else None
 
 

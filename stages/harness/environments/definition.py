@@ -3,19 +3,17 @@
 import dataclasses
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from stages import codec
 from stages.errors import FaceoffError
 from stages.harness.params.documents import document
-from stages.harness.params.schema import DOCKER_DIR, IMAGE_NAME, amount_bytes
-from stages.records import VARIABLE_NAME
+from stages.harness.params.schema import DOCKER_DIR, IMAGE_NAME, amount_bytes, check_env
 
 PLACE = "a path, whose `~` has a home here"
 WAYS = ("build", "pull", "venv", "python")
-# What container.gpus says, for all images alike.
-NOT_FOR_ENV = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,12 +60,7 @@ class Definition:
         codec.check("setup", self.setup, self.setup is None or self.python is not None, "nothing, without `python`")
         good = self.setup is None or _is_command(self.setup)
         codec.check("setup", self.setup, good, "a command, with each quote closed, without a shell")
-        for name, value in self.env.items():
-            good = bool(VARIABLE_NAME.fullmatch(name)) and not name.startswith("FACEOFF_") and name not in NOT_FOR_ENV
-            expected = "a variable's name, none that begins with FACEOFF_, and none that container.gpus sets"
-            codec.check("env", name, good, expected)
-            codec.check(f"env[{name!r:.80}]", value, isinstance(value, str), "text: put it in quotes")
-            codec.check(f"env[{name!r:.80}]", value, "\0" not in value, "text without a NUL")
+        check_env(self.env)
         for name, version in self.expects.items():
             good = isinstance(version, str | int) and not isinstance(version, bool)
             codec.check(f"expects[{name!r:.80}]", version, good, "a version in quotes, e.g. '3.12'")
@@ -79,6 +72,10 @@ class Definition:
     def needs_engine(self) -> bool:
         """Whether it is run by a container engine; else it is an interpreter of this machine."""
         return self.build is not None or self.pull is not None
+
+    def with_env(self, env: Mapping[str, str]) -> "Definition":
+        """Return it with the variables that every image gets, below its own."""
+        return dataclasses.replace(self, env={**env, **self.env})
 
 
 def _is_place(text: str) -> bool:

@@ -15,7 +15,7 @@ def environment(name: str, params: Params, root: Path) -> Environment:
 
     Raises FaceoffError, or RecordError for an image.yaml that is not right.
     """
-    definition, root = load(name, root), root.absolute()
+    definition, root = load(name, root).with_env(params.env), root.absolute()
 
     def find_gpus() -> tuple[str, ...] | None:
         return cards.handed(params, root)

@@ -12,7 +12,7 @@ from stages.errors import FaceoffError
 from stages.harness.params import jobs
 from stages.harness.params.documents import document, read_text
 from stages.harness.params.overrides import merged, round_trip
-from stages.records import VARIANT_NAME, Cell, Container, Variant
+from stages.records import VARIABLE_NAME, VARIANT_NAME, Cell, Container, Variant
 
 PARAMS_PATH = Path("params.yaml")
 DOCKER_DIR = Path("docker")
@@ -21,6 +21,8 @@ GPU_CHOICES = ("auto", "all", "none")
 GPU_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")  # a card, as nvidia-smi -L tells
 CPU_LIST = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", re.ASCII)
 ON_FAILURE = ("stop", "record")
+# What container.gpus says, for all images alike.
+NOT_FOR_ENV = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
 # Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
 IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -143,6 +145,7 @@ class Params:
     variants: dict[str, Variant]
     repeats: tuple[int, ...]
     seed: int  # a repeat's own is this and its number
+    env: dict[str, Any]  # environment variables of every image alike, below its own and the variant's
     container: ContainerParams
     limits: LimitParams
     on_failure: str  # of ON_FAILURE: what a cell that fails does to the run
@@ -161,6 +164,7 @@ class Params:
             check("repeats", repeat, repeat >= 1, "1 or more")
         check("seed", self.seed, 0 <= self.seed < 2**31, "between 0 and 2**31 - 1")
         check("image", self.image, self.image in self.images, "one of `images`: " + ", ".join(self.images))
+        check_env(self.env)
         check("on_failure", self.on_failure, self.on_failure in ON_FAILURE, "one of " + ", ".join(ON_FAILURE))
         settings = list(dict.fromkeys(cell.setting for cell in self.cells()))
         baseline = self.compare.baseline
@@ -174,6 +178,16 @@ class Params:
             for image in self.images
             for variant in self.variants
         ]
+
+
+def check_env(env: Mapping[str, Any]) -> None:
+    """Raise RecordError unless these are environment variables that a job may be given."""
+    for name, value in env.items():
+        good = bool(VARIABLE_NAME.fullmatch(name)) and not name.startswith("FACEOFF_") and name not in NOT_FOR_ENV
+        expected = "a variable's name, none that begins with FACEOFF_, and none that container.gpus sets"
+        check("env", name, good, expected)
+        check(f"env[{name!r:.80}]", value, isinstance(value, str), "text: put it in quotes")
+        check(f"env[{name!r:.80}]", value, "\0" not in value, "text without a NUL")
 
 
 def _is_cpu_list(text: str) -> bool:

@@ -91,7 +91,7 @@ class Situation:
 
 def look(wanted: Params, look_at_moment: Callable[[], Moment], estimator: Estimator, root: Path) -> Situation:
     """Look at this machine, of which stages.machine has written the record."""
-    definitions = {name: definition.load(name, root) for name in wanted.images}
+    definitions = {name: definition.load(name, root).with_env(wanted.env) for name in wanted.images}
     engine, problem = look_at_engine(root, is_needed=any(each.needs_engine for each in definitions.values()))
     measured = look_at_results(wanted, root)
     return Situation(
