@@ -6,9 +6,9 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import re
 import sys
 from pathlib import Path
-from typing import Iterable, List, Mapping, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
-from stages.records import Check, Gpu, Limits, Scalar
+from stages.records import Check, Gpu, Limits, Load, Scalar
 from stages.units import amount, listed
 
 # Oldest Linux driver that runs what was built with a CUDA release: before 11 each minor release had its own, since then
@@ -31,6 +31,10 @@ NUMBERS_OF_THREADS = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # the first that is
 WORKERS = "workers"  # the parameter or fact by which a job says how many processes load its data
 SESSION_SHARE = 0.8  # of a session that a run may be predicted to take: the prediction is one
 SHM_STEP_BYTES = 64 * 2**20  # what is advised is a multiple of
+# Load that casts doubt on a timing. Others: a tenth of all CPUs is what an idle desktop stays under, and what takes a
+# visible share of two loader processes. Steal: nothing of it is the user's own; so much is the margin within which
+# settings count as equal. A quota that held back: of the span, though summed over the CPUs.
+OTHERS_SHARE, STEAL_SHARE, THROTTLED_SHARE = 0.1, 0.02, 0.02
 
 
 def capability(gpu: Gpu, architectures: Iterable[str]) -> Check:
@@ -159,6 +163,23 @@ def crowded(limits: Limits, threads: Optional[int], workers: Optional[int]) -> O
         advice.insert(0, 'env: {{OMP_NUM_THREADS: "{}"}} for the variant or in image.yaml'.format(max(1, int(quota))))
     needed = "no more threads and workers than CPUs"
     return Check("CPU quota", "warning", needed, found, "set {}".format(", or ".join(advice)))
+
+
+def disturbing(load: Load) -> Dict[str, float]:
+    """Return those of others_share, steal_share and throttled_share that cast doubt on a timing."""
+    held_back = None if load.throttled_seconds is None else load.throttled_seconds / max(load.seconds, 1e-9)
+    found = (
+        ("others_share", load.others_share, OTHERS_SHARE),
+        ("steal_share", load.steal_share, STEAL_SHARE),
+        ("throttled_share", held_back, THROTTLED_SHARE),
+    )
+    return {name: share for name, share, limit in found if share is not None and share > limit}
+
+
+def waits_passively(env: Mapping[str, str]) -> bool:
+    """Return whether OpenMP's threads sleep while they wait, by these variables: by itself they spin for a while."""
+    policy = env.get("OMP_WAIT_POLICY", "").strip().lower()
+    return policy == "passive" or "0" in (env.get("GOMP_SPINCOUNT"), env.get("KMP_BLOCKTIME"))
 
 
 def idle(warnings: Iterable[str]) -> List[Check]:

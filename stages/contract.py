@@ -40,7 +40,7 @@ PREDICTIONS = "predictions.csv"
 PREDICTION_COLUMNS = ("item", "label", "predicted")  # further ones are kept and not read
 MOST_BYTES = 8 * 2**20  # of events: enough for the times of 800,000 steps
 TOO_LONG = "{}: {} bytes, at most {} are read: report a span an epoch, not one a step, and step_seconds to 6 places"
-TOTAL_SPAN = "total"  # no span's name: total_seconds is the whole
+TAKEN_SPANS = ("total", "undisturbed", "beyond")  # no spans: such times are there by themselves
 SPLIT_SLACK, SPLIT_SLACK_SECONDS = 1.01, 0.001  # by which a split may exceed its span: two clocks, and rounding
 EXPLAINS = ("wait", "copy", "compute")
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
@@ -235,7 +235,7 @@ class Reader:
     def _take_span(self, document: Dict[str, Any], where: str) -> None:
         name = self._name(document["span"], "span", where)
         metric = name + "_seconds"
-        if name == TOTAL_SPAN:
+        if name in TAKEN_SPANS:
             raise RecordError("{}: span {!r}: {} is there by itself: name it otherwise".format(where, name, metric))
         if metric in (self._declared or ()):
             raise RecordError(

@@ -26,7 +26,7 @@ OF_A_CELL = ("train", "evaluate")  # commands that a variant's parameters must r
 COMMANDS = (*OF_A_CELL, "download", "check", "estimate", "measure")
 AUTO = "auto"
 OBSERVE = (AUTO, "none")
-BY_THEMSELVES = re.compile(r"total_seconds|samples_per_second|peak_process_memory_bytes")
+BY_THEMSELVES = re.compile(r"(total|undisturbed|beyond)_seconds|samples_per_second|peak_process_memory_bytes")
 SHELL_WORD = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?|(\$\(|`).*", re.DOTALL)  # what a shell would act on
 LEFT_OUT = ("__pycache__",)  # of a job's files
 
@@ -58,7 +58,7 @@ class Definition:
         own = {*(f"{span}_seconds" for span in self.total)}
         for name in own:
             free = BY_THEMSELVES.fullmatch(name) is None
-            codec.check("total", name.removesuffix("_seconds"), free, "a span, and none called total")
+            codec.check("total", name.removesuffix("_seconds"), free, "a span, and none called total, undisturbed or beyond")
         for name in self.metrics:
             taken = name in own or BY_THEMSELVES.fullmatch(name) is not None
             codec.check("metrics", name, not taken, "a name that is not there by itself")

@@ -1,6 +1,7 @@
 """The metrics of a cell, and of a setting over its repeats. Pure arithmetic: no files, no clocks.
 
-Some are there by themselves (the total time, each span's, samples/s, memory); the others the job declares in job.yaml.
+Some are there by themselves (the total time, what of it steps take undisturbed, what is beyond them, each span's time,
+samples/s, memory); the others the job declares in job.yaml.
 """
 
 import statistics
@@ -8,10 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from stages.contract import Span
-from stages.harness.results.read import CellResult
+from stages.harness.results import undisturbed
+from stages.harness.results.read import CellResult, StepTimes
 from stages.records import WALL, Cell, CurvePoint, Job, Metric, Result, Summary
 
 TOTAL = "total_seconds"
+UNDISTURBED = "undisturbed_seconds"  # what the total's training steps take while nothing disturbs them
+BEYOND = "beyond_seconds"  # the total without it: first steps, waits now and then, pauses, validation; the tail
 RATE = "samples_per_second"
 MEMORY = "peak_process_memory_bytes"
 SPAN_SUFFIX = "_seconds"
@@ -24,7 +28,7 @@ def declared(job: Job, results: Iterable[CellResult]) -> dict[str, Metric]:
     seconds = Metric("seconds", "lower", timed=True)
     spans = dict.fromkeys(span.name for result in cells for stage in result.stages for span in stage.spans)
     known = {
-        TOTAL: seconds,
+        **dict.fromkeys((TOTAL, UNDISTURBED, BEYOND), seconds),
         **{span + SPAN_SUFFIX: seconds for span in spans},
         RATE: Metric("samples/s", "higher", timed=True),
         **job.metrics,
@@ -45,7 +49,7 @@ def values(result: CellResult, job: Job) -> dict[str, float]:
     if train is None:
         return {}
     spans = [span for stage in result.stages for span in stage.spans]
-    found = {TOTAL: _total(train, evaluate, job.total), RATE: samples_per_second(train.spans)}
+    found = {**_of_total(result, train, job.total), RATE: samples_per_second(train.spans)}
     for name in dict.fromkeys(span.name for span in spans):
         found[name + SPAN_SUFFIX] = sum(span.seconds for span in spans if span.name == name)
     for name, metric in job.metrics.items():
@@ -56,6 +60,21 @@ def values(result: CellResult, job: Job) -> dict[str, float]:
         peaks = [stage.peak_process_memory_bytes for stage in result.stages]
         found[MEMORY] = max((float(peak) for peak in peaks if peak is not None), default=None)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _of_total(result: CellResult, train: Result, total: tuple[str, ...]) -> dict[str, float | None]:
+    """Return the total time and its two parts, where they are known."""
+    whole = _total(train, result.evaluate, total)
+    counted = steps(result, total)
+    if not counted:
+        return {TOTAL: whole}
+    stepping = undisturbed.seconds(counted)
+    return {TOTAL: whole, UNDISTURBED: stepping, BEYOND: None if whole is None else whole - stepping}
+
+
+def steps(result: CellResult, total: tuple[str, ...]) -> list[StepTimes]:
+    """Return the step times of those spans of the training that the total is made of."""
+    return [each for each in result.steps or () if total == WALL or each.span in total]
 
 
 def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> float | None:

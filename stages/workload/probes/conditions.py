@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Optional, Tuple
 
+from stages import checks
 from stages.records import Conditions, GpuState
 from stages.workload.probes import cpu, disk, files, gpus, limits, load
 from stages.workload.probes.guard import guarded
@@ -62,7 +63,7 @@ def warnings(found: Conditions) -> Tuple[str, ...]:
     """Return what of this moment casts doubt on a timing, in words with numbers; empty where nothing does."""
     busy = found.cpu_busy_share
     said = []
-    if busy is not None and busy > load.OTHERS_SHARE:
+    if busy is not None and busy > checks.OTHERS_SHARE:
         said.append(f"other processes took {busy:.0%} of the CPUs' time")
     for card in found.gpus:
         said.extend("{}: {}".format(card.uuid or "a card", warning) for warning in _card_warnings(card))

@@ -10,14 +10,11 @@ import time
 from pathlib import Path
 from typing import Iterator, NamedTuple, Optional, Tuple
 
+from stages import checks
 from stages.records import Load
 from stages.workload import processes
 from stages.workload.probes import files, limits
 
-# A tenth of all CPUs is what an idle desktop stays under, and what takes a visible share of two loader processes.
-OTHERS_SHARE = 0.1
-STEAL_SHARE = 0.02  # nothing of it is the user's own; so much is the margin within which settings count as equal
-THROTTLED_SHARE = 0.02  # of the span, though summed over the CPUs
 # In cpu.stat of a cgroup of version 2 and 1.
 THROTTLED = {"throttled_usec": 1e-6, "throttled_time": 1e-9}
 
@@ -69,12 +66,12 @@ class Meter:
 
 def warnings(load: Load) -> Tuple[str, ...]:
     """Return what of the load casts doubt on a timing, in words with numbers; empty where nothing does."""
-    said = []
-    if load.others_share is not None and load.others_share > OTHERS_SHARE:
-        said.append(f"other processes took {load.others_share:.0%} of the CPUs' time")
-    if load.steal_share is not None and load.steal_share > STEAL_SHARE:
-        said.append(f"the hypervisor gave {load.steal_share:.0%} of the CPUs' time to other machines (steal)")
-    if load.throttled_seconds is not None and load.throttled_seconds > THROTTLED_SHARE * load.seconds:
+    found, said = checks.disturbing(load), []
+    if "others_share" in found:
+        said.append(f"other processes took {found['others_share']:.0%} of the CPUs' time")
+    if "steal_share" in found:
+        said.append(f"the hypervisor gave {found['steal_share']:.0%} of the CPUs' time to other machines (steal)")
+    if "throttled_share" in found:
         said.append(
             f"its CPU quota held it back for {load.throttled_seconds:.1f} s in {load.seconds:.1f} s, "
             "summed over the CPUs"
