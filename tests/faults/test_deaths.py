@@ -17,7 +17,7 @@ import pytest
 from stages import codec
 from stages.harness.params import schema
 from stages.harness.results.read import read_all
-from stages.records import Cell, Result
+from stages.records import Cell, Result, step_times
 from tests import attempts
 from tests.attempts import attempt, failed, told
 from tests.mounts import mounting
@@ -100,6 +100,7 @@ def test_on_failure_record_goes_on_and_says_how_to_try_again(root: Path) -> None
     again = "dvc repro -s -f train@1-host-plain"
     assert told(done)[1:] == [f"faceoff: recorded as failed; to try again: {again}, then make repro"]
     assert (root / CELL.output_dir).is_dir()  # an output of the stage, which DVC asks for
+    assert (root / CELL.steps_path).read_text() == step_times.NONE  # another
 
 
 def test_what_compare_reads_is_failed_and_why(root: Path) -> None:

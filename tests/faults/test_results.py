@@ -91,6 +91,11 @@ def other_predictions(cell: Cell) -> str:
     return f"{cell.predictions_path}: not the predictions of which {path} has the sha256"
 
 
+def other_steps(cell: Cell) -> str:
+    cell.steps_path.write_text(cell.steps_path.read_text() + "head,1\n")
+    return f"{cell.steps_path}: not the steps of which {cell.result_path('train')} has the sha256"
+
+
 LIES = (
     of_older_schema,
     by_hand,
@@ -104,6 +109,7 @@ LIES = (
     no_text,
     of_another_cell,
     other_predictions,
+    other_steps,
 )
 TRUE_REPEATS = 2
 

@@ -54,6 +54,13 @@ def test_a_split_makes_up_the_whole_of_a_training_on_a_cpu(tmp_path: Path) -> No
     assert parts == pytest.approx((0.45, 0.0, 2.8, 0.8))
 
 
+def test_each_step_of_a_training_is_told_and_none_of_a_validation(tmp_path: Path) -> None:
+    looked = [loader(2, 6.0), batch(2, 6.0, None), batch(2, 7.0, None), end(2, 8.0)]
+    train, validation = write(tmp_path, process(), *epoch(1, 1.0), *looked).spans
+    assert train.steps == 4 and train.step_seconds == pytest.approx((0.8, 1.0, 1.0, 1.0))
+    assert (validation.name, validation.step_seconds) == ("validation", ())
+
+
 def test_cuda_leaves_whole_spans_and_waits_alone_and_says_so(tmp_path: Path) -> None:
     found = write(tmp_path, process(), *epoch(1, 1.0), {"event": "cuda"})
     assert found.cuda and found.spans[0].split is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.records import Metric
+from stages.records import Metric, step_times
 from stages.workload.observer.read import NOT_SEEN
 from stages.workload.supervisor import observation
 from tests.supervised import CELL, EVENTS, SPAN, Checkout
@@ -40,6 +40,17 @@ def test_a_script_that_says_nothing_has_its_epochs_steps_and_samples(checkout):
     assert 0 < sum(each.seconds for each in found.spans) < found.command_seconds
     assert all(each.split is not None for each in found.spans) and "ceilings" in found.absent
     assert not CELL.observed_dir.exists()
+    kept = step_times.rows(CELL.steps_path.read_text(), CELL.steps_path)
+    assert [(name, len(seconds)) for name, seconds in kept] == [("train", 3)] * 2
+    assert all(sum(seconds) <= span.seconds for (_, seconds), span in zip(kept, found.spans, strict=True))
+    assert (found.steps.count, found.steps.queued) == (6, False)
+
+
+def test_steps_that_were_queued_on_a_gpu_are_said_to_be(checkout):
+    begins = "import torch\ntorch.cuda.is_initialized = lambda: True\n"
+    checkout.run("train", checkout.script(begins + TRAINING))
+    found = checkout.result()
+    assert (found.steps.count, found.steps.queued) == (6, True)
 
 
 def test_the_total_may_be_what_was_seen(checkout):
@@ -51,7 +62,7 @@ def test_the_total_may_be_what_was_seen(checkout):
 def test_what_the_job_says_itself_wins(checkout):
     checkout.run("train", checkout.script(TRAINING + EVENTS + SPAN))
     found = checkout.result()
-    assert [each.name for each in found.spans] == ["epoch"] and found.notes == ()
+    assert [each.name for each in found.spans] == ["epoch"] and found.notes == () and found.steps.count == 0
 
 
 def test_where_nothing_was_seen_it_is_said_why(checkout):

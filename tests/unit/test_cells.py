@@ -9,8 +9,8 @@ import pytest
 from stages import codec, records
 from stages.contract import Span
 from stages.harness.results import read as reader
-from stages.harness.results.read import CellResult
-from stages.records import Cell, Metric, Variant
+from stages.harness.results.read import CellResult, StepTimes
+from stages.records import Cell, Metric, Variant, step_times
 from tests import results
 
 CELL = Cell("host", "fp32-bs16", 1)
@@ -198,6 +198,56 @@ def test_predictions_that_were_changed_are_refused(change, problem):
     change(CELL.predictions_path)
     assert (read().status, read().right) == ("refused", None)
     assert read().reason.startswith(f"{CELL.predictions_path}: {problem}")
+
+
+# --------------------------------------------------------------------------------------------------------------- steps
+
+STEPS = (StepTimes("head", (0.1, 0.25)), StepTimes("body, later", (1.0,)), StepTimes("head", (0.000001,)))
+
+
+def stepped(queued=False):
+    train = results.with_steps(TRAIN, STEPS, queued)
+    results.write_cell(train, EVALUATE, steps=STEPS)
+    return train
+
+
+def test_steps_are_read_in_the_order_of_their_spans():
+    train = stepped()
+    assert read() == CellResult(CELL, "ok", None, train, EVALUATE, steps=STEPS)
+
+
+def test_where_the_steps_were_queued_single_ones_are_not_looked_at():
+    stepped(queued=True)
+    assert (read().status, read().steps) == ("ok", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda path: path.unlink(), "No such file or directory; measure again with `dvc repro -f`"),
+        (lambda path: path.write_text(step_times.NONE), "not the steps of which metrics/host/fp32-bs16/train-1.json"),
+        (lambda path: path.write_text(path.read_text().replace("25", "24")), "not the steps of which metrics/host/"),
+    ],
+    ids=["gone", "without a step", "of one step, another"],
+)
+@pytest.mark.parametrize("queued", [False, True])
+def test_steps_that_were_changed_are_refused(change, problem, queued):
+    stepped(queued)
+    change(CELL.steps_path)
+    assert (read().status, read().steps) == ("refused", None)
+    assert read().reason.startswith(f"{CELL.steps_path}: {problem}")
+
+
+@pytest.mark.parametrize("row", ["head,1 -2", "head", "head,1,2", "head,1.5", "head,", 'head,"1'])
+def test_a_row_that_is_no_steps_is_refused_by_its_line(row):
+    with pytest.raises(codec.RecordError) as caught:
+        step_times.rows(f"span,microseconds\nhead,1\n{row}\n", CELL.steps_path)
+    assert str(caught.value).startswith(f"{CELL.steps_path}, line 3: ")
+
+
+def test_steps_without_their_columns_are_refused():
+    with pytest.raises(codec.RecordError, match="line 1: expected the columns span,microseconds"):
+        step_times.rows("head,1\n", CELL.steps_path)
 
 
 def test_a_span_of_the_evaluation_may_make_up_the_total():

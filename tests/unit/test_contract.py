@@ -22,6 +22,7 @@ LINES: list[dict[str, Any]] = [
     {"resumed_after_spans": 0},
     {"span": "head", "seconds": 12.5, "samples": 320, "steps": 20, "values": {"loss": 0.5}, "split": SPLIT},
     {"span": "head", "seconds": 3},
+    {"span": "body", "seconds": 2.0, "steps": 3, "step_seconds": [0.7, 0, 0.652]},
     {"metric": "accuracy", "value": 0.937},
     {"fact": "number_format", "value": "bf16"},
     {"fact": "compiled", "value": True},
@@ -54,7 +55,11 @@ def refusal(path: Path, line: str | bytes, declared: Mapping[str, Any] | None = 
 def test_every_kind_of_line_is_taken(path: Path) -> None:
     found = read_events(write(path, *LINES), {"accuracy": None})
     assert found == Events(
-        spans=(Span("head", 12.5, 320, 20, {"loss": 0.5}, Split(0.8, 0.0, 10.9, 0.6)), Span("head", 3.0)),
+        spans=(
+            Span("head", 12.5, 320, 20, {"loss": 0.5}, Split(0.8, 0.0, 10.9, 0.6)),
+            Span("head", 3.0),
+            Span("body", 2.0, steps=3, step_seconds=(0.7, 0.0, 0.652)),
+        ),
         metrics={"accuracy": 0.937},
         facts={"number_format": "bf16", "compiled": True},
         resumed_after_spans=0,
@@ -118,6 +123,23 @@ def test_half_a_character_becomes_one_that_can_be_written(path: Path) -> None:
         ('{"span": "a", "seconds": -1}', "line 1.seconds: expected 0 or more, found -1.0"),
         ('{"span": "a", "seconds": 1, "samples": 1.5}', "line 1.samples: expected a whole number, found 1.5"),
         ('{"span": "a", "seconds": 1, "split": {"wait": 1}}', "line 1.split: unknown key 'wait'"),
+        ('{"span": "a", "seconds": 1, "step_seconds": 1}', "line 1.step_seconds: expected a list, found 1"),
+        (
+            '{"span": "a", "seconds": 1, "step_seconds": [0.1, -0.1]}',
+            "line 1.step_seconds[1]: expected a finite number, 0 or more, found -0.1",
+        ),
+        ('{"span": "a", "seconds": 1, "step_seconds": ["0.1"]}', "line 1.step_seconds[0]: expected a finite number, "),
+        ('{"span": "a", "seconds": 1, "step_seconds": [true]}', "line 1.step_seconds[0]: expected a finite number, "),
+        ('{"span": "a", "seconds": 1, "step_seconds": [1e999]}', "line 1.step_seconds[0]: expected a finite number, "),
+        (
+            '{"span": "a", "seconds": 1, "step_seconds": [1' + "0" * 400 + "]}",
+            "line 1.step_seconds[0]: expected a finite number, 0 or more, found 1000",
+        ),
+        ('{"span": "a", "seconds": 1, "step_seconds": [NaN]}', "line 1: not JSON (NaN is no number)"),
+        (
+            '{"span": "a", "seconds": 1, "steps": 3, "step_seconds": [0.1, 0.1]}',
+            "line 1.step_seconds: expected one for each of 3 steps, found 2",
+        ),
         ('{"span": "", "seconds": 1}', "line 1: span: expected a name in one line, found ''"),
         ('{"span": "a\\nb", "seconds": 1}', "line 1: span: expected a name in one line, found 'a\\nb'"),
         (
@@ -156,6 +178,20 @@ def test_a_split_of_more_than_its_span_is_refused(path: Path) -> None:
     assert said == "line 1.split: expected parts that make up 12.1 s at most, found 12.3 s"
     path.write_text(line.format(12.2, json.dumps(SPLIT)))  # two clocks
     assert read_events(path).spans[0].split is not None
+
+
+def test_steps_of_more_than_their_span_are_refused(path: Path) -> None:
+    line = '{{"span": "a", "seconds": {}, "step_seconds": [0.75, 0.25]}}'
+    said = refusal(path, line.format(0.98))
+    assert said == "line 1.step_seconds: expected steps that make up 0.98 s at most, found 1 s"
+    path.write_text(line.format(0.991))  # two clocks
+    assert read_events(path).spans[0].step_seconds == (0.75, 0.25)
+
+
+def test_steps_may_be_told_without_their_number_and_their_number_without_them(path: Path) -> None:
+    shared = {"span": "a", "seconds": 1}
+    found = read_events(write(path, {**shared, "step_seconds": [0.5]}, {**shared, "steps": 3, "step_seconds": []}))
+    assert [(span.steps, span.step_seconds) for span in found.spans] == [(None, (0.5,)), (3, ())]
 
 
 def test_a_span_whose_time_is_a_declared_metric_is_refused(path: Path) -> None:

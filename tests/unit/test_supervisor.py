@@ -1,6 +1,7 @@
 """The supervisor on real commands, under this Python and under 3.7: each end has its outcome, in one line."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stages import codec, records
-from stages.records import Metric
+from stages.records import Metric, Steps, step_times
 from tests import environments
 from tests.supervised import CELL, EVENTS, JOB, PYTHONS, SPAN, Checkout, write_image_task
 
@@ -104,7 +105,36 @@ def test_what_cannot_be_done_here_is_unsupported_whatever_the_exit_code(checkout
     found = checkout.result()
     assert (found.status, found.reason, found.attempts) == ("unsupported", "no fp16 here", ())
     assert (found.facts, found.absent["command_seconds"]) == ({"device": "cpu"}, "no fp16 here")
-    assert not list(CELL.output_dir.iterdir())
+    assert (found.steps, found.absent["steps"]) == (None, "no fp16 here")
+    assert CELL.steps_path.read_text() == step_times.NONE and not list(CELL.output_dir.iterdir())
+
+
+STEPS = """tell(span="head", seconds=0.4, steps=3, step_seconds=[0.1, 0.0000126, 0.2])
+tell(span="validation", seconds=0.1)
+tell(span="of two, one", seconds=1, steps=2, step_seconds=[0.5, 0.5])
+tell(span="half told", seconds=0.1, steps=1, step_seconds=[0.1])
+tell(span="half told", seconds=0.1, steps=1)
+tell(span="head", seconds=0.0, steps=0)
+tell(span="head", seconds=0.1, step_seconds=[0.05])
+"""
+
+
+def test_steps_are_kept_beside_the_record_in_microseconds(checkout: Checkout) -> None:
+    """Of a name of which one span tells none, there would be a part: they are left out."""
+    done = checkout.run("train", checkout.script(EVENTS + STEPS))
+    assert done.returncode == 0, done.stderr
+    kept = CELL.steps_path.read_bytes()
+    assert kept == b'span,microseconds\nhead,100000 13 200000\n"of two, one",500000 500000\nhead,50000\n'
+    found = checkout.result()
+    assert found.steps == Steps(hashlib.sha256(kept).hexdigest(), 6, queued=False)
+    assert len(found.spans) == 7 and not any(span.step_seconds for span in found.spans)
+    assert CELL.steps_path.stat().st_mtime_ns <= CELL.result_path("train").stat().st_mtime_ns
+
+
+def test_steps_of_an_earlier_training_are_not_taken_for_those_of_one_that_fails(mine: Checkout) -> None:
+    assert mine.run("train", mine.script(EVENTS + STEPS)).returncode == 0
+    assert mine.run("train", mine.script("raise SystemExit(3)")).returncode == 3
+    assert not CELL.steps_path.exists()
 
 
 def test_spans_that_make_up_more_than_the_command_took_are_warned_of(mine: Checkout) -> None:
@@ -174,7 +204,8 @@ FAILURES = {
     "tells far too much": (
         'line = b\'{"span": "s", "seconds": 1}\\n\'; open(os.environ["FACEOFF_EVENTS"], "ab").write(line * 360000)',
         1,
-        "EVENTS: 10080000 bytes, at most 8388608 are read: report spans, not every step",
+        "EVENTS: 10080000 bytes, at most 8388608 are read: report a span an epoch, not one a step, "
+        "and step_seconds to 6 places",
     ),
     "tells a metric that is not declared": (
         'tell(metric="loss", value=1)',

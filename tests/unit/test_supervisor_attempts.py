@@ -174,13 +174,14 @@ if say and done:
     tell(resumed_after_spans=done)
 for index in range(done, 4):
     time.sleep(0.2)
-    tell(span="epoch", seconds=0.2 + index)
+    tell(span="epoch", seconds=0.2 + index, step_seconds=[0.1, 0.1 * index])
     open(state, "a").write("x")
     if index == {dies_after}:
         time.sleep(1.2)
         os.kill(os.getpid(), 9)
 """
 )
+KEPT = "span,microseconds\n" + "".join(f"epoch,100000 {100000 * index}\n" for index in range(4))
 
 
 def resuming(checkout: Checkout, first: str, second: str, **changes: Any) -> Any:
@@ -196,6 +197,7 @@ def test_a_training_goes_on_where_it_was_killed(checkout: Checkout) -> None:
     first, second = (EPOCHS.format(say=True, dies_after=index) for index in (1, -1))
     done, found = resuming(checkout, first, second)
     assert [span.seconds for span in found.spans] == [0.2, 1.2, 2.2, 3.2]
+    assert CELL.steps_path.read_text() == KEPT and found.steps is not None and found.steps.count == 8
     one, other = found.attempts
     assert (one.after_spans, other.after_spans) == (0, 2)
     assert 0.4 <= one.seconds < 1.2, "the pause after its last span is not counted"
@@ -213,6 +215,7 @@ def test_spans_that_are_trained_again_count_once(mine: Checkout) -> None:
     _, found = resuming(mine, EPOCHS.format(say=True, dies_after=2), second)
     assert [span.seconds for span in found.spans] == [0.2, 1.2, 2.2, 3.2]
     assert [attempt.after_spans for attempt in found.attempts] == [0, 2]
+    assert CELL.steps_path.read_text() == KEPT
 
 
 def test_a_job_that_says_nothing_of_going_on_began_anew(mine: Checkout) -> None:

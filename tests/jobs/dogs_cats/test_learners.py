@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.codec import read
-from stages.records import Cell, Result
+from stages.records import Cell, Result, step_times
 from tests import real_engine
 from tests.project import cell_stage, make_project, stage
 
@@ -51,6 +51,16 @@ class TestLearner:
             assert span.split is not None and 0 < span.split.seconds < span.seconds
             assert set(span.values) == {"train_loss", "valid_loss", "accuracy"}
         assert found.ceilings is not None
+
+    def test_steps_are_kept_and_make_up_the_split(self, run: tuple[str, Path]) -> None:
+        image, folder = run
+        cell = Cell(image, "fp32", 1)
+        spans, path = result(folder, cell, "train").spans, folder / cell.steps_path
+        for span, (name, seconds) in zip(spans, step_times.rows(path.read_text(), path), strict=True):
+            assert span.split is not None and (name, len(seconds)) == (span.name, span.steps)
+            assert 0.8 * span.split.seconds < sum(seconds) < span.split.seconds + 1e-4
+            parts = span.split.wait_seconds + span.split.copy_seconds + span.split.compute_seconds
+            assert sum(seconds) > parts - 1e-4
 
     def test_mixed_is_never_a_silent_fp32(self, run: tuple[str, Path]) -> None:
         image, folder = run

@@ -55,6 +55,10 @@ def card(monkeypatch):
 
 def epoch_of(card, steps, loader, copy, compute, bookkeeping=0.0, sync=False):
     """An epoch of equal steps, each part of them as long as given."""
+    return marked(card, steps, loader, copy, compute, bookkeeping, sync).split(card.synchronises())
+
+
+def marked(card, steps, loader, copy, compute, bookkeeping, sync):
     splitter = split.Splitter()
     splitter.begin()
     for _ in range(steps):
@@ -69,7 +73,7 @@ def epoch_of(card, steps, loader, copy, compute, bookkeeping=0.0, sync=False):
         card.waits(bookkeeping)
         splitter.asks()
     splitter.end()
-    return splitter.split(card.synchronises())
+    return splitter
 
 
 def parts(found):
@@ -96,6 +100,17 @@ class TestGpu:
         found = epoch_of(card, steps=10, loader=0.0, copy=0.1, compute=0.5, bookkeeping=0.9)
         assert parts(found) == pytest.approx((0.0, 1.0, 5.0, 10 * (0.9 - 0.6)))
 
+    def test_each_step_is_from_the_end_of_the_one_before_to_its_own_as_the_card_has_them(self, card):
+        found = marked(card, steps=3, loader=0.3, copy=0.1, compute=0.5, bookkeeping=0.1, sync=True)
+        seconds = found.step_seconds()
+        assert seconds == (0.9, 1.0, 1.0)
+        assert sum(seconds) == pytest.approx(found.split(card.synchronises())[1].seconds - 0.1)  # after the last
+
+    def test_the_hosts_queueing_is_no_step(self, card):
+        found = marked(card, steps=3, loader=0.3, copy=0.1, compute=0.5, bookkeeping=0.0, sync=False)
+        card.synchronises()
+        assert found.step_seconds() == (0.9, 0.6, 0.6)
+
     def test_no_event_is_read_before_the_card_has_come_to_it(self, card):
         epoch_of(card, steps=10, loader=0.1, copy=0.1, compute=0.5)
         assert card.reads_before_the_end == 0
@@ -114,6 +129,7 @@ class TestGpu:
         timer.trained()
         epoch = timer.end(samples=64, train_loss=0.5, valid_loss=0.4, accuracy=0.9)
         assert epoch.split.compute_seconds == pytest.approx(epoch.split.seconds) == pytest.approx(2.0)
+        assert epoch.step_seconds == pytest.approx([0.1] * 20)
         assert len(readings) == 3  # begin, end of training, end of validation
 
 
