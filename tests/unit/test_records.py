@@ -27,7 +27,16 @@ MANIFEST = Manifest("toy", "b" * 64, 416, 9_000_000)
 TASK = Task(
     CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), (), None, True, 1, "/usr/lib64-nvidia"
 )
-PART = Part(0, True, False, (Arrival(results.span("head", 1.0), results.LOAD),), None, results.CONDITIONS, "now", 1.0)
+PART = Part(
+    0,
+    True,
+    False,
+    (Arrival.packed(results.span("head", 1.0, step_seconds=(0.1, 0.2)), results.LOAD),),
+    None,
+    results.CONDITIONS,
+    "now",
+    1.0,
+)
 
 EXAMPLES = [
     results.JOB,

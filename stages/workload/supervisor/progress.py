@@ -34,7 +34,7 @@ class Arrival:
     microseconds: str  # of its steps
 
     @classmethod
-    def of(cls, span: Span, load: Load) -> "Arrival":
+    def packed(cls, span: Span, load: Load) -> "Arrival":
         """Return it with its steps packed."""
         return cls(dataclasses.replace(span, step_seconds=()), load, step_times.joined(span.step_seconds))
 
@@ -167,7 +167,7 @@ def _completed(part: Part, path: Path) -> Part:
     events = reader.events()
     for span in events.spans[len(arrivals) :]:
         last = arrivals[-1].load if arrivals else part.heartbeat or NOT_SEEN
-        arrivals.append(Arrival.of(span, dataclasses.replace(last, seconds=last.seconds + span.seconds)))
+        arrivals.append(Arrival.packed(span, dataclasses.replace(last, seconds=last.seconds + span.seconds)))
     after_spans = events.resumed_after_spans
     return dataclasses.replace(
         part,

@@ -122,7 +122,7 @@ class Recorder:
         new = self._follower.events.spans[len(self._arrivals) :]
         if new:
             until_now = taken or self._meter.read()
-            self._arrivals += [Arrival.of(span, until_now) for span in new]
+            self._arrivals += [Arrival.packed(span, until_now) for span in new]
         return bool(new)
 
     def _keep(self, ended: bool = False) -> None:

@@ -113,11 +113,11 @@ def keep_steps(task: Task, spans: Sequence[Span], queued: bool = False) -> Steps
 
     Where one span of several of a name told no steps, it is none of them: a sum would be of a part.
     """
-    untold = {span.name for span in spans if not span.step_seconds and span.steps != 0}
-    told = [span for span in spans if span.step_seconds and span.name not in untold]
-    text = step_times.text((span.name, span.step_seconds) for span in told)
+    silent = {span.name for span in spans if not span.step_seconds and span.steps != 0}
+    kept = [span for span in spans if span.step_seconds and span.name not in silent]
+    text = step_times.text((span.name, span.step_seconds) for span in kept)
     write_text(task.cell.steps_path, text)
-    count = sum(len(span.step_seconds) for span in told)
+    count = sum(len(span.step_seconds) for span in kept)
     return Steps(hashlib.sha256(text.encode("utf-8")).hexdigest(), count, queued and count > 0)
 
 
