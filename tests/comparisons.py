@@ -119,8 +119,8 @@ def _curve(seconds: float) -> tuple[CurvePoint, ...]:
 
 BOTTLENECK = Bottleneck(
     {
-        "head": SpanSteps("input-bound", Split(7.4, 0.3, 2.1, 0.3), 40, 130.9, 3.74),
-        "body": SpanSteps("compute-bound", Split(3.0, 0.6, 21.0, 0.5), 80, 102.3, 6.12),
+        "head": SpanSteps("input-bound", Split(7.4, 0.3, 2.1, 0.3), 40, 130.9),
+        "body": SpanSteps("compute-bound", Split(3.0, 0.6, 21.0, 0.5), 80, 102.3),
     },
     618.2,
     121.5,

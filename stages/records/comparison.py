@@ -76,7 +76,6 @@ class SpanSteps:
     split: Split  # summed over spans and repeats
     steps: int
     samples_per_second: float  # reached
-    possible_speedup: float  # of the steps, if what holds them back took no time at all
 
     def __post_init__(self) -> None:
         check("kind", self.kind, self.kind in BOTTLENECKS, "one of " + ", ".join(BOTTLENECKS))

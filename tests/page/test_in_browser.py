@@ -126,8 +126,7 @@ def needed(document):
             places |= {f"{here}/bottleneck/{name}" for name in set(setting["bottleneck"]) - {"spans"}}
             for span, steps in setting["bottleneck"]["spans"].items():
                 at = f"{here}/bottleneck/spans/{span}"
-                places |= {f"{at}/samples_per_second", f"{at}/possible_speedup"}
-                places |= {f"{at}/split/{name}" for name in steps["split"]}
+                places |= {f"{at}/samples_per_second", *(f"{at}/split/{name}" for name in steps["split"])}
         for number, point in enumerate(setting["curve"]):
             names = ("epoch", *(f"values/{name}" for name in point["values"]))
             places |= {f"{here}/curve/{number}/{name}" for name in names}

@@ -46,7 +46,14 @@ def folder(tmp_path):
     return tmp_path
 
 
+def on_card(found, name):
+    """The facts on a machine with that card."""
+    return dataclasses.replace(found, hardware=hardware(gpu(name)), device=name)
+
+
 def test_two_images_and_one_cause(folder):
+    for each in (OLD, NEW):
+        codec.write(folder / records.facts_path(each.image), on_card(each, "Tesla T4"))
     done = run_stage(folder, "compare_profiles", "cuda-9.2", "cuda-10.0")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -100,8 +107,8 @@ def test_beside_no_container_that_alone_is_told_of_docker(folder):
 
 
 def test_the_articles_columns_are_several_causes(folder):
-    codec.write(folder / records.facts_path("cuda-9.2"), dataclasses.replace(OLD, hardware=hardware(gpu("Tesla K80"))))
-    codec.write(folder / records.facts_path("cuda-10.0"), facts(on=hardware(gpu("Tesla P100")), cudnn=7501))
+    codec.write(folder / records.facts_path("cuda-9.2"), on_card(OLD, "Tesla K80"))
+    codec.write(folder / records.facts_path("cuda-10.0"), on_card(facts("cuda-10.0", cudnn=7501), "Tesla P100"))
     done = run_stage(folder, "compare_profiles", "cuda-9.2", "cuda-10.0")
     assert done.stdout.splitlines()[-1].startswith("Several causes: GPU, CUDA, cuDNN. ")
 

@@ -10,6 +10,10 @@ P100 = gpu("Tesla P100-PCIE-16GB", compute_capability="6.0", memory_bytes=16 * G
 K80 = gpu("Tesla K80", compute_capability="3.7", memory_bytes=11 * GIB)
 
 
+def on_gpu(name="cuda-10.0", **known):
+    return facts(name, hardware(T4), **{"device": T4.name, **known})
+
+
 def rows(a, b):
     """what: (a, b, cause)."""
     return {each.what: (each.a, each.b, each.cause) for each in differences(a, b)}
@@ -34,8 +38,8 @@ def test_the_article_compared_several_things_at_once():
 def test_what_it_should_have_compared_isolates_cuda():
     """This project's cuda-9.2 and cuda-10.0 on one machine."""
     old = {"torch": "1.2.0+cu92", "cuda": "9.2.148", "packages": {"torch": "1.2.0+cu92", "torchvision": "0.4.0+cu92"}}
-    a = facts("cuda-9.2", hardware(P100), cuda_architectures=("sm_35", "sm_70"), **old)
-    b = facts("cuda-10.0", hardware(P100), packages={"torch": "1.2.0", "torchvision": "0.4.0"})
+    a = on_gpu("cuda-9.2", cuda_architectures=("sm_35", "sm_70"), **old)
+    b = on_gpu("cuda-10.0", packages={"torch": "1.2.0", "torchvision": "0.4.0"})
     found = differences(a, b)
     assert {each.what for each in found} == {"CUDA", "compiled for", "torch's build", "torchvision"}
     assert causes(found) == ("CUDA",)
@@ -47,10 +51,27 @@ def test_todays_cuda_brings_packages_of_other_names_along():
     new = {"cuda": "13.0", "torch": "2.14.1+cu130", "cudnn": 92400}
     old["packages"] = {"nvidia-cudnn-cu12": "9.24.0.43", "nvidia-cublas-cu12": "12.6.4.1", "triton": "3.8.0"}
     new["packages"] = {"nvidia-cudnn-cu13": "9.24.0.43", "nvidia-cublas": "13.1.1.3", "triton": "3.8.0"}
-    found = differences(facts(**old), facts(**new))
+    found = differences(on_gpu(**old), on_gpu(**new))
     assert len(found) == 6 and causes(found) == ("CUDA",)
-    found = differences(facts(**old), facts(**{**new, "cudnn": 92500}))
+    found = differences(on_gpu(**old), on_gpu(**{**new, "cudnn": 92500}))
     assert causes(found) == ("CUDA", "cuDNN")
+    assert causes(differences(facts(**old), facts(**new))) == ("torch's build",)  # on a CPU nothing of CUDA runs
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"torch": "1.3.0", "cuda": "10.1.243", "cudnn": 7605, "nccl": "2.4.8"}, ("torch",)),
+        ({"cudnn": 7605}, ("torch's build",)),
+        ({"packages": {"nvidia-cudnn-cu12": "9.24.0.43", "nvidia-ml-py": "13"}}, ("torch's build", "nvidia-ml-py")),
+        ({"torch": "1.2.0+cpu", "cuda": None, "cudnn": None, "nccl": None}, ("torch's build",)),
+    ],
+)
+def test_on_a_cpu_nothing_that_runs_on_gpus_alone_is_a_cause(change, expected):
+    plain = {"nccl": "2.4.2", "packages": {"nvidia-cudnn-cu12": "9.10.0.1", "nvidia-ml-py": "12"}}
+    found = differences(facts(**plain), facts(**{**plain, **change}))
+    assert causes(found) == expected
+    assert {each.what for each in found} & {"cuDNN", "nvidia-cudnn-cu12"}, "it is listed all the same"
 
 
 @pytest.mark.parametrize(
@@ -64,13 +85,13 @@ def test_todays_cuda_brings_packages_of_other_names_along():
         ({"packages": {"fastprogress": "1.0.5"}}, ("fastprogress",)),
         ({"packages": {"numpy": "1.17.5", "nvidia-ml-py": "12.5"}}, ("numpy", "nvidia-ml-py")),
         ({"packages": {"pip": "24.0", "setuptools": "68.0"}}, ()),
-        ({"cuda": None, "device": "cpu"}, ("CUDA",)),  # a build without CUDA is known to have none
+        ({"cuda": None}, ("CUDA",)),  # a build without CUDA is known to have none
         ({"os": "Ubuntu 24.04", "glibc": "2.39"}, ("operating system",)),
     ],
 )
 def test_software_that_comes_along_is_no_cause_of_its_own(change, expected):
     plain = {"nccl": "2.4.2", "cuda_architectures": ()}
-    assert causes(differences(facts(**plain), facts(**{**plain, **change}))) == expected
+    assert causes(differences(on_gpu(**plain), on_gpu(**{**plain, **change}))) == expected
 
 
 @pytest.mark.parametrize(
@@ -142,7 +163,7 @@ def test_many_packages_that_one_side_has_alone_are_told_together():
 
 
 def test_what_a_cuda_build_was_compiled_for_may_be_unknown():
-    a, b = facts(cuda_architectures=()), facts(cuda_architectures=("sm_70",))
+    a, b = on_gpu(cuda_architectures=()), on_gpu(cuda_architectures=("sm_70",))
     assert rows(a, b) == {"compiled for": ("unknown", "sm_70", "")}
-    without = facts(cuda=None, cuda_architectures=())
+    without = on_gpu(cuda=None, cuda_architectures=())
     assert rows(without, b)["compiled for"] == ("none", "sm_70", "CUDA")

@@ -87,13 +87,14 @@ def of_network(section: Any, variants: Sequence[Dict[str, Any]]) -> Iterator[Par
         recipe = choice.recipe
         channels_last = recipe.channels_last and needs.learner_kind(fastai) == "fastai2"  # fastai 1 trains without
         key = (choice.batch_size, recipe.arch, recipe.size, channels_last)
-        shapes.setdefault(key, {name: variant[name] for name in ("arch", "size", "channels_last") if name in variant})
+        shapes.setdefault(key, {name: variant[name] for name in ("arch", "size") if name in variant})
     for layer in ("heaviest", "first"):
         for (batch_size, arch, size, channels_last), own in shapes.items():
+            layout = "channels_last" if channels_last else "contiguous"  # the learners' fact memory_format
             for number_format in ("fp32", "tf32", "fp16") if device == "cuda" else ("fp32", "bf16"):
-                words = ", ".join(["batch size {}".format(batch_size), *map(str, own.values()), number_format])
+                words = ["batch size {}".format(batch_size), *map(str, own.values()), layout, number_format]
                 yield Part(
-                    "convolution, {} layer, {}".format(layer, words),
+                    "convolution, {} layer, {}".format(layer, ", ".join(words)),
                     "flop/s",
                     "convolution",
                     "convolution",
@@ -107,5 +108,5 @@ def of_network(section: Any, variants: Sequence[Dict[str, Any]]) -> Iterator[Par
                         "batch_size": batch_size,
                     },
                     "compute" if layer == "heaviest" else None,
-                    {"batch_size": batch_size, "number_format": number_format, **own},
+                    {"batch_size": batch_size, "memory_format": layout, "number_format": number_format, **own},
                 )

@@ -58,13 +58,13 @@ def _steps(spans: Sequence[Span], loader: float | None) -> SpanSteps:
     else:
         kind = "input-bound" if without_waiting > without_compute else "compute-bound"
     steps = sum(span.steps or 0 for span in spans)
-    return SpanSteps(kind, split, steps, reached, max(without_waiting, without_compute))
+    return SpanSteps(kind, split, steps, reached)
 
 
-def arithmetic_limit(found: Bottleneck, compute_speedup: float = math.inf) -> float:
-    """How many times faster the last span's steps could at most become by faster arithmetic.
+def speedup_of_steps(found: Bottleneck, compute_speedup: float) -> float:
+    """How many times as fast the last span's steps become where compute is so many times as fast.
 
-    Amdahl's law: it speeds up compute and nothing else, so not even instant compute gains more than this.
+    Amdahl's law: compute speeds up and nothing else, and no step comes before its batch.
     """
     last = found.last
     headroom = _headroom(found.loader_samples_per_second, last.samples_per_second)
@@ -90,15 +90,10 @@ def _sum(splits: Iterable[Split]) -> Split:
     return Split(*(sum(column) for column in zip(*rows, strict=True)))
 
 
-def sentence(found: Bottleneck) -> str:
-    """Say what holds the last span back, whose model the ceilings were measured with."""
+def sentences(found: Bottleneck) -> list[str]:
+    """Say what holds the last span back, whose model the ceilings were measured with, and what its loader lacks."""
     (*earlier, name), last = found.spans, found.last
     split = last.split
-    gone = {
-        "input-bound": "If the loader kept up",
-        "compute-bound": "If compute took no time",
-        "balanced": "If the larger of the two took no time",
-    }[last.kind]
     unlike = "".join(
         f" (in {each!r} {found.spans[each].kind})" for each in earlier if found.spans[each].kind != last.kind
     )
@@ -108,10 +103,18 @@ def sentence(found: Bottleneck) -> str:
             f"; the loader alone {formatting.significant(found.loader_samples_per_second)}, "
             f"compute alone {formatting.significant(found.compute_samples_per_second)}"
         )
-    return (
+    said = (
         f"Its steps in {name!r} are {last.kind}{unlike}: {split.wait_seconds / split.seconds:.0%} of a step waits for "
         f"the loader, {split.copy_seconds / split.seconds:.0%} copies to the device, "
         f"{split.compute_seconds / split.seconds:.0%} computes and {split.other_seconds / split.seconds:.0%} is the "
-        f"rest. They reach {formatting.significant(last.samples_per_second)} samples/s{alone}. {gone}, they would be "
-        f"{last.possible_speedup:.2f} times as fast."
+        f"rest. They reach {formatting.significant(last.samples_per_second)} samples/s{alone}."
     )
+    return [said, *_lack_of_loader(last)]
+
+
+def _lack_of_loader(last: SpanSteps) -> Iterable[str]:
+    """Say what the loader would have to deliver, and what that gains; nothing where it is not what holds back."""
+    if last.kind == "input-bound":
+        gain = _gain(last.split.wait_seconds, last.split)
+        needed = formatting.significant(last.samples_per_second * gain)
+        yield f"A loader that keeps up, with {needed} samples/s, would make these steps {gain:.2f} times as fast."

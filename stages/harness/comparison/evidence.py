@@ -38,9 +38,9 @@ def of_profiles(
         there = there_too.get(kind)
         if there is None or here == there or not here.median or not there.median:
             continue
-        of_what = "its rate" if setting[0].cell.image == baseline[0].cell.image else "the rate in the baseline's image"
-        other = "" if here.name == there.name else f" of {there.name!r}"
-        rate = f"In the profile {here.name!r} reaches {here.median / there.median:.2f} times {of_what}{other}"
+        where = "" if setting[0].cell.image == baseline[0].cell.image else " in the baseline's image"
+        what = f"the rate{where}" if here.name == there.name else f"the rate of {there.name!r}{where}"
+        rate = f"In the profile {here.name!r} reaches {here.median / there.median:.2f} times {what}"
         if abs(here.median - there.median) <= max(here.spread or 0.0, there.spread or 0.0):
             said.append(f"{rate}, within the spread of both: it does not show where the difference comes from.")
         elif (here.median < there.median) == takes_longer:

@@ -8,7 +8,7 @@ do not add up to the difference, it says that. What the job does not tell is not
 from collections.abc import Iterable, Mapping, Sequence
 
 from stages.harness.comparison import as_run, bottlenecks, evidence, profile_diff
-from stages.harness.comparison.bottlenecks import arithmetic_limit, bottleneck
+from stages.harness.comparison.bottlenecks import bottleneck, speedup_of_steps
 from stages.harness.comparison.confounders import DEVICE
 from stages.harness.comparison.parts import COMPUTE, EXPLAINED_BY, WAIT, Part, parts
 from stages.harness.comparison.profile_diff import Difference
@@ -19,6 +19,7 @@ NAMED_SHARE = 0.1  # of the difference, below which a part is not worth a word
 SHIFTED_SHARE = 0.05  # of the baseline's time: parts that changed by more are told though the whole did not
 # Parts that differ beyond noise must add up to the difference this closely, or it is not explained.
 EXPLAINED_SHARES = (0.5, 1.5)
+LEAST_GAIN = 1.01  # factor of the steps, below which a lower precision gains nothing
 AGREES_WITHIN = 1.1  # factor between what a ceiling and the split say of the same part
 CAUSES_SHOWN = 4  # of many; the page and faceoff.md list all that differs
 
@@ -55,37 +56,41 @@ def explain(
 
 
 def _alone(setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles: Mapping[str, Profile]) -> list[str]:
-    """Say what holds the setting back, and what faster arithmetic could gain of a setting in fp32."""
+    """Say what holds the setting back, and what a lower precision gains of it, as measured here.
+
+    Nothing of a lower precision where the steps do not wait for compute: what they wait for is told instead.
+    """
     found, reference = bottleneck(setting), bottleneck(baseline)
     if found is None:
         return []
-    said = [bottlenecks.sentence(found)]
+    said = bottlenecks.sentences(found)
     if evidence.number_format(setting) == evidence.FP32:
-        said.append(_limit_sentence(found, "its", setting, profiles))
+        said += _gain_of_lower(found, "these steps", setting, profiles)
     elif (
         evidence.number_format(setting) in evidence.LOWER
         and evidence.number_format(baseline) == evidence.FP32
         and setting[0].cell.image == baseline[0].cell.image
         and reference is not None
     ):
-        said.append(_limit_sentence(reference, "the baseline's", baseline, profiles))
+        said += _gain_of_lower(reference, f"the baseline's steps in {list(reference.spans)[-1]!r}", baseline, profiles)
     return said
 
 
-def _limit_sentence(
-    fp32: Bottleneck, whose: str, results: Sequence[CellResult], profiles: Mapping[str, Profile]
-) -> str:
-    said = (
-        f"Faster arithmetic, as that of a lower precision, speeds up compute alone: it could make {whose} steps in "
-        f"{list(fp32.spans)[-1]!r} {arithmetic_limit(fp32):.2f} times as fast at most"
-    )
-    if whose == "its" and fp32.last.kind == "compute-bound":
-        said = "That is also the most that faster arithmetic, as that of a lower precision, could gain"
+def _gain_of_lower(
+    fp32: Bottleneck, steps: str, results: Sequence[CellResult], profiles: Mapping[str, Profile]
+) -> Iterable[str]:
+    """Say what a lower precision gains, by the profile; nothing where that did not measure it."""
     measured = evidence.speedup_of_lower(results, profiles)
-    if measured is None:
-        return f"{said}."
-    limit = arithmetic_limit(fp32, measured.times)
-    return f"{said}; with {measured.words}, as the profile measured, {limit:.2f} times."
+    if fp32.last.kind != "compute-bound" or measured is None:
+        return
+    gain = speedup_of_steps(fp32, measured.times)
+    if gain <= LEAST_GAIN:
+        yield f"A lower precision has nothing to gain here: the profile measured {measured.words}."
+    else:
+        yield (
+            f"A lower precision could make {steps} {gain:.2f} times as fast: the profile measured {measured.words}, "
+            "and what is not compute stays as it is."
+        )
 
 
 # -------------------------------------------------------------------------------------------------- the environments

@@ -11,6 +11,8 @@ Only fixed facts are compared. Each difference names its cause, by these rules:
 - An environment variable that steers speed, or that image.yaml or a variant sets, is a cause by its name. Of a secret
   it counts alone whether it is set.
 - cuDNN is a cause of its own where its version differs: it can be exchanged without CUDA.
+- Where both compute on a CPU, nothing of CUDA runs: CUDA, cuDNN and NCCL are then put down to torch where its version
+  differs, else to torch's build, whose CPU code may be another too.
 - No cause of a timing: the size of /dev/shm (it suffices, or training crashes), the cgroup version, the version of
   Docker, an image's id and size (what is in it is compared itself), the installers pip, setuptools and wheel. What is
   unknown on one side is shown, and not counted.
@@ -50,6 +52,8 @@ COMPANIONS = {
     "triton": ("torch", "CUDA"),
     "torch": ("torch", "torch's build", "CUDA"),  # torchvision, torchaudio
 }
+ON_GPUS_ALONE = ("CUDA", "cuDNN", "NCCL")  # causes that make no difference to what computes on a CPU
+PACKAGES_ON_GPUS_ALONE = ("nvidia-", "cuda-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,20 @@ def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -
     found += variable_differences(a.variables, b.variables)
     _compare((*_gpu_facts(a, b), *_FACTS, *_card_facts(a, b)), a, b, found)
     found += _packages(a.contents.packages, b.contents.packages, {each.cause for each in found})
+    if a.device == b.device == "cpu":
+        found = _without_gpus_causes(found)
     return tuple(sorted(found, key=lambda each: each.kind))
+
+
+def _without_gpus_causes(found: list[Difference]) -> list[Difference]:
+    """Put down to torch, or to its build, what differs and runs on GPUs alone."""
+    torch = "torch" if any(each.cause == "torch" for each in found) else "torch's build"
+    return [
+        dataclasses.replace(each, cause=torch)
+        if each.cause in ON_GPUS_ALONE or (each.cause == each.what and each.what.startswith(PACKAGES_ON_GPUS_ALONE))
+        else each
+        for each in found
+    ]
 
 
 def _compare(facts: Iterable["_Fact"], a: Any, b: Any, found: list[Difference]) -> None:
