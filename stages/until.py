@@ -1,4 +1,4 @@
-"""Run the pipeline, then add repeats until every verdict on the total time is settled, or the time is spent.
+"""Run the pipeline, then add repeats until every verdict is settled, or the time is spent.
 
 python -m stages.until --hours 2
 
@@ -41,7 +41,7 @@ def until(end: float) -> int:
             return code
         compared = codec.read(records.COMPARISON_PATH, records.Comparison)
         if not unsettled(compared):
-            print("faceoff: every verdict on the total time is settled, as far as repeats can settle it")
+            print("faceoff: every verdict is settled, as far as repeats can settle it")
             return 0
         planned = extension(compared, read_all(wanted), end - time.monotonic())
         print(f"faceoff: {planned.words}")

@@ -6,6 +6,18 @@ from stages.records import Machine, Ratio, Summary
 from stages.units import amount
 
 NONE = "-"  # where there is no value
+# What the metrics are that a total time is put to people by.
+WHAT_IT_IS = {
+    "total_seconds": "what the job took",
+    "undisturbed_seconds": "what its steps take undisturbed",
+    "beyond_seconds": "what comes beyond them",
+}
+_TITLES = {
+    "total_seconds": "total time",
+    "undisturbed_seconds": "undisturbed steps",
+    "beyond_seconds": "beyond the steps",
+    "samples_per_second": "samples/s",
+}
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _PLAIN_UP_TO = 1e6  # larger numbers are written with an exponent
 
@@ -67,8 +79,7 @@ def speed(number: float, unit: str) -> str:
 
 def title(name: str) -> str:
     """Name a metric in words: 'total time', 'samples/s', 'accuracy', 'peak process memory'."""
-    known = {"total_seconds": "total time", "samples_per_second": "samples/s"}.get(name)
-    return known or name.removesuffix("_seconds").removesuffix("_bytes").replace("_", " ").strip() or name
+    return _TITLES.get(name) or name.removesuffix("_seconds").removesuffix("_bytes").replace("_", " ").strip() or name
 
 
 def repeat(number: int) -> str:

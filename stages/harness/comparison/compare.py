@@ -2,9 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 
-from stages.harness.comparison import bottlenecks, confounders, explanation, sentences
+from stages.harness.comparison import bottlenecks, by_steps, confounders, doubts, explanation, sentences
 from stages.harness.params.schema import CompareParams
-from stages.harness.results.metrics import TOTAL, blocks, curve, declared, moments, samples, summaries, timed
+from stages.harness.results.metrics import (
+    BEYOND,
+    TOTAL,
+    UNDISTURBED,
+    blocks,
+    curve,
+    declared,
+    moments,
+    samples,
+    steps,
+    summaries,
+    timed,
+)
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, stability, verdicts
 from stages.harness.statistics.estimates import Pair
@@ -49,11 +61,19 @@ def _ratios(
     repeats = [*dict.fromkeys(str(result.cell.repeat) for result in results)]
     earlier = [repeats[:look] for look in rules.looks if look < len(repeats)]
     of_blocks = blocks(results)
+    paired: dict[str, dict[str, dict[str, Pair]]] = {}
     for metric, its in timed(declared(job, results)).items():
         when = moments(results, metric)
-        paired = {name: pairs(group, reference, metric, job, when, of_blocks) for name, group in rivals.items()}
-        for name, ratio in verdicts.ratios(paired, its.better, rules.margin, earlier, confounded).items():
+        paired[metric] = {name: pairs(group, reference, metric, job, when, of_blocks) for name, group in rivals.items()}
+        for name, ratio in verdicts.ratios(paired[metric], its.better, rules.margin, earlier, confounded).items():
             found[name][metric] = ratio
+    overhangs = {
+        name: by_steps.overhang(paired[TOTAL][name], each) for name, each in paired.get(UNDISTURBED, {}).items()
+    }
+    tails = verdicts.ratios(overhangs, "lower", rules.margin, earlier, confounded)
+    for name, group in rivals.items():
+        settled = by_steps.with_tail(found[name], tails.get(name))
+        found[name] = doubts.weighed(settled, doubts.load(group, reference, profiles))
     return found
 
 
@@ -65,16 +85,26 @@ def pairs(
     when: Mapping[Cell, float],
     of_blocks: Mapping[Cell, int],
 ) -> dict[str, Pair]:
-    """Pair the metric of a setting with the baseline's, by repeat, where both have one above 0."""
+    """Pair the metric of a setting with the baseline's, by repeat, where both have one above 0.
+
+    What is of steps makes a pair where both tell those of the same spans.
+    """
     here = samples(group, metric, job)
+    told = _told(group, job), _told(reference, job)
     there = {cell.repeat: (cell, value) for cell, value in samples(reference, metric, job).items()}
     found = {}
     for cell, value in here.items():
         other, reference_value = there.get(cell.repeat, (cell, 0.0))
-        if value > 0 and reference_value > 0:
+        unlike = metric in (UNDISTURBED, BEYOND) and told[0].get(cell.repeat) != told[1].get(cell.repeat)
+        if value > 0 and reference_value > 0 and not unlike:
             block = of_blocks[cell] if of_blocks[cell] == of_blocks[other] else None
             found[str(cell.repeat)] = Pair(value, reference_value, when[cell], when[other], block)
     return found
+
+
+def _told(group: Sequence[CellResult], job: Job) -> dict[int, frozenset[str]]:
+    """Return by repeat the spans whose steps it tells."""
+    return {each.cell.repeat: frozenset(span.span for span in steps(each, job.total)) for each in group}
 
 
 def _apart(
@@ -103,6 +133,7 @@ def _setting(
     apart: tuple[str, ...],
 ) -> SettingResult:
     setting, total = group[0].cell.setting, ratios.get(TOTAL)
+    decides = by_steps.decisive(ratios)
     status = setting_status([result.status for result in group])
     is_baseline = setting == rules.baseline
     differences = explanation.environment_differences(group, reference, profiles)
@@ -114,9 +145,9 @@ def _setting(
         facts=explanation.facts(group),
         metrics=summaries(group, job, declared(job, group)),
         ratios=dict(ratios),
-        verdict="baseline" if is_baseline else total.verdict if total else "cannot say",
-        verdict_by=TOTAL,
-        words="the baseline" if is_baseline else sentences.words(total, status, predicted, rules.margin),
+        verdict="baseline" if is_baseline else ratios[decides].verdict if total else "cannot say",
+        verdict_by=decides,
+        words="the baseline" if is_baseline else sentences.words(ratios, status, predicted, rules.margin),
         predictions=predicted,
         bottleneck=bottlenecks.bottleneck(group),
         curve=curve(group),

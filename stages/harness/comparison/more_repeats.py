@@ -1,10 +1,10 @@
-"""How many repeats to add so that the verdicts on the total time are settled, and whether there is time for them."""
+"""How many repeats to add so that the verdicts are settled, and whether there is time for them."""
 
 import dataclasses
 from collections.abc import Sequence
 
 from stages.harness import formatting
-from stages.harness.results.metrics import TOTAL, repeat_seconds
+from stages.harness.results.metrics import TOTAL, UNDISTURBED, repeat_seconds
 from stages.harness.results.read import CellResult
 from stages.harness.statistics.planning import MAX_REPEATS
 from stages.records import Comparison, SettingResult
@@ -12,11 +12,17 @@ from stages.records import Comparison, SettingResult
 
 def unsettled(compared: Comparison) -> list[SettingResult]:
     """List those whose verdict more repeats may settle: inconclusive, or with too few pairs."""
-    return [each for each in compared.settings if each.verdict == "inconclusive" or _asked(each)]
+    return [
+        each
+        for each in compared.settings
+        if each.verdict == "inconclusive" or (each.verdict == "cannot say" and _asked(each))
+    ]
 
 
 def _asked(setting: SettingResult) -> int:
-    return setting.ratios[TOTAL].more_repeats or 0 if TOTAL in setting.ratios else 0
+    """Return the fewer of the repeats that total and steps ask for: either settles it; 0 where no number is known."""
+    found = (setting.ratios[name].more_repeats for name in (TOTAL, UNDISTURBED) if name in setting.ratios)
+    return min((each for each in found if each), default=0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """The verdict on a setting in a sentence: how much, how sure, and where it can't be said, why."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stages.harness import formatting
+from stages.harness.comparison import by_steps
+from stages.harness.results.metrics import BEYOND, TOTAL, UNDISTURBED
 from stages.harness.results.read import CellResult
 from stages.harness.statistics.estimates import CONFIDENCE
 from stages.records import BEGAN_ANEW, Job, PairedPredictions, Ratio, Result
@@ -19,21 +21,38 @@ WITHOUT_METRICS = {
 }
 
 
-def words(total: Ratio | None, status: str, predicted: PairedPredictions | None, margin: float) -> str:
-    """Say the verdict on a setting that is compared with the baseline; `total` is its ratio of total times."""
+def words(ratios: Mapping[str, Ratio], status: str, predicted: PairedPredictions | None, margin: float) -> str:
+    """Say the verdict on a setting that is compared with the baseline by these metrics."""
+    total, by = ratios.get(TOTAL), by_steps.decisive(ratios)
     if total is None:
         return f"cannot say: {WITHOUT_METRICS[status]}"
-    amount = f"{formatting.factor(total.mean)} times the baseline's time ({_sureness(total)})"
-    if total.verdict == "cannot say":
-        how = "as measured" if total.low is None else "without the drift"
-        return f"cannot say: {total.reason}; {how}, {amount}{of_predictions(predicted)}"
+    found = ratios[by]
+    amount = f"{formatting.factor(found.mean)} times the baseline's time ({_sureness(found)})"
+    if found.verdict == "cannot say":
+        how = "as measured" if found.low is None else "without the drift"
+        return f"cannot say: {found.reason}; {how}, {amount}{of_predictions(predicted)}"
     end = {
         "equivalent": f", within the margin of {100 * margin:g}%",
-        "inconclusive": f"; {total.reason}",
-    }.get(total.verdict, "")
-    if total.verdict == "faster" and predicted is not None and predicted.verdict == "worse":
-        return f"faster, but worse, which is no win: {amount}{of_predictions(predicted)}"
-    return f"{total.verdict}: {amount}{end}{of_predictions(predicted)}"
+        "inconclusive": f"; {found.reason}",
+    }.get(found.verdict, "")
+    said = f"{found.verdict} by its steps" if by == UNDISTURBED else found.verdict
+    if found.verdict == "faster" and predicted is not None and predicted.verdict == "worse":
+        said = f"{said}, but worse, which is no win"
+    return f"{said}: {amount}{end}{_of_the_other(ratios, by)}{of_predictions(predicted)}"
+
+
+def _of_the_other(ratios: Mapping[str, Ratio], by: str) -> str:
+    """Say what the metric that does not decide tells, where that is something else."""
+    name, words = (
+        (TOTAL, "what the job took") if by == UNDISTURBED else (UNDISTURBED, "what its steps take undisturbed")
+    )
+    other = ratios.get(name)
+    if other is None or other.verdict == ratios[by].verdict != "inconclusive":
+        return ""
+    said = f"; {words} is {other.verdict}, {formatting.ratio(other)}"
+    if by_steps.opposed(ratios) and ratios[by].verdict not in by_steps.SETTLED:
+        said += f", and what comes beyond them is {ratios[BEYOND].verdict}: only the total weighs the two"
+    return said
 
 
 def _sureness(total: Ratio) -> str:

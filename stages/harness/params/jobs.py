@@ -56,9 +56,10 @@ class Definition:
         codec.check("observe", self.observe, self.observe in OBSERVE, "one of " + ", ".join(OBSERVE))
         codec.check("total", list(self.total), bool(self.total), "wall, or a list of spans")
         own = {*(f"{span}_seconds" for span in self.total)}
+        expected = "a span, and none called total, undisturbed or beyond"
         for name in own:
             free = BY_THEMSELVES.fullmatch(name) is None
-            codec.check("total", name.removesuffix("_seconds"), free, "a span, and none called total, undisturbed or beyond")
+            codec.check("total", name.removesuffix("_seconds"), free, expected)
         for name in self.metrics:
             taken = name in own or BY_THEMSELVES.fullmatch(name) is not None
             codec.check("metrics", name, not taken, "a name that is not there by itself")

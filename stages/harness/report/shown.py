@@ -4,16 +4,21 @@ from collections.abc import Callable
 from functools import partial
 
 from stages.harness import formatting
-from stages.harness.results.metrics import MEMORY, RATE, SPAN_SUFFIX, TOTAL
+from stages.harness.results.metrics import BEYOND, MEMORY, RATE, SPAN_SUFFIX, TOTAL, UNDISTURBED
 from stages.records import WALL, Comparison, Metric
 
 OWN_IN_TABLE = 2  # of the job's own metrics, the first ones
+TIMES = (TOTAL, UNDISTURBED, BEYOND)  # in which a total is put to people
+TIMES_WORDS = (
+    "What the job took is its whole time, with all that the machine did meanwhile; what its steps take undisturbed "
+    "leaves out what comes now and then. What comes beyond them is the rest: first steps, waits, pauses, validation."
+)
 _SPAN = Metric("seconds", "lower", True)
 
 
 def own(compared: Comparison) -> list[str]:
     """Metrics that the job declares, in its order."""
-    return [name for name in compared.metrics if name not in (TOTAL, RATE, MEMORY, *spans(compared))]
+    return [name for name in compared.metrics if name not in (*TIMES, RATE, MEMORY, *spans(compared))]
 
 
 def spans(compared: Comparison) -> list[str]:
@@ -21,8 +26,13 @@ def spans(compared: Comparison) -> list[str]:
     return [
         name
         for name, metric in compared.metrics.items()
-        if metric == _SPAN and name.endswith(SPAN_SUFFIX) and name != TOTAL
+        if metric == _SPAN and name.endswith(SPAN_SUFFIX) and name not in TIMES
     ]
+
+
+def times(compared: Comparison) -> list[str]:
+    """Metrics of the total, of its steps and of what comes beyond them; none without verdicts by steps."""
+    return [*TIMES] if has_ratio(compared, UNDISTURBED) else []
 
 
 def of_total(compared: Comparison) -> list[str]:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from stages.harness import formatting
 from stages.harness.report import shown
-from stages.harness.results.metrics import RATE, TOTAL
-from stages.records import VERDICTS, Comparison, SettingResult
+from stages.harness.results.metrics import RATE, TOTAL, UNDISTURBED
+from stages.records import VERDICTS, Comparison, Ratio, SettingResult
 
 STYLES = {"faster": "green", "slower": "red", "inconclusive": "yellow", "cannot say": "yellow"}
 GAP = "  "
@@ -36,7 +36,7 @@ def rows(compared: Comparison) -> list[tuple[str, ...]]:
 
 
 def _row(setting: SettingResult, compared: Comparison) -> tuple[str, ...]:
-    total, ratio = setting.metrics.get(TOTAL), setting.ratios.get(TOTAL)
+    total, ratio = setting.metrics.get(TOTAL), setting.ratios.get(setting.verdict_by)
     on = ", ".join(map(formatting.device, setting.devices)) or formatting.NONE
     return (
         setting.setting,
@@ -54,9 +54,10 @@ def _mean(setting: SettingResult, name: str, compared: Comparison) -> str:
 
 
 def verdict(setting: SettingResult) -> str:
-    """'slower', 'faster, but worse', 'cannot say (failed)'."""
-    status = "" if setting.status == "ok" else f" ({setting.status})"
-    return setting.verdict + (", but worse" if is_worse(setting) else "") + status
+    """'slower', 'slower (by steps)', 'faster, but worse', 'cannot say (failed)'."""
+    marks = ["by steps"] if setting.verdict_by == UNDISTURBED else []
+    marks += [setting.status] if setting.status != "ok" else []
+    return setting.verdict + (", but worse" if is_worse(setting) else "") + (f" ({', '.join(marks)})" if marks else "")
 
 
 def is_worse(setting: SettingResult) -> bool:
@@ -95,7 +96,7 @@ def leading(compared: Comparison) -> SettingResult | None:
     those that are inconclusive, else of all.
     """
     rivals = [each for each in compared.settings if TOTAL in each.ratios]
-    return min(rivals, key=lambda each: (_rank(each), each.ratios[TOTAL].mean), default=None)
+    return min(rivals, key=lambda each: (_rank(each), each.ratios[each.verdict_by].mean), default=None)
 
 
 def _rank(setting: SettingResult) -> int:
@@ -118,6 +119,17 @@ def _tally(rivals: Sequence[SettingResult], baseline: str) -> str:
     names = ("faster", "faster but worse", *VERDICTS[2:])
     counts = [f"{found[each]} {each.replace('cannot say', 'without a verdict')}" for each in names if found[each]]
     return f"Against {baseline}: {', '.join(counts)}."
+
+
+def times(setting: SettingResult, compared: Comparison) -> list[str]:
+    """Return 'what the job took: slower, 1.132 [1.101, 1.164]', and so of its steps and of what comes beyond them."""
+    names = [name for name in shown.times(compared) if name in setting.ratios]
+    return [f"{formatting.WHAT_IT_IS[name]}: {of_ratio(setting.ratios[name])}" for name in names]
+
+
+def of_ratio(found: Ratio) -> str:
+    """'slower, 1.132 [1.101, 1.164]'."""
+    return f"{found.verdict}, {formatting.ratio(found)}"
 
 
 def notes(compared: Comparison) -> list[str]:
@@ -192,6 +204,7 @@ def markdown(compared: Comparison) -> str:
         _markdown_row(["---"] * len(head)),
     ]
     lines += [_markdown_row(row) for row in rows(compared)]
+    lines += _markdown_times(compared)
     lines += ["", *(f"- {_escape(note)}" for note in notes(compared)), ""]
     for setting in compared.settings:
         sentences = [*setting.explanation]
@@ -200,6 +213,20 @@ def markdown(compared: Comparison) -> str:
         if sentences:
             lines += [f"**{_escape(setting.setting)}**: {_escape(' '.join(sentences))}", ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _markdown_times(compared: Comparison) -> list[str]:
+    """Write a table of the verdicts on the total, on its steps and on what comes beyond them, where there are such."""
+    names = shown.times(compared)
+    rivals = [each for each in compared.settings if TOTAL in each.ratios] if names else []
+    if not rivals:
+        return []
+    head = ["setting", *(formatting.WHAT_IT_IS[name] for name in names)]
+    cells = [
+        [of_ratio(each.ratios[name]) if name in each.ratios else formatting.NONE for name in names] for each in rivals
+    ]
+    table = [_markdown_row([each.setting, *row]) for each, row in zip(rivals, cells, strict=True)]
+    return ["", _markdown_row(head), _markdown_row(["---"] * len(head)), *table, "", shown.TIMES_WORDS]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
@@ -231,6 +258,8 @@ def show(compared: Comparison, console: Console) -> None:
         _print(console, note, "dim")
     lead = leading(compared)
     _print(console, conclusion(compared), "bold")
+    for line in times(lead, compared) if lead else ():
+        _print(console, f"{GAP}{line}", None)
     for sentence in lead.explanation if lead else ():
         _print(console, sentence, None)
 

@@ -60,6 +60,7 @@ def html(
     environment.filters |= {
         "device": formatting.device,
         "title_of": formatting.title,
+        "what_it_is": formatting.WHAT_IT_IS.get,
         "repeat_name": formatting.repeat,
         "capitalize_first": _sentence,
         "peak_of": _peak,

@@ -103,15 +103,21 @@ def forest(compared: Comparison, width: int) -> Figure:
 
 
 def forest_rows(compared: Comparison) -> list[tuple[int, str, str]]:
-    """List (index of the setting, label, metric): the total of each, and where there are few, spans below it."""
+    """List (index of the setting, label, metric): the total of each, and the steps where they decide.
+
+    Where there are few settings, steps and what comes beyond them are below each total, and spans if they are few too.
+    """
     rivals = [index for index, each in enumerate(compared.settings) if TOTAL in each.ratios]
     spans = shown.of_total(compared) or shown.spans(compared)
-    few = len(rivals) <= ROWS_UP_TO and len(spans) <= ROWS_UP_TO and len(shown.of_total(compared)) != 1
+    few_settings = len(rivals) <= ROWS_UP_TO
+    few = few_settings and len(spans) <= ROWS_UP_TO and len(shown.of_total(compared)) != 1
     rows = []
     for index in rivals:
-        ratios = compared.settings[index].ratios
-        rows.append((index, compared.settings[index].setting, TOTAL))
-        rows += [(index, formatting.title(name), name) for name in spans if few and name in ratios]
+        setting = compared.settings[index]
+        rows.append((index, setting.setting, TOTAL))
+        parts = [name for name in shown.times(compared)[1:] if few_settings or name == setting.verdict_by]
+        names = [*parts, *(spans if few else ())]
+        rows += [(index, formatting.title(name), name) for name in names if name in setting.ratios]
     return rows
 
 
