@@ -127,6 +127,7 @@ def test_steps_are_kept_beside_the_record_in_microseconds(checkout: Checkout) ->
     assert kept == b'span,microseconds\nhead,100000 13 200000\n"of two, one",500000 500000\nhead,50000\n'
     found = checkout.result()
     assert found.steps == Steps(hashlib.sha256(kept).hexdigest(), 6, queued=False)
+    assert found.notes == ("of span 'half told' some tell their steps and some do not: none of them are kept",)
     assert len(found.spans) == 7 and not any(span.step_seconds for span in found.spans)
     assert CELL.steps_path.stat().st_mtime_ns <= CELL.result_path("train").stat().st_mtime_ns
 

@@ -6,39 +6,37 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Dict, Iterable, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from stages.codec import RecordError, write_text
 from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value, predictions
 from stages.errors import FaceoffError
 from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Steps, Task, step_times, without_times
 from stages.workload.probes import conditions, files, load
-from stages.workload.supervisor.observation import Seen
-from stages.workload.supervisor.progress import Counted
+from stages.workload.supervisor.disturbance import Chosen
 from stages.workload.supervisor.recorder import Recorded
 
+PARTLY = "of span {!r} some tell their steps and some do not: none of them are kept"
 SUM_SLACK, SUM_SLACK_SECONDS = 1.05, 1.0  # by which spans may exceed their command: the job has a clock of its own
 
 
 def ok(
     task: Task,
-    recorded: Recorded,
-    earlier: Counted,
-    seen: Seen,
+    chosen: Chosen,
     predictions: Optional[str],
     steps: Optional[Steps],
-    started_at: str,
     wall_seconds: float,
 ) -> Result:
     """Return the result of a command that ended well.
 
     `predictions`: sha256 of the kept file, of an evaluation; `steps`: of the kept file, of a training.
     """
+    recorded, earlier, seen, started_at = chosen.kept
     events = recorded.events
     attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
     moments = (*earlier.conditions, *recorded.conditions)
     training = task.stage == "train"
-    spans = (*earlier.spans, *events.spans, *seen.spans)
+    spans = chosen.kept.spans
     return Result(
         cell=task.cell,
         stage=task.stage,
@@ -51,9 +49,14 @@ def ok(
         gpu_uuids=recorded.gpu_uuids,
         attempts=attempts,
         conditions=moments,
-        discarded=(),
-        warnings=(*_sum_warnings(spans, attempts), *_warnings(task, attempts, moments), *recorded.card_warnings),
-        notes=(*_anew(earlier.lost), *seen.notes),
+        discarded=chosen.discarded,
+        warnings=(
+            *_sum_warnings(spans, attempts),
+            *_warnings(task, attempts, moments),
+            *recorded.card_warnings,
+            *(f"{task.stage}: {warning}" for warning in chosen.warnings),
+        ),
+        notes=(*_anew(earlier.lost), *seen.notes, *(PARTLY.format(name) for name in _partly(spans))),
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
         **files.known(
@@ -111,14 +114,20 @@ def keep_predictions(task: Task, trained: Result) -> str:
 def keep_steps(task: Task, spans: Sequence[Span], queued: bool = False) -> Steps:
     """Write what each step of these spans took to where results are kept.
 
-    Where one span of several of a name told no steps, it is none of them: a sum would be of a part.
+    Those of a name are kept where each tells its steps: a sum would be of a part.
     """
-    silent = {span.name for span in spans if not span.step_seconds and span.steps != 0}
-    kept = [span for span in spans if span.step_seconds and span.name not in silent]
+    partly = _partly(spans)
+    kept = [span for span in spans if span.step_seconds and span.name not in partly]
     text = step_times.text((span.name, span.step_seconds) for span in kept)
     write_text(task.cell.steps_path, text)
     count = sum(len(span.step_seconds) for span in kept)
     return Steps(hashlib.sha256(text.encode("utf-8")).hexdigest(), count, queued and count > 0)
+
+
+def _partly(spans: Sequence[Span]) -> List[str]:
+    """Return names of which some spans tell their steps and others, which have any, do not."""
+    telling = {span.name for span in spans if span.step_seconds}
+    return sorted(telling & {span.name for span in spans if not span.step_seconds and span.steps != 0})
 
 
 def _read_predictions(path: Path) -> str:
