@@ -98,6 +98,11 @@ class Cell:
         return Path("models") / self.setting / "{}.observed".format(self.repeat)
 
     @property
+    def aside_dir(self) -> Path:
+        """Folder of what a run left that was disturbed, while another is made; a change of it tells of a new run."""
+        return Path("models") / self.setting / "{}.aside".format(self.repeat)
+
+    @property
     def running_path(self) -> Path:
         """There while the cell is trained or evaluated: its lock; why it failed goes in."""
         return Path("models") / self.setting / "{}.running".format(self.repeat)

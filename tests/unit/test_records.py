@@ -43,7 +43,7 @@ EXAMPLES = [
     MANIFEST,
     TASK,
     records.ImageTask("host", results.JOB, (TASK,), {"a": 1}, "auto", (), None, 20.0, None, {"a": 2}, True, None),
-    Progress(TASK.belongs, (PART,), 1),
+    Progress(TASK.belongs, (PART,), 1, ()),
     results.CONTENTS,
     results.image("host"),
     results.machine(hardware=environments.hardware(environments.gpu(), environments.gpu("A100", mig=True))),

@@ -117,7 +117,7 @@ class CellStage:
         command = ("python", "-m", f"stages.{self.stage}", "--task", str(path))
         trained = (Path.cwd() / self.cell.output_dir,) if self.stage == "evaluate" else ()
         work = Work(command, self.cell.setting, readable=trained)
-        outcome = environment.run(work, Watch(events, self.params.limits))
+        outcome = environment.run(work, Watch(events, self.params.limits, self.cell.aside_dir))
         is_silent = task.command and touched_at(events) == before
         if self.params.limits.stall_minutes is not None and is_silent and outcome.overdue is None:
             print(f"faceoff: {self.title}: limits.stall_minutes is off: the job wrote no event")
@@ -138,6 +138,7 @@ class CellStage:
     def _record(self, belongs: Belongs, reason: str, started_at: str, wall_seconds: float) -> None:
         """Write what the stage's outputs are when it fails."""
         predictions_sha256 = None
+        codec.remove(self.cell.aside_dir)
         if self.stage == "train":
             codec.remove(self.cell.output_dir)  # of a job that was killed near its end
             self.cell.output_dir.mkdir(parents=True)

@@ -25,6 +25,7 @@ class Watch:
 
     heartbeat: Path | None  # of the job: its events; None: it has none
     limits: LimitParams
+    runs: Path | None = None  # changed whenever the job is run once more: each run is held to the limits by itself
 
     def pause_seconds(self) -> float:
         """Return what lies between two looks."""
@@ -43,11 +44,13 @@ def watched(watch: Watch | None, end: Callable[[], None]) -> Iterator[Callable[[
     def look() -> None:
         began = time.monotonic()  # not the file's own time, which jumps when the machine's clock is set
         moved: float | None = None  # when the job gave its last sign of life; None: none yet
-        seen = touched_at(watch.heartbeat)
+        seen, run = touched_at(watch.heartbeat), touched_at(watch.runs)
         while not over.wait(watch.pause_seconds()):
             now, touched = time.monotonic(), touched_at(watch.heartbeat)
             if touched != seen:
                 seen, moved = touched, now
+            if touched_at(watch.runs) != run:
+                run, began, moved = touched_at(watch.runs), now, None
             for key, minutes, since in (
                 ("cell_minutes", watch.limits.cell_minutes, began),
                 ("stall_minutes", watch.limits.stall_minutes, moved),

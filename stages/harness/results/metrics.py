@@ -127,6 +127,12 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
         for result in results
         for run in result.stages
     ]
+    runs += [
+        (_seconds(run.started_at), run.command_seconds, result.cell, False)
+        for result in results
+        for stage in result.stages
+        for run in stage.discarded
+    ]
     runs.sort(key=lambda run: run[0])
     pause, number, found = max(BLOCK_PAUSE, repeat_seconds(results)), 0, {}
     ended = runs[0][0] if runs else 0.0

@@ -16,7 +16,7 @@ from statsmodels.regression.linear_model import OLS
 
 from stages.harness.results.metrics import TOTAL, blocks, moments, samples
 from stages.harness.results.read import CellResult
-from stages.records import Cell, Job
+from stages.records import Cell, Job, Result
 
 LEAST = 0.01
 DRIFT_LEVEL = 0.05  # of the trend's p-value; one trend is looked at in a run
@@ -121,5 +121,21 @@ def _load(results: Sequence[CellResult]) -> Iterable[str]:
     for result in results:
         for warning in dict.fromkeys(warning for stage in result.stages for warning in stage.warnings):
             said.setdefault(warning, []).append(str(result.cell.repeat))
+        for stage in result.stages:
+            for warning in _measured_once_more(stage):
+                said.setdefault(warning, []).append(str(result.cell.repeat))
     for warning, repeats in said.items():
         yield f"{'repeat' if len(repeats) == 1 else 'repeats'} {', '.join(repeats)}: {warning}"
+
+
+def _measured_once_more(stage: Result) -> Iterable[str]:
+    """Tell what disturbed the runs that do not count, and what each took beside the one that does."""
+    what = "training" if stage.stage == "train" else "evaluation"
+    counts = stage.command_seconds or 0.0
+    for run in stage.discarded:
+        first, second, which = counts, run.command_seconds, "first"
+        if run.started_at <= stage.started_at:
+            first, second, which = run.command_seconds, counts, "second"
+        times = f"{first:.1f} s then, {second:.1f} s now"
+        why = "; ".join(run.disturbed_by)
+        yield f"{what} measured once more: {why}; {times}; the {which} counts, as the less disturbed"

@@ -6,7 +6,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import datetime
 import time
 from pathlib import Path
-from typing import Optional, Tuple
+from typing import Iterable, Iterator, Optional, Tuple
 
 from stages import checks
 from stages.records import Conditions, GpuState
@@ -66,8 +66,13 @@ def warnings(found: Conditions) -> Tuple[str, ...]:
     if busy is not None and busy > checks.OTHERS_SHARE:
         said.append(f"other processes took {busy:.0%} of the CPUs' time")
     for card in found.gpus:
-        said.extend("{}: {}".format(card.uuid or "a card", warning) for warning in _card_warnings(card))
+        said += _named(card, [*_disturbance(card), *_busy(card)])
     return tuple(said)
+
+
+def of_cards(found: Conditions) -> Tuple[str, ...]:
+    """Return what of the cards disturbs a job; that one was busy is left out, for it may be by the job itself."""
+    return tuple(each for card in found.gpus for each in _named(card, _disturbance(card)))
 
 
 def clocks(before: Conditions, after: Conditions) -> Tuple[str, ...]:
@@ -87,7 +92,16 @@ def heat(before: Conditions, after: Conditions, pause: bool = False) -> Tuple[st
     return ("heat held the CPU back {}{}".format(times, ", the pause after it included" if pause else ""),)
 
 
-def _card_warnings(card: GpuState) -> Tuple[str, ...]:
+def _named(card: GpuState, warnings: Iterable[str]) -> Iterator[str]:
+    return ("{}: {}".format(card.uuid or "a card", each) for each in warnings)
+
+
+def _busy(card: GpuState) -> Iterator[str]:
+    if not card.other_processes and card.busy_share is not None and card.busy_share > BUSY_GPU_SHARE:
+        yield f"it was {card.busy_share:.0%} busy"
+
+
+def _disturbance(card: GpuState) -> Tuple[str, ...]:
     said = []
     if card.throttle_reasons:
         said.append("its clocks are held down ({})".format(", ".join(card.throttle_reasons)))
@@ -95,8 +109,6 @@ def _card_warnings(card: GpuState) -> Tuple[str, ...]:
         said.append(f"it is {card.temperature_celsius} °C hot")
     if card.other_processes:
         said.append("other processes are on it ({})".format("; ".join(card.other_processes)))
-    elif card.busy_share is not None and card.busy_share > BUSY_GPU_SHARE:
-        said.append(f"it was {card.busy_share:.0%} busy")
     return tuple(said)
 
 

@@ -66,16 +66,22 @@ class Meter:
 
 def warnings(load: Load) -> Tuple[str, ...]:
     """Return what of the load casts doubt on a timing, in words with numbers; empty where nothing does."""
-    found, said = checks.disturbing(load), []
-    if "others_share" in found:
-        said.append(f"other processes took {found['others_share']:.0%} of the CPUs' time")
-    if "steal_share" in found:
-        said.append(f"the hypervisor gave {found['steal_share']:.0%} of the CPUs' time to other machines (steal)")
+    found, said = checks.disturbing(load), [*passing(load)]
     if "throttled_share" in found:
         said.append(
             f"its CPU quota held it back for {load.throttled_seconds:.1f} s in {load.seconds:.1f} s, "
             "summed over the CPUs"
         )
+    return tuple(said)
+
+
+def passing(load: Load) -> Tuple[str, ...]:
+    """Return what of it may have passed when the job is run again: all but a CPU quota."""
+    found, said = checks.disturbing(load), []
+    if "others_share" in found:
+        said.append(f"other processes took {found['others_share']:.0%} of the CPUs' time")
+    if "steal_share" in found:
+        said.append(f"the hypervisor gave {found['steal_share']:.0%} of the CPUs' time to other machines (steal)")
     return tuple(said)
 
 

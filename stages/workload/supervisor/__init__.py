@@ -5,6 +5,7 @@
     observation  what is seen from outside of a training that says none
     recorder     one command, with its events, the CPUs' load and the machine's conditions
     progress     what earlier attempts left
+    disturbance  what disturbed it, and whether it is run once more
     reasons      why it failed, in a line
     results      the record of it
 
@@ -14,13 +15,16 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import argparse
 import time
 from pathlib import Path
+from typing import Tuple
 
 from stages.codec import read, remove, sync_folder, write
 from stages.contract import OUTPUT, STATE
 from stages.errors import TRY_LATER, FaceoffError
-from stages.records import Result, Task
+from stages.records import Discarded, Result, Task
 from stages.workload import surroundings
-from stages.workload.supervisor import observation, progress, reasons, results
+from stages.workload.supervisor import disturbance, observation, progress, reasons, results
+from stages.workload.supervisor.disturbance import Measured, empty
+from stages.workload.supervisor.progress import Progress
 from stages.workload.supervisor.recorder import Recorder, now
 
 
@@ -56,59 +60,89 @@ def train(task: Task, began: float) -> Result:
     """Run the training, or what an earlier attempt left of it."""
     started_at, cell = now(), task.cell
     remove(cell.steps_path)
-    _empty(cell.output_dir)
+    remove(cell.aside_dir)
+    empty(cell.output_dir)
     surroundings.check(task)
     _leave_if_over(task)
     earlier = progress.begin(task)
+
+    def once_more(discarded: Tuple[Discarded, ...]) -> Measured:
+        return _train(task, progress.once_more(task, discarded), time.perf_counter(), now())
+
+    try:
+        first = _train(task, earlier, began, started_at)
+        if first.recorded.events.unsupported is not None:
+            empty(cell.output_dir)
+            results.keep_steps(task, ())
+            return results.unsupported(task, first.recorded, started_at, time.perf_counter() - began)
+        chosen = disturbance.least_disturbed(task, first, earlier.discarded, once_more, cell.output_dir)
+        steps = results.keep_steps(task, chosen.kept.spans, chosen.kept.seen.queued)
+    except BaseException:
+        empty(cell.output_dir)
+        raise
+    finally:
+        remove(cell.aside_dir)
+    return results.ok(task, chosen, None, steps, time.perf_counter() - began)
+
+
+def _train(task: Task, earlier: Progress, began: float, started_at: str) -> Measured:
+    """Run the training's command to its end."""
+    cell = task.cell
     recorder = Recorder(task, earlier, began, started_at)
     try:
         recorded = recorder.run({OUTPUT: cell.output_dir, STATE: cell.state_dir})
         recorded.check()
         _check_output(cell.output_dir)
         if recorded.events.unsupported is not None:
-            _empty(cell.output_dir)
-            results.keep_steps(task, ())
-            return results.unsupported(task, recorded, started_at, time.perf_counter() - began)
+            return Measured(recorded, progress.NOTHING, observation.Seen(), started_at)
         counted = progress.count(earlier, recorded.events.resumed_after_spans)
         said = (*counted.spans, *recorded.events.spans)
         seen = observation.seen(task, said, len(counted.attempts) + 1)
         results.check_spans(task, (*said, *seen.spans))
-        steps = results.keep_steps(task, (*said, *seen.spans), seen.queued)
-    except BaseException:
-        _empty(cell.output_dir)
-        raise
     finally:
         observation.forget(task)
     sync_folder(cell.output_dir)
     if earlier.parts and recorded.events.resumed_after_spans is None:
         print(f"{cell.setting}, repeat {cell.repeat}: began anew: the job said nothing of going on")
-    return results.ok(task, recorded, counted, seen, None, steps, started_at, time.perf_counter() - began)
+    return Measured(recorded, counted, seen, started_at)
 
 
 def evaluate(task: Task, began: float) -> Result:
     """Evaluate what the training left; where that did not end 'ok', neither does this."""
     started_at, cell = now(), task.cell
     remove(cell.predictions_path)
+    remove(cell.aside_dir)
     trained = read(cell.result_path("train"), Result)
-    recorded = None
+    chosen = None
     try:
         if trained.status == "ok" and task.job.evaluate is not None:
             _leave_if_over(task)
             surroundings.check(task)
-            _empty(cell.evaluation_dir)
-            recorded = Recorder(task, None, began, started_at).run({OUTPUT: cell.evaluation_dir})
-            recorded.check()
-            _check_output(cell.evaluation_dir)
-            results.check_spans(task, (*trained.spans, *recorded.events.spans))
+            first = _evaluate(task, trained, began, started_at)
+            chosen = disturbance.least_disturbed(
+                task, first, (), lambda _: _evaluate(task, trained, time.perf_counter(), now()), cell.evaluation_dir
+            )
         digest = results.keep_predictions(task, trained)
     finally:
         remove(cell.evaluation_dir)
+        remove(cell.aside_dir)
     wall_seconds = time.perf_counter() - began
-    if recorded is None:
+    if chosen is None:
         return results.not_run(task, trained, digest, started_at, wall_seconds)
-    if recorded.events.unsupported is not None:
-        return results.unsupported(task, recorded, started_at, wall_seconds)
-    return results.ok(task, recorded, progress.NOTHING, observation.Seen(), digest, None, started_at, wall_seconds)
+    if chosen.kept.recorded.events.unsupported is not None:
+        return results.unsupported(task, chosen.kept.recorded, started_at, wall_seconds)
+    return results.ok(task, chosen, digest, None, wall_seconds)
+
+
+def _evaluate(task: Task, trained: Result, began: float, started_at: str) -> Measured:
+    """Run the evaluation's command to its end."""
+    folder = task.cell.evaluation_dir
+    empty(folder)
+    recorded = Recorder(task, None, began, started_at).run({OUTPUT: folder})
+    recorded.check()
+    _check_output(folder)
+    results.check_spans(task, (*trained.spans, *recorded.events.spans))
+    return Measured(recorded, progress.NOTHING, observation.Seen(), started_at)
 
 
 def _leave_if_over(task: Task) -> None:
@@ -117,15 +151,6 @@ def _leave_if_over(task: Task) -> None:
         raise FaceoffError(
             f"session.max_hours: the session is over: stopped {where}; run `make repro` again to go on", TRY_LATER
         )
-
-
-def _empty(folder: Path) -> None:
-    """Make the folder, without anything in it. It is a mount's own in a container, so it stays."""
-    if folder.is_symlink() or not folder.is_dir():
-        remove(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in folder.iterdir():
-        remove(each)
 
 
 def _check_output(folder: Path) -> None:

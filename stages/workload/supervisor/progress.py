@@ -10,7 +10,7 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 from stages.codec import RecordError, read, remove, write
 from stages.contract import Reader, Span
-from stages.records import Attempt, Belongs, Conditions, Load, Task, step_times
+from stages.records import Attempt, Belongs, Conditions, Discarded, Load, Task, step_times
 
 WORDS = {
     "job_sha256": "the job",
@@ -65,6 +65,7 @@ class Progress:
     belongs: Belongs
     parts: Tuple[Part, ...]
     lost: int  # attempts before these, of which nothing counts: it began anew
+    discarded: Tuple[Discarded, ...]  # whole runs before these, which were disturbed
 
 
 class Counted(NamedTuple):
@@ -84,13 +85,14 @@ NOTHING = Counted((), (), (), None, 0.0)
 def begin(task: Task) -> Progress:
     """Return what earlier attempts left, where the job can go on; else empty its folder of state, and say so."""
     cell, anew = task.cell, None
-    kept = Progress(task.belongs, (), 0)
+    kept = Progress(task.belongs, (), 0, ())
     if cell.progress_path.exists():
         try:
             found = read(cell.progress_path, Progress)  # type: Progress
             anew = _why_anew(task, found)
-            lost = found.lost + len(found.parts) if found.belongs == task.belongs else 0  # else of another training
-            kept = dataclasses.replace(kept, lost=lost) if anew else found
+            if found.belongs == task.belongs:  # else of another training
+                kept = dataclasses.replace(kept, lost=found.lost + len(found.parts), discarded=found.discarded)
+            kept = kept if anew else found
         except RecordError as error:
             anew = str(error)
         if kept.parts and not kept.parts[-1].ended:
@@ -106,6 +108,18 @@ def begin(task: Task) -> Progress:
         remove(cell.state_dir)
     cell.state_dir.mkdir(parents=True, exist_ok=True)
     return kept
+
+
+def once_more(task: Task, discarded: Tuple[Discarded, ...]) -> Progress:
+    """Return the progress of a training that begins once more, its folder of state empty.
+
+    The note goes first: whatever happens in between, the state is of no training that counts.
+    """
+    fresh = Progress(task.belongs, (), 0, discarded)
+    write(task.cell.progress_path, fresh)
+    remove(task.cell.state_dir)
+    task.cell.state_dir.mkdir(parents=True)
+    return fresh
 
 
 def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:

@@ -42,6 +42,7 @@ class Recorded(NamedTuple):
     load: Load
     conditions: Tuple[Conditions, Conditions]  # before and after
     shm_bytes: Optional[int]  # of /dev/shm, free at the least
+    visible: Optional[str]  # of its environment, CUDA_VISIBLE_DEVICES
     gpu_uuids: Tuple[str, ...]  # of the cards that the command could see
     card_warnings: Tuple[str, ...]  # of cards that it should have seen, or that went while it ran
 
@@ -89,7 +90,8 @@ class Recorder:
         moments = self._before, conditions.look(DATA_DIR, sample_seconds=0, visible=visible)
         said = job_cards.warnings(self._task, visible, *moments)
         follower = self._follower
-        return Recorded(ended, follower.events, follower.problem, taken, moments, self._shm_bytes, gpu_uuids, said)
+        of_cards = visible, gpu_uuids, said
+        return Recorded(ended, follower.events, follower.problem, taken, moments, self._shm_bytes, *of_cards)
 
     def _look(self) -> None:
         free = limits.shm_free_bytes(files.ROOT)
