@@ -275,6 +275,17 @@ class TestExplanation:
     def test_where_no_verdict_can_be_given_no_cause_can(self):
         assert why(setting(compute=2.0), setting(), "cannot say") == ("Why it differs cannot be told: why.",)
 
+    def test_where_undisturbed_steps_alone_settle_it_the_parts_that_go_their_way_are_told(self):
+        def told(one):
+            return explanation.explain(one, setting(), ratio("inconclusive"), {}, TOTAL, ratio("slower"))
+
+        first, *_ = told(setting(compute=9.0, wait=1.0))
+        assert first.startswith("As measured, with what else the machine did, compute takes 3.00 s more")
+        assert "waiting" not in first
+        noisy = setting(repeats=(0.0, 0.6, -0.4), compute=6.6)
+        assert told(noisy)[0].startswith("In which part of the steps the difference lies does not show")
+        assert not any("nothing to explain" in each for each in told(noisy))
+
     def test_another_fact_of_the_job_is_told(self):
         one, other = (setting(compute=9.0, facts={"memory_format": each}) for each in ("contiguous", "channels_last"))
         assert why(one, other, "slower") == (

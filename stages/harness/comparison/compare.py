@@ -152,7 +152,9 @@ def _setting(
         bottleneck=bottlenecks.bottleneck(group),
         curve=curve(group),
         differences=tuple(f"{each.what} {each.a}, not {each.b}" for each in differences),
-        explanation=explanation.explain(group, reference, total, profiles, job.total),
+        explanation=explanation.explain(
+            group, reference, total, profiles, job.total, ratios[decides] if total and decides != TOTAL else None
+        ),
         warnings=(*stability.of_setting(group, job), *sentences.caveats(group), *apart),
         not_given=sentences.not_given(group, job),
     )

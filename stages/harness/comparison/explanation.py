@@ -30,27 +30,29 @@ def explain(
     ratio: Ratio | None,
     profiles: Mapping[str, Profile],
     total: tuple[str, ...],
+    by_steps: Ratio | None = None,
 ) -> tuple[str, ...]:
     """Say why the setting takes as long as it does, and longer or shorter than the baseline; a sentence or two each.
 
-    `ratio` is that of the total time, None for the baseline itself; `profiles` are those that there are, by image;
-    `total`: of records.Job.
+    `ratio` is that of the total time, None for the baseline itself; `by_steps` that of its undisturbed steps where
+    these alone settle the verdict; `profiles` are those that there are, by image; `total`: of records.Job.
     """
     alone = _alone(setting, baseline, profiles)
     if ratio is None:
         return tuple(alone)
-    if ratio.verdict == "cannot say":
-        return (f"Why it differs cannot be told: {ratio.reason}.", *alone)
+    decides = by_steps or ratio
+    if decides.verdict == "cannot say":
+        return (f"Why it differs cannot be told: {decides.reason}.", *alone)
     pieces = parts(setting, baseline, total)
     isolation = _isolation(setting, baseline, profiles)
-    if ratio.verdict in ("faster", "slower"):
-        named, sentence = _attribution(pieces, ratio)
+    if decides.verdict in ("faster", "slower"):
+        named, sentence = _attribution(pieces, ratio) if by_steps is None else _seen_through_load(pieces, by_steps)
         said = [*sentence, *isolation, *_other_facts(setting, baseline)]
         for part in named:
             said += _evidence(part, setting, baseline, profiles)
     else:
-        said = [*_shifts(pieces, ratio.verdict), *isolation]
-    if ratio.verdict in ("slower", "equivalent"):
+        said = [*_shifts(pieces, decides.verdict), *isolation]
+    if decides.verdict in ("slower", "equivalent"):
         said += evidence.no_unit_for_lower(setting, baseline, profiles)
     return (*said, *alone)
 
@@ -208,6 +210,16 @@ def _attribution(pieces: Sequence[Part], ratio: Ratio) -> tuple[list[Part], list
 
 def _share(of_difference: float) -> str:
     return f"{of_difference:.0%} of it" if of_difference > 0 else f"which takes {-of_difference:.0%} of it back"
+
+
+def _seen_through_load(pieces: Sequence[Part], steps: Ratio) -> tuple[list[Part], list[str]]:
+    """Pick the parts that go the way of the undisturbed steps, where the total itself shows nothing sure."""
+    if not pieces:
+        return [], []
+    shown = [part for part in pieces if part.shown and (part.difference > 0) == (steps.verdict == "slower")]
+    if not shown:
+        return [], ["In which part of the steps the difference lies does not show through what else the machine did."]
+    return shown, [f"As measured, with what else the machine did, {'; '.join(part.words for part in shown)}."]
 
 
 def _shifts(pieces: Sequence[Part], verdict: str) -> list[str]:
