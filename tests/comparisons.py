@@ -194,11 +194,13 @@ def long_names() -> Comparison:
 
 
 def measured() -> Comparison:
-    """What the compare stage makes of results: one image slower, one that lost a repeat."""
-    found = faceoffs.face_off(
-        host=faceoffs.noisy(10, 4),
-        slow=faceoffs.noisy(11.5, 4, seed=1),
-        lost=[*faceoffs.noisy(10, 3, seed=2), "failed"],
+    """What the compare stage makes of results with step times: one image slower, one that lost a repeat."""
+    found = faceoffs.with_steps(
+        faceoffs.face_off(
+            host=faceoffs.noisy(10, 4),
+            slow=faceoffs.noisy(11.5, 4, seed=1),
+            lost=[*faceoffs.noisy(10, 3, seed=2), "failed"],
+        )
     )
     profiles = {"host": results.profile("host"), "slow": results.older("slow"), "lost": results.older("lost")}
     settings = faceoffs.compared(found, profiles=profiles).values()

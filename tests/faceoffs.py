@@ -9,12 +9,14 @@ from typing import Any
 from stages import codec
 from stages.harness.comparison import compare
 from stages.harness.params.schema import CompareParams
-from stages.harness.results.read import CellResult
+from stages.harness.results.read import CellResult, StepTimes
 from stages.records import Cell, Job, Profile, Result, SettingResult
 from tests import results
 
 BASELINE = "host/fp32-bs16"
 BEGIN = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+STEPS, STEPPING = 20, 0.9  # of an epoch, and the share of its time that they take
+Tail = Callable[[list[float], int], list[float]]  # what becomes of the steps of an epoch, by its index
 ITEMS = tuple(f"item-{number}" for number in range(400))
 
 
@@ -65,6 +67,36 @@ def changed(found: Sequence[CellResult], image: str, change: Callable[[Result], 
 def with_facts(found: Sequence[CellResult], image: str, **facts: str) -> list[CellResult]:
     """The same, with the repeats of one image on another device, or the like."""
     return changed(found, image, lambda train: dataclasses.replace(train, facts={**train.facts, **facts}))
+
+
+def with_steps(found: Sequence[CellResult], spread: float = 0.01, seed: int = 0, **tails: Tail) -> list[CellResult]:
+    """The same with the times of their steps; by image, what makes some of them, and so their epoch, longer."""
+    noise = random.Random(seed)  # noqa: S311 - repeatable
+    return [_with_steps(each, spread, noise, tails.get(each.cell.image)) for each in found]
+
+
+def _with_steps(result: CellResult, spread: float, noise: random.Random, tail: Tail | None) -> CellResult:
+    if result.train is None:
+        return result
+    spans, steps = [], []
+    for index, span in enumerate(result.train.spans):
+        plain = [STEPPING * span.seconds / STEPS * (1 + noise.gauss(0, spread)) for _ in range(STEPS)]
+        taken = tail([*plain], index) if tail else plain
+        spans.append(dataclasses.replace(span, seconds=span.seconds + sum(taken) - sum(plain)))
+        steps.append(StepTimes(span.name, tuple(taken)))
+    return dataclasses.replace(result, train=dataclasses.replace(result.train, spans=tuple(spans)), steps=tuple(steps))
+
+
+def beside(found: Sequence[CellResult], image: str, repeats: Sequence[int], **load: Any) -> list[CellResult]:
+    """The same, with these repeats of one image measured beside such a load: others_share=0.4."""
+
+    def loaded(train: Result) -> Result:
+        if train.cell.repeat not in repeats:
+            return train
+        attempts = (dataclasses.replace(each, load=dataclasses.replace(each.load, **load)) for each in train.attempts)
+        return dataclasses.replace(train, attempts=tuple(attempts))
+
+    return changed(found, image, loaded)
 
 
 def predicting(found: Sequence[CellResult], **wrong: Sequence[int]) -> list[CellResult]:
