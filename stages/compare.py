@@ -106,7 +106,7 @@ def compare_against(revision: str) -> int:
 def conclude(changes: Iterable[regression.Change], revision: str, margin: float) -> int:
     """Print the last line, and return the exit code."""
     slower = [f"{each.setting} ({each.metric})" for each in changes if each.is_regression]
-    unknown = [change.setting for change in changes if change.verdict == "cannot say"]
+    unknown = [each.setting for each in changes if each.verdict == "cannot say" and each.metric == TOTAL]
     if slower:
         print(f"Slower than in {revision} by more than {100 * margin:g}%: {', '.join(slower)}.")
         return 1

@@ -55,6 +55,26 @@ def test_what_is_inconclusive_says_how_many_repeats_would_settle_it():
     assert "; about " in total.words and total.words.endswith(" repeats of each would settle it")
 
 
+def test_what_load_could_have_made_is_no_regression():
+    """The total alone is slower beside load: steps say so too where threads sleep, and else it is not told."""
+    then = run("v1", host=times(1.0, 1))
+    now = faceoffs.beside(run("now", host=times(1.2, 2)).results, "host", range(1, 6), others_share=0.4)
+    total, *others = regression.changes(run_of("now", now), then, 0.02)
+    assert total.verdict == "cannot say" and not any(each.is_regression for each in (total, *others))
+    assert total.words.startswith(
+        "cannot say: load could have made it: in 5 of 5 repeats other processes took 40% of the CPUs' time (now); end"
+    )
+    assert "as measured, slower: 1.2" in total.words
+    passive = {"host": results.profile("host")}
+    passive["host"].facts.variables["OMP_WAIT_POLICY"] = "passive"
+    runs = [
+        dataclasses.replace(run_of(name, faceoffs.with_steps(found)), profiles=passive)
+        for name, found in (("now", now), ("v1", then.results))
+    ]
+    total, *_ = regression.changes(*runs, 0.02)
+    assert (total.verdict, total.is_regression) == ("slower", True)
+
+
 def test_settings_that_are_gone_and_predictions_are_told():
     images = {"host": [10.0] * 3, "cpu": [12.0] * 3}
     then = faceoffs.predicting(run("v1", **images).results, host=(), cpu=())

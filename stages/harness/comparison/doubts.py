@@ -43,23 +43,23 @@ class Load:
         """Whether enough of these repeats were loaded for it."""
         return bool(repeats) and len(self.disturbed(repeats)) >= SHARE_OF_PAIRS * len(repeats)
 
-    def words(self, repeats: Collection[str]) -> str:
-        """Say how much there was, in the median of the pairs that had it."""
+    def words(self, repeats: Collection[str], noun: str = "pair") -> str:
+        """Say how much there was, in the median of the pairs, or of what `noun` says, that had it."""
         found = self.disturbed(repeats)
         shares = {name: [each[name] for each in found if name in each] for name in WORDS}
         said = [WORDS[name].format(statistics.median(each)) for name, each in shares.items() if each]
-        return f"in {len(found)} of {formatting.count(len(repeats), 'pair')} {' and '.join(said)}"
+        return f"in {len(found)} of {formatting.count(len(repeats), noun)} {' and '.join(said)}"
 
 
 def load(setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles: Mapping[str, Profile]) -> Load:
     """Gather what the cells of both say."""
     by_repeat: dict[str, dict[str, float]] = {}
-    for result in (*setting, *baseline):
+    for result in (each for each in (*setting, *baseline) if each.train):
         of_repeat = by_repeat.setdefault(str(result.cell.repeat), {})
         for name, share in _disturbing(result):
             of_repeat[name] = max(share, of_repeat.get(name, 0.0))
-    spinning = (each[0].cell.setting for each in (setting, baseline) if may_spin(each, profiles))
-    return Load(by_repeat, tuple(spinning))
+    spinning = (each[0].cell.setting for each in (setting, baseline) if each and may_spin(each, profiles))
+    return Load(by_repeat, tuple(dict.fromkeys(spinning)))
 
 
 def _disturbing(result: CellResult) -> Iterable[tuple[str, float]]:

@@ -17,8 +17,9 @@ from statsmodels.stats.power import TTestIndPower
 
 from stages.errors import FaceoffError
 from stages.harness import formatting
-from stages.harness.comparison import confounders, sentences
-from stages.harness.results.metrics import TOTAL, declared, samples, timed
+from stages.harness.comparison import confounders, doubts, sentences
+from stages.harness.comparison.by_steps import CALLED
+from stages.harness.results.metrics import BEYOND, TOTAL, UNDISTURBED, declared, samples, timed
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, verdicts
 from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS, RESOLUTION
@@ -137,6 +138,10 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
         key: _judged(key, test, differs[key], beyond[key] < LEVEL, then.name, margin, len(both))
         for key, test in tests.items()
     }
+    for name, (group, before) in both.items():
+        judged |= _in_doubt(
+            {key: each for key, each in judged.items() if key[0] == name}, _load(now, group, then, before)
+        )
     unknown = {
         (name, TOTAL): Change(name, TOTAL, "cannot say", f"cannot say: {reason}", False)
         for name, reason in confounded.items()
@@ -178,6 +183,35 @@ def _confounder(now: Run, then: Run, group: Sequence[CellResult], before: Sequen
     if found is None and min(counts) < MIN_PAIRS:
         return f"{counts[0]} against {formatting.count(counts[1], 'repeat')}, {MIN_PAIRS} of each are the least"
     return found
+
+
+def _load(now: Run, group: Sequence[CellResult], then: Run, before: Sequence[CellResult]) -> tuple[str, bool] | None:
+    """Say what load could have made a difference, and whether threads may spin; None where there was too little."""
+    loads = [(now, doubts.load(group, (), now.profiles)), (then, doubts.load(before, (), then.profiles))]
+    found = [(run, load) for run, load in loads if load.could_have_made(load.by_repeat.keys())]
+    if not found:
+        return None
+    said = " and ".join(f"{load.words(load.by_repeat.keys(), 'repeat')} ({run.name})" for run, load in found)
+    return said, any(load.spins for _, load in loads)
+
+
+def _in_doubt(judged: Mapping[tuple[str, str], Change], load: tuple[str, bool] | None) -> dict[tuple[str, str], Change]:
+    """Take back what load could have made, as of a face-off: see doubts."""
+    if load is None:
+        return {**judged}
+    words, spins = load
+    steps = {change.verdict for (_, metric), change in judged.items() if metric == UNDISTURBED and not spins}
+    return {
+        key: change
+        if change.verdict not in CALLED or (change.verdict in steps and change.metric != BEYOND)
+        else dataclasses.replace(
+            change,
+            verdict="cannot say",
+            words=f"cannot say: load could have made it: {words}; {doubts.END}; as measured, {change.words}",
+            is_regression=False,
+        )
+        for key, change in judged.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)
