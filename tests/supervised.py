@@ -40,18 +40,22 @@ class Checkout:
         (folder / "stages").symlink_to(ROOT / "stages")
 
     def task(self, stage: str, command: Sequence[str], **changes: Any) -> Task:
-        """What the host tells the supervisor; `changes` of Belongs, session_ends_at and gpu_uuids."""
+        """What the host tells the supervisor; `changes` of Belongs, session_ends_at, gpu_uuids and remeasure."""
         session_ends_at = changes.pop("session_ends_at", None)
-        gpu_uuids = changes.pop("gpu_uuids", ())
+        gpu_uuids, remeasure = changes.pop("gpu_uuids", ()), changes.pop("remeasure", 0)
         plain: dict[str, Any] = dict.fromkeys(("job_sha256", "data_sha256", "machine_sha256"), "a" * 64)
         plain |= {"image_sha256": None, "facts_sha256": None, "variant": self.variant}
         belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None, None), **changes})
-        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, 0, None)
+        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, remeasure, None)
 
     def script(self, text: str, name: str = "job.py") -> tuple[str, ...]:
         """The command that runs the text: Python, or bash by the name."""
         (self.root / "jobs" / JOB / name).write_text(text)
         return ("bash" if name.endswith(".sh") else "python", name)
+
+    def entry(self, stage: str) -> list[str]:
+        """What Python is told to run."""
+        return ["-m", f"stages.{stage}"]
 
     def start(self, stage: str, command: Sequence[str], **changes: Any) -> "subprocess.Popen[str]":
         """The supervisor's process, all made ready as the host does."""
@@ -61,7 +65,7 @@ class Checkout:
         CELL.events_path.write_text("")
         CELL.running_path.write_text("")
         environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONFAULTHANDLER": "1", "FACEOFF_STEPS": "9"}
-        words = [self.python, "-m", f"stages.{stage}", "--task", str(path)]
+        words = [self.python, *self.entry(stage), "--task", str(path)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(words, env=environment, text=True, errors="replace", **pipes)
 

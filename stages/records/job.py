@@ -126,7 +126,6 @@ class ImageTask:
     session_max_hours: Optional[float]
     cells_left: Dict[str, int]  # variant: cells of all images that are still to be measured
     in_container: bool
-    remeasure: int  # how often it may be measured once more because it was disturbed
     libraries: Optional[str]  # LD_LIBRARY_PATH of the shell, where no job of the image gets it
 
 

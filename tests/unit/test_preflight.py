@@ -21,6 +21,7 @@ PARAMS = schema.parse(
     variants: {few: {epochs: 1, learning_rate: 0.1}, many: {epochs: 9, learning_rate: 0.1}}
     repeats: [1, 2, 3]
     seed: 1
+    env: {}
     container: {gpus: auto, shm_size: 1g, memory: null, cpus: null, cpuset: null, base_images: {}}
     limits: {stall_minutes: null, cell_minutes: null}
     on_failure: stop

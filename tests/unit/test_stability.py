@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from stages import records
+from stages.harness.results import metrics
 from stages.harness.statistics import stability
 from tests import results
 from tests.faceoffs import compared, face_off, noisy
@@ -92,3 +94,28 @@ def test_what_cells_say_of_the_machine_is_told_once_with_their_repeats():
     first, *others = found
     first = dataclasses.replace(first, evaluate=dataclasses.replace(first.evaluate, warnings=("card hot",)))
     assert compared([first, *others])["host"].warnings == ("repeat 1: card hot",)
+
+
+def test_what_was_measured_once_more_is_told_with_both_times_and_which_counts():
+    first, *others = face_off(**EVEN)
+    because, load = ("other processes took 41% of the CPUs' time",), first.train.attempts[0].load
+    earlier, later = (
+        records.Discarded(day + "T00:00:00+00:00", 99.94, (), load, because) for day in ("2026-01-01", "2026-01-03")
+    )
+    counts = f"{first.train.command_seconds:.1f} s"
+    for run, expected in (
+        (earlier, f"99.9 s then, {counts} now; the second counts, as the less disturbed"),
+        (later, f"{counts} then, 99.9 s now; the first counts, as the less disturbed"),
+    ):
+        train = dataclasses.replace(first.train, discarded=(run,))
+        said = compared([dataclasses.replace(first, train=train), *others])["host"].warnings
+        assert said == (f"repeat 1: training measured once more: {because[0]}; {expected}",)
+
+
+def test_a_run_that_was_discarded_is_no_pause_between_two_blocks():
+    first, second, *_ = face_off(host=[10.0] * 2)
+    late = dataclasses.replace(second, train=dataclasses.replace(second.train, started_at="2026-01-03T03:06:05+00:00"))
+    assert [*metrics.blocks([first, late]).values()] == [0, 1]
+    run = records.Discarded(second.train.started_at, 86400.0, (), second.train.attempts[0].load, ("load",))
+    late = dataclasses.replace(late, train=dataclasses.replace(late.train, discarded=(run,)))
+    assert [*metrics.blocks([first, late]).values()] == [0, 0]

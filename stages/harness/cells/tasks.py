@@ -59,7 +59,6 @@ def image_task(image: str, params: Params, in_container: bool) -> ImageTask:
         session_max_hours=params.session.max_hours,
         cells_left=_cells_left(params),
         in_container=in_container,
-        remeasure=params.compare.remeasure,
         libraries=_libraries(image, params.env),
     )
 
