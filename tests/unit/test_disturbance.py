@@ -214,19 +214,20 @@ if run == 1:
 
 
 def measured(others: float | None = 0.0, cards: tuple[dict[str, Any], ...] = (), **changes: Any) -> Measured:
-    """A run with this load, cards in these states at its end, and so many throttles of the CPU."""
+    """A run with this load, cards in these states before it or `cards_after`, and so many throttles of the CPU."""
     known = {"seconds": 10.0, "others_share": others, "steal_share": 0.0, "throttled_seconds": 9.0}
-    states = tuple(unknown(GpuState, {"uuid": "GPU-1", **each}) for each in cards)
-    plain = {"at": "2026-11-27T10:00:00+00:00", "gpus": states, "gpus_reason": "none"}
-    idle = unknown(Conditions, {**plain, "gpus": (), "cpu_throttle_count": 3})
-    after = unknown(Conditions, {**plain, "gpus": (), "cpu_throttle_count": 3 + changes.pop("throttles", 0)})
-    after = dataclasses.replace(after, gpus=states, gpus_reason=None if states else "none")
+    moments = []
+    for count, here in ((3, cards), (3 + changes.pop("throttles", 0), changes.pop("cards_after", ()))):
+        states = tuple(unknown(GpuState, {"uuid": "GPU-1", **each}) for each in here)
+        plain = {"at": "2026-11-27T10:00:00+00:00", "gpus": (), "gpus_reason": "none", "cpu_throttle_count": count}
+        moment = unknown(Conditions, plain)
+        moments.append(dataclasses.replace(moment, gpus=states, gpus_reason=None if states else "none"))
     recorded = Recorded(
         ended=Ended(0, 10.0, 1, None, False),
         events=changes.pop("events", Events()),
         problem=None,
         load=unknown(Load, known),
-        conditions=(idle, after),
+        conditions=(moments[0], moments[1]),
         shm_bytes=None,
         visible=None,
         gpu_uuids=(),
@@ -245,7 +246,8 @@ def measured(others: float | None = 0.0, cards: tuple[dict[str, Any], ...] = (),
         (measured(0.41), (OTHERS.format(41),)),
         (measured(throttles=2), ("heat held the CPU back 2 times",)),
         (measured(cards=({"temperature_celsius": 90},)), ("GPU-1: it is 90 °C hot",)),
-        (measured(cards=({"throttle_reasons": ("x",)},)), ("GPU-1: its clocks are held down (x)",)),
+        (measured(cards_after=({"temperature_celsius": 90},)), ()),  # by the run itself
+        (measured(cards_after=({"throttle_reasons": ("x",)},)), ("GPU-1: its clocks are held down (x)",)),
         (measured(cards=({"other_processes": ("pid 7",)},)), ("GPU-1: other processes are on it (pid 7)",)),
         (measured(cards=({"busy_share": 0.9, "other_processes": ()},)), ()),  # maybe by the job itself
     ],

@@ -66,13 +66,16 @@ def warnings(found: Conditions) -> Tuple[str, ...]:
     if busy is not None and busy > checks.OTHERS_SHARE:
         said.append(f"other processes took {busy:.0%} of the CPUs' time")
     for card in found.gpus:
-        said += _named(card, [*_disturbance(card), *_busy(card)])
+        said += _named(card, [*_disturbance(card, heat=True), *_busy(card)])
     return tuple(said)
 
 
-def of_cards(found: Conditions) -> Tuple[str, ...]:
-    """Return what of the cards disturbs a job; that one was busy is left out, for it may be by the job itself."""
-    return tuple(each for card in found.gpus for each in _named(card, _disturbance(card)))
+def of_cards(found: Conditions, heat: bool = True) -> Tuple[str, ...]:
+    """Return what of the cards disturbs a job; that one was busy is left out, for it may be by the job itself.
+
+    `heat`: whether that one is hot counts.
+    """
+    return tuple(each for card in found.gpus for each in _named(card, _disturbance(card, heat)))
 
 
 def clocks(before: Conditions, after: Conditions) -> Tuple[str, ...]:
@@ -101,11 +104,11 @@ def _busy(card: GpuState) -> Iterator[str]:
         yield f"it was {card.busy_share:.0%} busy"
 
 
-def _disturbance(card: GpuState) -> Tuple[str, ...]:
+def _disturbance(card: GpuState, heat: bool) -> Tuple[str, ...]:
     said = []
     if card.throttle_reasons:
         said.append("its clocks are held down ({})".format(", ".join(card.throttle_reasons)))
-    if card.temperature_celsius is not None and card.temperature_celsius >= HOT_CELSIUS:
+    if heat and card.temperature_celsius is not None and card.temperature_celsius >= HOT_CELSIUS:
         said.append(f"it is {card.temperature_celsius} °C hot")
     if card.other_processes:
         said.append("other processes are on it ({})".format("; ".join(card.other_processes)))

@@ -93,7 +93,7 @@ def found(recorded: Recorded) -> Tuple[str, ...]:
         return ()
     before, after = recorded.conditions
     said = [*load.passing(recorded.load), *conditions.heat(before, after)]
-    said += [*conditions.of_cards(before), *conditions.of_cards(after)]
+    said += [*conditions.of_cards(before), *conditions.of_cards(after, heat=False)]  # hot after: its own doing
     return tuple(dict.fromkeys(said))
 
 

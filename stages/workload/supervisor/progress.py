@@ -118,7 +118,7 @@ def once_more(task: Task, discarded: Tuple[Discarded, ...]) -> Progress:
     fresh = Progress(task.belongs, (), 0, discarded)
     write(task.cell.progress_path, fresh)
     remove(task.cell.state_dir)
-    task.cell.state_dir.mkdir(parents=True)
+    task.cell.state_dir.mkdir(parents=True, exist_ok=True)
     return fresh
 
 
