@@ -1,12 +1,11 @@
 """Verdicts from undisturbed steps beside those from totals: planted slowdowns, tails and load get what they should."""
 
 import dataclasses
-import gc
 import random
 
 import pytest
 
-from stages.harness.comparison import by_steps, doubts
+from stages.harness.comparison import by_steps, doubts, sentences
 from stages.harness.comparison.more_repeats import extension, unsettled
 from stages.harness.report import table
 from stages.harness.results import metrics, undisturbed
@@ -18,14 +17,6 @@ from tests.page import pages
 
 REPEATS = 8
 TOTAL, STEPS, BEYOND = metrics.TOTAL, metrics.UNDISTURBED, metrics.BEYOND
-
-
-@pytest.fixture(autouse=True)
-def cheap_collection():
-    """statsmodels collects all garbage in each correction of p-values: 0.1 s, with all of what tests import."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 # ------------------------------------------------------------------------------------------------------- planted data
@@ -149,6 +140,8 @@ def test_where_neither_is_settled_the_fewer_repeats_are_asked_for():
     assert said.verdict == "inconclusive" and asked[1] and (asked[0] is None or asked[0] > asked[1])
     given = comparisons.comparison(said)
     assert unsettled(given) == [said]
+    assert "; what its steps take undisturbed: 1.0" in said.words
+    assert f"about {asked[1]} more repeats would settle it, judged from 4 pairs" in said.words
     planned = extension(given, faced(), 1e9)
     assert f"{asked[1]} more repeat" in planned.words
 
@@ -174,7 +167,10 @@ def test_a_slowdown_in_the_tail_alone_is_never_equivalent(tail, is_noisy):
             assert (said.verdict, said.verdict_by) == ("slower", TOTAL)
             assert said.ratios[BEYOND].verdict == "slower", "the tail has its own line"
             assert 0.99 < said.ratios[STEPS].mean < 1.01, "and the steps have theirs"
-            assert "what comes beyond them is not for sure: by that alone the total is 1." in said.ratios[STEPS].reason
+            assert (
+                "what comes beyond its steps is not for sure: by that alone the total is 1."
+                in said.ratios[STEPS].reason
+            )
 
 
 def test_equal_steps_and_an_equal_tail_are_equivalent_by_both():
@@ -205,6 +201,8 @@ def test_faster_steps_and_a_slower_tail_leave_it_to_the_total():
     assert found == {STEPS: "faster", BEYOND: "slower"}, "else this tests nothing"
     unsure = {**said.ratios, TOTAL: dataclasses.replace(said.ratios[TOTAL], verdict="inconclusive")}
     assert by_steps.decisive(unsure) == TOTAL
+    words = sentences.words(unsure, "ok", None, 0.02)
+    assert "what comes beyond them: slower, so the total has to weigh the two" in words
     assert by_steps.decisive({name: unsure[name] for name in (TOTAL, STEPS)}) == STEPS
 
 
@@ -284,6 +282,17 @@ def test_steal_and_a_quota_are_load(load, said):
     found = beside(face_off(host=noisy(10.0, 4), other=noisy(11.0, 4, seed=1)), "host", range(1, 5), **load)
     words = compared(found)["other"].words
     assert f"in 4 of 4 pairs {said}, and there are no step times to see through it; end what else runs" in words
+
+
+def test_a_difference_that_is_too_large_for_the_load_stands_without_step_times():
+    """15 % of 2 CPUs are 30 % of one: what takes 1.43 times as long beside it may be as fast alone."""
+    for slowdown, verdict in ((1.3, "cannot say"), (1.6, "slower")):
+        found = face_off(host=noisy(10.0, 4), other=noisy(10.0 * slowdown, 4, seed=1))
+        on_others = beside(found, "other", range(1, 5), others_share=0.15)
+        assert compared(on_others, profiles=profiles(PASSIVE))["other"].verdict == verdict
+        assert compared(on_others, profiles=profiles())["other"].verdict == "cannot say", "threads that spin lose more"
+    on_baseline = beside(found, "host", range(1, 5), others_share=0.15)
+    assert compared(on_baseline, profiles=profiles(PASSIVE))["other"].verdict == "slower", "load made it only smaller"
 
 
 def test_what_is_equivalent_beside_load_stands():

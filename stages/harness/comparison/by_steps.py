@@ -33,12 +33,12 @@ def with_tail(ratios: Mapping[str, Ratio], tail: Ratio | None) -> dict[str, Rati
     found = ratios.get(UNDISTURBED)
     if found is None or found.verdict != "equivalent" or (tail and tail.verdict == "equivalent"):
         return {**ratios}
-    reason = "its steps are within the margin, but of their tail nothing is known: there is no total"
+    reason = "within the margin, but of what comes beyond its steps nothing is known: there is no total"
     more = None
     if tail is not None:
         said = "is" if tail.verdict in CALLED else "may be"
         reason = (
-            "its steps are within the margin, but what comes beyond them is not for sure: by that alone the total "
+            "within the margin, but what comes beyond its steps is not for sure: by that alone the total "
             f"{said} {formatting.ratio(tail)} times the baseline's"
         )
         more = tail.more_repeats

@@ -4,17 +4,20 @@ Load does not hit two settings alike: one whose threads spin at barriers loses s
 where half of the pairs or more were measured beside load, a total that is faster or slower stands only where the steps
 undisturbed say the same. These see through load as long as threads sleep while they wait, or there is one alone, or a
 GPU computes; else they are in doubt too. What comes beyond the steps is what load makes, so it is never sure beside it.
+
+A difference may be too large for load: who does not spin is delayed by no more than the time that was taken.
 """
 
 import dataclasses
+import math
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from stages import checks
+from stages import checks, records
 from stages.harness import formatting
 from stages.harness.comparison import as_run, confounders
 from stages.harness.comparison.by_steps import CALLED
-from stages.harness.results.metrics import BEYOND, UNDISTURBED
+from stages.harness.results.metrics import BEYOND, TOTAL, UNDISTURBED
 from stages.harness.results.read import CellResult
 from stages.records import Profile, Ratio
 
@@ -34,6 +37,8 @@ class Load:
 
     by_repeat: Mapping[str, Mapping[str, float]]  # of the cells of either side, the largest of each of WORDS
     spins: tuple[str, ...]  # the settings whose threads may spin while they wait
+    # Of the setting's and of the baseline's cells, by repeat: what load may at most have added to the log of a time.
+    most: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
 
     def disturbed(self, repeats: Collection[str]) -> list[Mapping[str, float]]:
         """Return the load of those of the repeats that had any."""
@@ -42,6 +47,13 @@ class Load:
     def could_have_made(self, repeats: Collection[str]) -> bool:
         """Whether enough of these repeats were loaded for it."""
         return bool(repeats) and len(self.disturbed(repeats)) >= SHARE_OF_PAIRS * len(repeats)
+
+    def is_too_small_for(self, total: Ratio) -> bool:
+        """Whether a total that is faster or slower is so by more than load can make: of threads that do not spin."""
+        if self.spins or total.low is None or total.high is None or total.verdict not in CALLED:
+            return False
+        side, shown = (self.most[0], math.log(total.low)) if total.low > 1 else (self.most[1], -math.log(total.high))
+        return statistics.fmean(side.get(repeat, math.inf) for repeat in total.pairs) < shown
 
     def words(self, repeats: Collection[str], noun: str = "pair") -> str:
         """Say how much there was, in the median of the pairs, or of what `noun` says, that had it."""
@@ -59,7 +71,25 @@ def load(setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles
         for name, share in _disturbing(result):
             of_repeat[name] = max(share, of_repeat.get(name, 0.0))
     spinning = (each[0].cell.setting for each in (setting, baseline) if each and may_spin(each, profiles))
-    return Load(by_repeat, tuple(dict.fromkeys(spinning)))
+    most = (_most(setting, profiles), _most(baseline, profiles))
+    return Load(by_repeat, tuple(dict.fromkeys(spinning)), most)
+
+
+def _most(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> dict[str, float]:
+    """Bound what load added to the log of each cell's time: all that was taken of any CPU, one second for a second."""
+    profile = profiles.get(results[0].cell.image) if results else None
+    cpus = (profile.facts.hardware.cpu.logical_cpus if profile else None) or math.inf
+    found = {}
+    for result in results:
+        taken = max((_taken(attempt.load, cpus) for stage in result.stages for attempt in stage.attempts), default=1.0)
+        found[str(result.cell.repeat)] = -math.log(1 - taken) if taken < 1 else math.inf
+    return found
+
+
+def _taken(load: records.Load, cpus: float) -> float:
+    """Return what others, other machines and a quota took, in CPUs."""
+    shares = [share for share in (load.others_share, load.steal_share) if share]
+    return sum(cpus * share for share in shares) + (load.throttled_seconds or 0.0) / max(load.seconds, 1e-9)
 
 
 def _disturbing(result: CellResult) -> Iterable[tuple[str, float]]:
@@ -82,13 +112,14 @@ def may_spin(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> 
 def weighed(ratios: Mapping[str, Ratio], beside: Load) -> dict[str, Ratio]:
     """Take back what load could have made, of the verdicts of one setting."""
     found = dict(ratios)
-    steps = found.get(UNDISTURBED)
+    total, steps = found.get(TOTAL), found.get(UNDISTURBED)
+    large = total.verdict if total and beside.is_too_small_for(total) else None
     why, more = _unconfirmed(steps)
     if steps and _is_in_doubt(steps, beside) and beside.spins:
         why, more = _spinning(beside.spins), None
         steps = found[UNDISTURBED] = _in_doubt(steps, beside, why, more)
     for name, ratio in ratios.items():
-        confirmed = steps is not None and name != BEYOND and steps.verdict == ratio.verdict
+        confirmed = name != BEYOND and ratio.verdict in (large, steps and steps.verdict)
         if name != UNDISTURBED and _is_in_doubt(ratio, beside) and not confirmed:
             found[name] = _in_doubt(ratio, beside, *((ITS_TAIL, None) if name == BEYOND else (why, more)))
     return found

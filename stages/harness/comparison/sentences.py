@@ -1,9 +1,11 @@
 """The verdict on a setting in a sentence: how much, how sure, and where it can't be said, why."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from stages.harness import formatting
 from stages.harness.comparison import by_steps
+from stages.harness.formatting import WHAT_IT_IS
 from stages.harness.results.metrics import BEYOND, TOTAL, UNDISTURBED
 from stages.harness.results.read import CellResult
 from stages.harness.statistics.estimates import CONFIDENCE
@@ -31,27 +33,31 @@ def words(ratios: Mapping[str, Ratio], status: str, predicted: PairedPredictions
     if found.verdict == "cannot say":
         how = "as measured" if found.low is None else "without the drift"
         return f"cannot say: {found.reason}; {how}, {amount}{of_predictions(predicted)}"
-    end = {
-        "equivalent": f", within the margin of {100 * margin:g}%",
-        "inconclusive": f"; {found.reason}",
-    }.get(found.verdict, "")
     said = f"{found.verdict} by its steps" if by == UNDISTURBED else found.verdict
     if found.verdict == "faster" and predicted is not None and predicted.verdict == "worse":
         said = f"{said}, but worse, which is no win"
-    return f"{said}: {amount}{end}{_of_the_other(ratios, by)}{of_predictions(predicted)}"
+    end = f", within the margin of {100 * margin:g}%" if found.verdict == "equivalent" else ""
+    end += _what_would_settle(ratios) if found.verdict == "inconclusive" else _of_the_other(ratios, by)
+    return f"{said}: {amount}{end}{of_predictions(predicted)}"
+
+
+def _what_would_settle(ratios: Mapping[str, Ratio]) -> str:
+    """Say it of a total that is inconclusive: how many repeats, or of its steps, where they ask for fewer."""
+    total, steps = ratios[TOTAL], ratios.get(UNDISTURBED)
+    if steps and steps.more_repeats and steps.more_repeats < (total.more_repeats or math.inf):
+        return f"; {WHAT_IT_IS[UNDISTURBED]}: {formatting.ratio(steps)}, {steps.reason}"
+    return f"; {total.reason}{_of_the_other(ratios, TOTAL)}"
 
 
 def _of_the_other(ratios: Mapping[str, Ratio], by: str) -> str:
     """Say what the metric that does not decide tells, where that is something else."""
-    name, words = (
-        (TOTAL, "what the job took") if by == UNDISTURBED else (UNDISTURBED, "what its steps take undisturbed")
-    )
+    name = TOTAL if by == UNDISTURBED else UNDISTURBED
     other = ratios.get(name)
-    if other is None or other.verdict == ratios[by].verdict != "inconclusive":
+    if other is None or other.verdict == ratios[by].verdict:
         return ""
-    said = f"; {words} is {other.verdict}, {formatting.ratio(other)}"
-    if by_steps.opposed(ratios) and ratios[by].verdict not in by_steps.SETTLED:
-        said += f", and what comes beyond them is {ratios[BEYOND].verdict}: only the total weighs the two"
+    said = f"; {WHAT_IT_IS[name]}: {other.verdict}, {formatting.ratio(other)}"
+    if by_steps.opposed(ratios) and ratios[by].verdict == "inconclusive":
+        said += f"; {WHAT_IT_IS[BEYOND]}: {ratios[BEYOND].verdict}, so the total has to weigh the two"
     return said
 
 
