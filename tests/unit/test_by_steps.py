@@ -162,11 +162,12 @@ def test_a_slowdown_in_the_tail_alone_is_never_equivalent(tail, is_noisy):
     for seed in range(8):
         host, other = (waits(seed), both(tail, waits(99 - seed))) if is_noisy else (None, tail)
         said = judged(seed, host=host, other=other)
-        assert "equivalent" not in (said.verdict, said.ratios[STEPS].verdict)
+        steps = said.ratios[STEPS]
+        assert "equivalent" not in (said.verdict, steps.verdict)
         if not is_noisy:
             assert (said.verdict, said.verdict_by) == ("slower", TOTAL)
             assert said.ratios[BEYOND].verdict == "slower", "the tail has its own line"
-            assert 0.99 < said.ratios[STEPS].mean < 1.01, "and the steps have theirs"
+            assert 0.99 < steps.mean < 1.01, "and the steps have theirs"
             assert (
                 "what comes beyond its steps is not for sure: by that alone the total is 1."
                 in said.ratios[STEPS].reason

@@ -21,8 +21,10 @@ def unsettled(compared: Comparison) -> list[SettingResult]:
 
 def _asked(setting: SettingResult) -> int:
     """Return the fewer of the repeats that total and steps ask for: either settles it; 0 where no number is known."""
-    found = (setting.ratios[name].more_repeats for name in (TOTAL, UNDISTURBED) if name in setting.ratios)
-    return min((each for each in found if each), default=0)
+    found = (setting.ratios[name] for name in (TOTAL, UNDISTURBED) if name in setting.ratios)
+    return min(
+        (each.more_repeats for each in found if each.more_repeats and each.verdict == setting.verdict), default=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)

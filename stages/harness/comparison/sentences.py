@@ -44,7 +44,8 @@ def words(ratios: Mapping[str, Ratio], status: str, predicted: PairedPredictions
 def _what_would_settle(ratios: Mapping[str, Ratio]) -> str:
     """Say it of a total that is inconclusive: how many repeats, or of its steps, where they ask for fewer."""
     total, steps = ratios[TOTAL], ratios.get(UNDISTURBED)
-    if steps and steps.more_repeats and steps.more_repeats < (total.more_repeats or math.inf):
+    asked = steps.more_repeats if steps and steps.verdict == total.verdict else None
+    if steps and asked and asked < (total.more_repeats or math.inf):
         return f"; {WHAT_IT_IS[UNDISTURBED]}: {formatting.ratio(steps)}, {steps.reason}"
     return f"; {total.reason}{_of_the_other(ratios, TOTAL)}"
 
