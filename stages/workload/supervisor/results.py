@@ -37,6 +37,7 @@ def ok(
     moments = (*earlier.conditions, *recorded.conditions)
     training = task.stage == "train"
     spans = chosen.kept.spans
+    partly = _partly(spans) if training else []
     return Result(
         cell=task.cell,
         stage=task.stage,
@@ -56,7 +57,7 @@ def ok(
             *recorded.card_warnings,
             *(f"{task.stage}: {warning}" for warning in chosen.warnings),
         ),
-        notes=(*_anew(earlier.lost), *seen.notes, *(PARTLY.format(name) for name in _partly(spans))),
+        notes=(*_anew(earlier.lost), *seen.notes, *(PARTLY.format(name) for name in partly)),
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
         **files.known(
