@@ -29,6 +29,7 @@ OLDEST_DRIVERS = {
 VMSTAT = Path("/proc/vmstat")
 NUMBERS_OF_THREADS = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")  # the first that is set counts, as torch reads them
 WORKERS = "workers"  # the parameter or fact by which a job says how many processes load its data
+FEW_SPINS = 1000  # of libgomp, a few microseconds: beside a busy process as good as none (docs/statistics.md)
 SESSION_SHARE = 0.8  # of a session that a run may be predicted to take: the prediction is one
 SHM_STEP_BYTES = 64 * 2**20  # what is advised is a multiple of
 # Load that casts doubt on a timing. Others: a tenth of all CPUs is what an idle desktop stays under, and what takes a
@@ -177,9 +178,14 @@ def disturbing(load: Load) -> Dict[str, float]:
 
 
 def waits_passively(env: Mapping[str, str]) -> bool:
-    """Return whether OpenMP's threads sleep while they wait, by these variables: by itself they spin for a while."""
-    policy = env.get("OMP_WAIT_POLICY", "").strip().lower()
-    return policy == "passive" or "0" in (env.get("GOMP_SPINCOUNT"), env.get("KMP_BLOCKTIME"))
+    """Return whether OpenMP's threads soon sleep while they wait, by these variables: by itself they spin for a while.
+
+    GOMP_SPINCOUNT goes before the policy: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+    """
+    spins = env.get("GOMP_SPINCOUNT", "").strip()
+    if spins:
+        return spins.isdigit() and int(spins) <= FEW_SPINS
+    return env.get("OMP_WAIT_POLICY", "").strip().lower() == "passive" or env.get("KMP_BLOCKTIME") == "0"
 
 
 def idle(warnings: Iterable[str]) -> List[Check]:
