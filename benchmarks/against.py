@@ -19,7 +19,7 @@ faceoff    a project whose job tells its step times; 3 repeats, then as many as 
            the setting. The seconds are those of the whole pipeline, but without measurements of the machine's speed
            (profile.measure_seconds: 0), of which no other tool tells anything.
 
-Threads sleep while they wait (OMP_WAIT_POLICY), for all tools, as params.yaml has it. The training ends its process at
+Threads wait as params.yaml's `env` has it, for all tools alike. The training ends its process at
 once: torch's own end would be a second of each run, which would hide the 5 % from hyperfine and pyperf. The tools take
 turns, in another order each time. Each face-off is a line of OUTPUT.jsonl: one that is there is not run again.
 
@@ -56,7 +56,6 @@ CONFIDENCE = 0.95
 MOST_HOURS = 0.25  # of a face-off, before it is given up
 RIGHT = "slower"
 NOT_SHOWN = "not shown"
-WAITING = {"OMP_WAIT_POLICY": "passive"}
 TRAINING = """import json, os, sys, time
 import torch
 
@@ -182,9 +181,10 @@ def by_hyperfine(folder: Path, pyperf: str) -> Verdict:
 
 def by_pyperf(folder: Path, pyperf: str) -> Verdict:
     """Take what `compare_to` says."""
+    inherited = ",".join(variables())
     for name in PRODUCTS:
         own = ("--name=training", f"--processes={RUNS}", "--values=1", "--warmups=0", "--loops=1", "--quiet")
-        own += (f"--inherit-environ={','.join(WAITING)}", f"--output={name}.json")
+        own += (f"--inherit-environ={inherited}", f"--output={name}.json")
         run(folder, pyperf, "-m", "pyperf", "command", *own, "--", *training(name))
     said = run(folder, pyperf, "-m", "pyperf", "compare_to", *(f"{name}.json" for name in PRODUCTS))
     verdict = next((word for word in ("slower", "faster") if f"x {word}" in said), NOT_SHOWN)
@@ -230,6 +230,12 @@ def training(name: str) -> list[str]:
     return [sys.executable, "train.py", str(PRODUCTS[name]), str(STEPS)]
 
 
+def variables() -> dict[str, str]:
+    """Return the environment variables that params.yaml gives to every job."""
+    found: dict[str, str] = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["env"]
+    return found
+
+
 def of_interval(plain: Sequence[float], slowed: Sequence[float], trainings: int) -> Verdict:
     """Judge by whether the interval of the ratio holds 1: Welch's test on the logarithms."""
     ours, theirs = ([math.log(each) for each in seconds] for seconds in (slowed, plain))
@@ -241,7 +247,7 @@ def of_interval(plain: Sequence[float], slowed: Sequence[float], trainings: int)
 def run(folder: Path, *command: str) -> str:
     """Run a command there, and return what it printed. Raises FaceoffError where it fails."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment = {**os.environ, **WAITING, "PATH": path}
+    environment = {**os.environ, **variables(), "PATH": path}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines()
