@@ -129,7 +129,7 @@ def test_steps_decide_where_the_total_drowns():
     said = judged(slowdown=1.05, host=waits(1), other=waits(2))
     assert said.ratios[TOTAL].verdict == "inconclusive", "else this tests nothing"
     assert (said.verdict, said.verdict_by) == ("slower", STEPS)
-    assert said.words.startswith("slower by its steps: 1.05")
+    assert said.words.startswith("slower by its steps: 1.04")
     assert "; what the job took: inconclusive, " in said.words
     assert unsettled(comparisons.comparison(said)) == [], "make until stops here"
 
@@ -323,7 +323,7 @@ def test_the_table_marks_a_verdict_by_steps_and_shows_the_ratio_that_decides(by_
     row = table.rows(by_its_steps)[1]
     assert row[1] == "slower (by steps)"
     assert row[2].startswith(f"{other.ratios[STEPS].mean:.3f} [")
-    assert "other/fp32-bs16 is slower by its steps: 1.05" in table.conclusion(by_its_steps)
+    assert "other/fp32-bs16 is slower by its steps: 1.04" in table.conclusion(by_its_steps)
     assert table.verdict(dataclasses.replace(other, status="partial")) == "slower (by steps, partial)"
 
 
@@ -331,7 +331,7 @@ def test_what_the_job_took_its_steps_and_the_tail_have_a_line_each(by_its_steps)
     other = by_its_steps.settings[1]
     took, steps, tail = table.times(other, by_its_steps)
     assert took.startswith("what the job took: inconclusive, ")
-    assert steps.startswith("what its steps take undisturbed: slower, 1.05")
+    assert steps.startswith("what its steps take undisturbed: slower, 1.04")
     assert tail.startswith("what comes beyond them: inconclusive, ")
     text = table.markdown(by_its_steps)
     assert "| setting | what the job took | what its steps take undisturbed | what comes beyond them |" in text
