@@ -83,12 +83,12 @@ def differences(a: Facts, b: Facts, images: tuple[Image, Image] | None = None) -
 def _without_gpus_causes(found: list[Difference]) -> list[Difference]:
     """Put down to torch, or to its build, what differs and runs on GPUs alone."""
     torch = "torch" if any(each.cause == "torch" for each in found) else "torch's build"
-    return [
-        dataclasses.replace(each, cause=torch)
-        if each.cause in ON_GPUS_ALONE or (each.cause == each.what and each.what.startswith(PACKAGES_ON_GPUS_ALONE))
-        else each
-        for each in found
-    ]
+    return [dataclasses.replace(each, cause=torch) if _runs_on_gpus_alone(each) else each for each in found]
+
+
+def _runs_on_gpus_alone(found: Difference) -> bool:
+    of_cuda = found.what.startswith(PACKAGES_ON_GPUS_ALONE) and found.what not in COMPANIONS
+    return found.cause in ON_GPUS_ALONE or (of_cuda and found.cause == found.what)
 
 
 def _compare(facts: Iterable["_Fact"], a: Any, b: Any, found: list[Difference]) -> None:
