@@ -13,7 +13,7 @@ from typing import Iterator, NamedTuple, Optional
 
 import torch
 
-from jobs.dogs_cats import needs
+from jobs.dogs_cats import lost_batches, needs
 from jobs.dogs_cats.photos import Input
 from stages.errors import FaceoffError
 from stages.units import amount
@@ -43,7 +43,8 @@ def explained(taken: Input, fastai: str) -> Iterator[None]:
     """Turn what torch raises in the block for want of memory into a FaceoffError that says what to do."""
     before = Before(_free_shm_bytes(), killed_for_memory())
     try:
-        yield
+        with lost_batches.reported():
+            yield
     except (RuntimeError, MemoryError) as error:
         line = _explanation(error, taken, fastai, before)
         if line is None:
