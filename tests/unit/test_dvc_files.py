@@ -1,4 +1,4 @@
-"""What is left of DVC's list of locks when it is killed; test_dvc_lock.py has its dvc.lock."""
+"""What is left of DVC's list of locks when it is killed; test_dvc_lock.py has its dvc.lock, and who is refused."""
 
 import json
 import os
@@ -8,29 +8,29 @@ import time
 
 import pytest
 
-from stages.harness.pipeline import dvc_files
+from stages.harness.process import dvc_rwlock
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    dvc_files.RWLOCK_PATH.parent.mkdir(parents=True)
+    dvc_rwlock.RWLOCK_PATH.parent.mkdir(parents=True)
     return tmp_path
 
 
 @pytest.mark.parametrize("text", ["", '{"write": {"a"', "[]", '{"write": {"a": {"pid": "x"}}, "read": {}}'])
 def test_a_rwlock_that_is_none_any_more_is_deleted(text):
-    dvc_files.RWLOCK_PATH.write_text(text)
-    dvc_files.mend()
-    assert not dvc_files.RWLOCK_PATH.exists()
+    dvc_rwlock.RWLOCK_PATH.write_text(text)
+    dvc_rwlock.mend()
+    assert not dvc_rwlock.RWLOCK_PATH.exists()
 
 
 def held(pid):
     """Whether what that process holds in the rwlock is still held when it has been mended."""
     entry = {"pid": pid, "cmd": "dvc repro"}
     document = {"write": {"metrics/machine.json": entry}, "read": {"params.yaml": [entry]}}
-    dvc_files.mend()
-    found = json.loads(dvc_files.RWLOCK_PATH.read_text())
+    dvc_rwlock.mend()
+    found = json.loads(dvc_rwlock.RWLOCK_PATH.read_text())
     assert found in (document, {"write": {}, "read": {"params.yaml": []}})
     return found == document
 
@@ -38,14 +38,14 @@ def held(pid):
 def write_rwlock(pid):
     entry = {"pid": pid, "cmd": "dvc repro"}
     text = json.dumps({"write": {"metrics/machine.json": entry}, "read": {"params.yaml": [entry]}})
-    dvc_files.RWLOCK_PATH.write_text(text)
+    dvc_rwlock.RWLOCK_PATH.write_text(text)
 
 
 def test_what_a_living_process_holds_stays_until_its_pid_is_anothers():
     write_rwlock(os.getpid())
     assert held(os.getpid())
     an_hour_ago = time.time() - 3600  # when no process of these tests ran
-    os.utime(dvc_files.RWLOCK_PATH, (an_hour_ago, an_hour_ago))
+    os.utime(dvc_rwlock.RWLOCK_PATH, (an_hour_ago, an_hour_ago))
     assert not held(os.getpid())
 
 

@@ -1,5 +1,6 @@
 """dvc.lock is short while DVC commits a stage, and whole when it has ended; tests/pipeline has it with a real DVC."""
 
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from dvc.utils.serialize import dumps_yaml, modify_yaml
 
 from stages.errors import FaceoffError
 from stages.harness.pipeline import dvc_files
-from stages.harness.process import dvc_lock
+from stages.harness.process import dvc_lock, locks
 from tests.project import ROOT
 
 
@@ -128,6 +129,27 @@ def test_another_branchs_stays_whole(capsys):
     assert read() == {"other": entry("other")} and not dvc_lock.ASIDE_PATH.exists()
 
 
+def test_amid_a_conflict_that_git_marks_the_other_half_is_kept_for_what_becomes_of_it():
+    dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
+    dvc_lock.put_aside("machine", "1@2")
+    short = dvc_lock.LOCK_PATH.read_text()
+    dvc_lock.LOCK_PATH.write_text(f"<<<<<<< ours\n{lock(other=entry('other'))}=======\n{short}>>>>>>> theirs\n")
+    dvc_files.mend()
+    dvc_lock.LOCK_PATH.write_text(short)  # git checkout --theirs
+    dvc_files.mend()
+    assert read() == COMMITTED
+
+
+def test_make_repro_measures_nothing_anew_by_half_a_lock_before_that_was_said():
+    dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
+    dvc_lock.put_aside("machine", "1@2")
+    dvc_lock.ASIDE_PATH.unlink()  # as in a clone of what was committed to git right then
+    with pytest.raises(FaceoffError, match="take a whole one from git, or run once more"):
+        dvc_files.mend()
+    dvc_files.mend()  # no dead end
+    assert dvc_lock.is_short() is None
+
+
 def test_on_a_full_disk_it_is_as_it_was_a_stage_before(monkeypatch, capsys):
     dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
     dvc_lock.put_aside("machine", "1@2")
@@ -221,6 +243,27 @@ def test_a_short_one_from_git_is_no_dead_end(folder):
     code, said = run(folder, "repro", stage="machine")
     assert code == 1 and "take a whole one from git, or run once more" in said
     assert run(folder, "repro", stage="machine") == (0, "")
+
+
+def test_a_stage_of_a_second_dvc_is_refused(folder):
+    process = {"pid": os.getpid(), "cmd": "dvc repro"}  # which lives
+    rwlock = folder / ".dvc/tmp/rwlock"
+    rwlock.write_text(json.dumps({"write": {"models/a": process}, "read": {"b": [process]}}))
+    code, said = run(folder, "repro")
+    assert code == 1 and not (folder / "seen").exists()
+    assert said == (
+        f"faceoff: this checkout: another run is at work on it (process {os.getpid()}, dvc repro): wait for that, or "
+        "stop it\n"
+    )
+    with pytest.raises(FaceoffError, match="another run is at work on it"), locks.only_run():
+        pass
+    for harmless in (
+        {"write": {"models/a": {**process, "pid": 2**22}}, "read": {}},  # which is gone
+        {"write": {}, "read": {"b": [{**process, "cmd": "dvc status"}]}},
+    ):
+        rwlock.write_text(json.dumps(harmless))
+        dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
+        assert run(folder, "repro") == (0, "")
 
 
 def test_the_dvc_that_is_known_is_the_one_that_is_installed():

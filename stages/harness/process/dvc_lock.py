@@ -21,6 +21,7 @@ import yaml
 
 from stages import codec
 from stages.errors import FaceoffError
+from stages.harness.process import dvc_rwlock
 from stages.harness.process.signals import STOP_SIGNALS, masked_signals, stop_signals
 
 LOCK_PATH = Path("dvc.lock")
@@ -33,13 +34,20 @@ OPTIONS = {"-f", "--force", "-k", "--keep-going", "--ignore-errors", "-q", "--qu
 
 IS_SHORT = "# faceoff: short while DVC "
 SHORT = IS_SHORT + "{} commits a stage; the others are in " + f"{ASIDE_PATH}\n"
+HALF_IS_LOST = (
+    f"dvc.lock is of amid another run, without the other half, {ASIDE_PATH}: take a whole one from git, or run once "
+    "more, which measures again what it lacks"
+)
 HEAD = "schema: '2.0'\nstages:\n"
 ENTRY = re.compile(r"\n(?=  [^ \n])")  # the end of the line before one begins; `^` is searched for six times as long
 NO_ENTRY = re.compile(r"\n ?[^ \n]")
 
 
 def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
-    """Make it the entry of a stage: it can be stopped, finds dvc.lock whole, and where it ends well leaves it short."""
+    """Make it the entry of a stage: it can be stopped, finds dvc.lock whole, and where it ends well leaves it short.
+
+    A stage of a second DVC is refused.
+    """
 
     @functools.wraps(main)
     @stop_signals()
@@ -48,6 +56,7 @@ def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
         if stage is None:
             return main()
         with masked_signals(signal.SIG_BLOCK):
+            dvc_rwlock.check_alone(os.getppid())
             _check_whole()
         code = main()
         if code == 0 and _is_of_whole_pipeline() and (stage != LAST or _will_be_mended()):
@@ -71,8 +80,7 @@ def _check_whole() -> None:
         return
     if is_there:
         raise FaceoffError("dvc.lock was short, for the run before was cut off; it is whole again: run once more")
-    why = f"dvc.lock is of amid another run, without the other half, {ASIDE_PATH}"
-    raise FaceoffError(f"{why}: take a whole one from git, or run once more, which measures again what it lacks")
+    raise FaceoffError(HALF_IS_LOST)
 
 
 def is_short() -> str | None:
@@ -87,8 +95,8 @@ def put_aside(stage: str, dvc: str) -> None:
         text = LOCK_PATH.read_text(encoding="utf-8")
     except FileNotFoundError:
         return
-    found = entries(text)
-    if not text.startswith(HEAD) or not found:
+    found = entries(text) if text.startswith(HEAD) else {}
+    if not found:
         return
     one = found.get(stage) or next(iter(found.values()))  # DVC takes none without any
     codec.remove(ASIDE_PATH)
@@ -112,6 +120,11 @@ def put_together() -> None:
     else:  # which DVC refuses
         LOCK_PATH.unlink()
     ASIDE_PATH.unlink(missing_ok=True)
+
+
+def is_as_written(text: str) -> bool:
+    """Whether it is a whole dvc.lock as DVC writes it, of one stage or more."""
+    return text.startswith(HEAD) and bool(entries(text))
 
 
 def entries(text: str) -> dict[str, str]:

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import TextIO
 
 from stages.errors import FaceoffError
+from stages.harness.process import dvc_rwlock
 
 RUNNING_PATH = Path(".dvc/tmp/faceoff.running")  # beside DVC's own locks
 
 
-def only_run() -> contextlib.AbstractContextManager[None]:
-    """Keep other processes, in the block, from running this checkout's pipeline and from changing what a run reads."""
-    return held(RUNNING_PATH, "this checkout")
+@contextlib.contextmanager
+def only_run() -> Iterator[None]:
+    """Keep other processes, in the block, from running this checkout's pipeline and from changing what a run reads.
+
+    Raises FaceoffError where one does, a plain `dvc repro` among them.
+    """
+    with held(RUNNING_PATH, "this checkout"):
+        dvc_rwlock.check_alone()
+        yield
 
 
 @contextlib.contextmanager
