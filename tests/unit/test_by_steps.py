@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from stages.harness.comparison import by_steps, doubts, sentences
+from stages.harness import formatting
+from stages.harness.comparison import by_steps, sentences, under_load
 from stages.harness.comparison.more_repeats import extension, unsettled
 from stages.harness.report import table
 from stages.harness.results import metrics, undisturbed
@@ -129,7 +130,7 @@ def test_steps_decide_where_the_total_drowns():
     said = judged(slowdown=1.05, host=waits(1), other=waits(2))
     assert said.ratios[TOTAL].verdict == "inconclusive", "else this tests nothing"
     assert (said.verdict, said.verdict_by) == ("slower", STEPS)
-    assert said.words.startswith("slower by its steps: 1.04")
+    assert said.words.startswith(f"slower by its steps: {said.ratios[STEPS].mean:.3f} times the baseline's time (95%")
     assert "; what the job took: inconclusive, " in said.words
     assert unsettled(comparisons.comparison(said)) == [], "make until stops here"
 
@@ -249,7 +250,7 @@ def test_threads_that_spin_put_the_steps_in_doubt_too(variables):
     said = loaded(found)
     assert {said.ratios[name].verdict for name in (TOTAL, STEPS, "head_seconds")} == {"cannot say"}
     assert "threads of other/fp32-bs16 and host/fp32-bs16 may spin while they wait" in said.words
-    assert "set OMP_WAIT_POLICY: passive in `env` of params.yaml" in said.words
+    assert 'set OMP_WAIT_POLICY: passive and GOMP_SPINCOUNT: "1000" in `env` of params.yaml' in said.words
     assert loaded(found, variables=variables).verdict == "slower"
 
 
@@ -262,7 +263,7 @@ def test_steps_on_a_gpu_are_not_of_spinning_threads():
         dataclasses.replace(each, train=dataclasses.replace(each.train, facts={"device": "Tesla T4"}))
         for each in faced(slowdown=1.1)
     ]
-    assert not doubts.may_spin(found, profiles()) and doubts.may_spin(faced(), profiles())
+    assert not under_load.may_spin(found, profiles()) and under_load.may_spin(faced(), profiles())
     assert loaded(found).verdict == "slower"
 
 
@@ -302,8 +303,8 @@ def test_what_is_equivalent_beside_load_stands():
 
 def test_where_steps_are_not_settled_beside_load_their_repeats_are_asked_for():
     steps = ratio("inconclusive", reason="about 3 more repeats would settle it", more_repeats=3)
-    beside_load = doubts.Load({each: {"others_share": 0.4} for each in "123"}, ())
-    said = doubts.weighed({TOTAL: ratio("slower", 1.2), STEPS: steps}, beside_load)[TOTAL]
+    beside_load = under_load.LoadBeside({each: {"others_share": 0.4} for each in "123"}, ())
+    said = under_load.weighed({TOTAL: ratio("slower", 1.2), STEPS: steps}, beside_load)[TOTAL]
     assert (said.verdict, said.more_repeats) == ("cannot say", 3)
     assert said.reason.endswith("about 3 more repeats would settle those, or end what else runs, and measure anew")
 
@@ -323,7 +324,9 @@ def test_the_table_marks_a_verdict_by_steps_and_shows_the_ratio_that_decides(by_
     row = table.rows(by_its_steps)[1]
     assert row[1] == "slower (by steps)"
     assert row[2].startswith(f"{other.ratios[STEPS].mean:.3f} [")
-    assert "other/fp32-bs16 is slower by its steps: 1.04" in table.conclusion(by_its_steps)
+    assert f"other/fp32-bs16 is slower by its steps: {other.ratios[STEPS].mean:.3f} times" in table.conclusion(
+        by_its_steps
+    )
     assert table.verdict(dataclasses.replace(other, status="partial")) == "slower (by steps, partial)"
 
 
@@ -331,7 +334,7 @@ def test_what_the_job_took_its_steps_and_the_tail_have_a_line_each(by_its_steps)
     other = by_its_steps.settings[1]
     took, steps, tail = table.times(other, by_its_steps)
     assert took.startswith("what the job took: inconclusive, ")
-    assert steps.startswith("what its steps take undisturbed: slower, 1.04")
+    assert steps == f"what its steps take undisturbed: slower, {formatting.ratio(other.ratios[STEPS])}"
     assert tail.startswith("what comes beyond them: inconclusive, ")
     text = table.markdown(by_its_steps)
     assert "| setting | what the job took | what its steps take undisturbed | what comes beyond them |" in text

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from stages.harness.comparison import bottlenecks, by_steps, confounders, doubts, explanation, sentences
+from stages.harness.comparison import bottlenecks, by_steps, confounders, explanation, sentences, under_load
 from stages.harness.params.schema import CompareParams
 from stages.harness.results.metrics import (
     BEYOND,
@@ -73,7 +73,7 @@ def _ratios(
     tails = verdicts.ratios(overhangs, "lower", rules.margin, earlier, confounded)
     for name, group in rivals.items():
         settled = by_steps.with_tail(found[name], tails.get(name))
-        found[name] = doubts.weighed(settled, doubts.load(group, reference, profiles))
+        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles))
     return found
 
 
@@ -90,19 +90,19 @@ def pairs(
     What is of steps makes a pair where both tell those of the same spans.
     """
     here = samples(group, metric, job)
-    told = _told(group, job), _told(reference, job)
+    of_steps = _stepping_spans(group, job), _stepping_spans(reference, job)
     there = {cell.repeat: (cell, value) for cell, value in samples(reference, metric, job).items()}
     found = {}
     for cell, value in here.items():
         other, reference_value = there.get(cell.repeat, (cell, 0.0))
-        unlike = metric in (UNDISTURBED, BEYOND) and told[0].get(cell.repeat) != told[1].get(cell.repeat)
+        unlike = metric in (UNDISTURBED, BEYOND) and of_steps[0].get(cell.repeat) != of_steps[1].get(cell.repeat)
         if value > 0 and reference_value > 0 and not unlike:
             block = of_blocks[cell] if of_blocks[cell] == of_blocks[other] else None
             found[str(cell.repeat)] = Pair(value, reference_value, when[cell], when[other], block)
     return found
 
 
-def _told(group: Sequence[CellResult], job: Job) -> dict[int, frozenset[str]]:
+def _stepping_spans(group: Sequence[CellResult], job: Job) -> dict[int, frozenset[str]]:
     """Return by repeat the spans whose steps it tells."""
     return {each.cell.repeat: frozenset(span.span for span in steps(each, job.total)) for each in group}
 

@@ -17,7 +17,7 @@ from statsmodels.stats.power import TTestIndPower
 
 from stages.errors import FaceoffError
 from stages.harness import formatting
-from stages.harness.comparison import confounders, doubts, sentences
+from stages.harness.comparison import confounders, sentences, under_load
 from stages.harness.comparison.by_steps import CALLED
 from stages.harness.results.metrics import BEYOND, TOTAL, UNDISTURBED, declared, samples, timed
 from stages.harness.results.read import CellResult
@@ -187,7 +187,7 @@ def _confounder(now: Run, then: Run, group: Sequence[CellResult], before: Sequen
 
 def _load(now: Run, group: Sequence[CellResult], then: Run, before: Sequence[CellResult]) -> tuple[str, bool] | None:
     """Say what load could have made a difference, and whether threads may spin; None where there was too little."""
-    loads = [(now, doubts.load(group, (), now.profiles)), (then, doubts.load(before, (), then.profiles))]
+    loads = [(now, under_load.load(group, (), now.profiles)), (then, under_load.load(before, (), then.profiles))]
     found = [(run, load) for run, load in loads if load.could_have_made(load.by_repeat.keys())]
     if not found:
         return None
@@ -196,7 +196,7 @@ def _load(now: Run, group: Sequence[CellResult], then: Run, before: Sequence[Cel
 
 
 def _in_doubt(judged: Mapping[tuple[str, str], Change], load: tuple[str, bool] | None) -> dict[tuple[str, str], Change]:
-    """Take back what load could have made, as of a face-off: see doubts."""
+    """Take back what load could have made, as of a face-off: see under_load."""
     if load is None:
         return {**judged}
     words, spins = load
@@ -207,7 +207,7 @@ def _in_doubt(judged: Mapping[tuple[str, str], Change], load: tuple[str, bool] |
         else dataclasses.replace(
             change,
             verdict="cannot say",
-            words=f"cannot say: load could have made it: {words}; {doubts.END}; as measured, {change.words}",
+            words=f"cannot say: load could have made it: {words}; {under_load.END}; as measured, {change.words}",
             is_regression=False,
         )
         for key, change in judged.items()

@@ -32,7 +32,7 @@ ITS_TAIL = f"and waits and pauses are what load makes; {END}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Load:
+class LoadBeside:
     """The load beside a setting and the baseline."""
 
     by_repeat: Mapping[str, Mapping[str, float]]  # of the cells of either side, the largest of each of WORDS
@@ -63,7 +63,7 @@ class Load:
         return f"in {len(found)} of {formatting.count(len(repeats), noun)} {' and '.join(said)}"
 
 
-def load(setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles: Mapping[str, Profile]) -> Load:
+def load(setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles: Mapping[str, Profile]) -> LoadBeside:
     """Gather what the cells of both say."""
     by_repeat: dict[str, dict[str, float]] = {}
     for result in (each for each in (*setting, *baseline) if each.train):
@@ -72,7 +72,7 @@ def load(setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles
             of_repeat[name] = max(share, of_repeat.get(name, 0.0))
     spinning = (each[0].cell.setting for each in (setting, baseline) if each and may_spin(each, profiles))
     most = (_most(setting, profiles), _most(baseline, profiles))
-    return Load(by_repeat, tuple(dict.fromkeys(spinning)), most)
+    return LoadBeside(by_repeat, tuple(dict.fromkeys(spinning)), most)
 
 
 def _most(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> dict[str, float]:
@@ -109,7 +109,7 @@ def may_spin(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> 
     return threads != 1 and not checks.waits_passively(env)
 
 
-def weighed(ratios: Mapping[str, Ratio], beside: Load) -> dict[str, Ratio]:
+def weighed(ratios: Mapping[str, Ratio], beside: LoadBeside) -> dict[str, Ratio]:
     """Take back what load could have made, of the verdicts of one setting."""
     found = dict(ratios)
     total, steps = found.get(TOTAL), found.get(UNDISTURBED)
@@ -125,11 +125,11 @@ def weighed(ratios: Mapping[str, Ratio], beside: Load) -> dict[str, Ratio]:
     return found
 
 
-def _is_in_doubt(ratio: Ratio, beside: Load) -> bool:
+def _is_in_doubt(ratio: Ratio, beside: LoadBeside) -> bool:
     return ratio.verdict in CALLED and beside.could_have_made(ratio.pairs.keys())
 
 
-def _in_doubt(ratio: Ratio, beside: Load, why: str, more: int | None) -> Ratio:
+def _in_doubt(ratio: Ratio, beside: LoadBeside, why: str, more: int | None) -> Ratio:
     reason = f"load could have made it: {beside.words(ratio.pairs.keys())}, {why}"
     return dataclasses.replace(ratio, verdict="cannot say", reason=reason, more_repeats=more)
 
@@ -137,7 +137,7 @@ def _in_doubt(ratio: Ratio, beside: Load, why: str, more: int | None) -> Ratio:
 def _spinning(settings: Sequence[str]) -> str:
     return (
         f"and threads of {' and '.join(settings)} may spin while they wait, which loses several times as much; set "
-        f"OMP_WAIT_POLICY: passive in `env` of params.yaml, or {END}"
+        f'OMP_WAIT_POLICY: passive and GOMP_SPINCOUNT: "{checks.FEW_SPINS}" in `env` of params.yaml, or {END}'
     )
 
 
