@@ -17,7 +17,7 @@ import datetime
 import gc
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from benchmarks.verdict_quality import FALSE_ALARMS, POWER, SLOWDOWN
 from stages.errors import FaceoffError, run_entry
 from stages.harness.comparison import compare
 from stages.harness.comparison.by_steps import CALLED
-from stages.harness.params.schema import CompareParams, load
+from stages.harness.params import schema
 from stages.harness.results import undisturbed
 from stages.harness.results.metrics import TOTAL, UNDISTURBED
 from stages.harness.results.read import CellResult, StepTimes
@@ -49,7 +49,7 @@ class Training:
 
     total_seconds: float
     steps: tuple[StepTimes, ...]
-    others_share: float
+    others_share: float | None
 
     @property
     def undisturbed_seconds(self) -> float:
@@ -81,7 +81,7 @@ def read(path: Path) -> list[Training]:
     for line in path.read_text(encoding="utf-8").splitlines():
         one = json.loads(line)
         steps = tuple(StepTimes(span, tuple(each / 1e6 for each in taken)) for span, taken in one["steps"])
-        found.append(Training(sum(one["spans"].values()), steps, one["others_share"] or 0.0))
+        found.append(Training(sum(one["spans"].values()), steps, one["others_share"]))
     if len(found) < 2 * BLOCK:
         raise FaceoffError(f"{path} has {len(found)} trainings; at least {2 * BLOCK} are needed: record more")
     return found
@@ -111,7 +111,7 @@ def one_pause(_: int, steps: StepTimes) -> Sequence[float]:
 
 
 def slow_first_epoch(span: int, steps: StepTimes) -> Sequence[float]:
-    """The first fifth of the first epoch takes twice as long."""
+    """Have the first fifth of the first epoch take twice as long."""
     few = len(steps.seconds) // 5
     return [each * (2 if span == 0 and place < few else 1) for place, each in enumerate(steps.seconds)]
 
@@ -160,13 +160,15 @@ def headline(pairs: Pairs, margin: float) -> SettingResult:
         for repeat, pair in enumerate(pairs, start=1)
         for place, (side, training) in enumerate(zip(SIDES, pair, strict=True))
     ]
-    return compare.compare(cells, CompareParams(SIDES[0], margin, (), 0), {}, results.SILENT_JOB)[1]
+    return compare.compare(cells, schema.CompareParams(SIDES[0], margin, (), 0), {}, results.SILENT_JOB)[1]
 
 
 def _cell(setting: str, repeat: int, training: Training, place: int) -> CellResult:
-    cell = Cell(*setting.split("/"), repeat)
+    image, variant = setting.split("/")
+    cell = Cell(image, variant, repeat)
     began = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=place)
-    load = Load(training.total_seconds, training.others_share, 0.0, 0.0, {})
+    absent = {} if training.others_share is not None else {"others_share": "it was not recorded"}
+    load = Load(training.total_seconds, training.others_share, 0.0, 0.0, absent)
     belongs = replace(results.belongs(cell), variant=Variant({}, {"OMP_WAIT_POLICY": "passive"}))
     changes = {"belongs": belongs, "started_at": began.isoformat(), "attempts": (Attempt(0, load.seconds, load),)}
     train, evaluate = results.silent(cell, training.total_seconds, **changes)
@@ -178,16 +180,18 @@ def _cell(setting: str, repeat: int, training: Training, place: int) -> CellResu
 
 def report(path: Path, number: int, generator: numpy.random.Generator) -> list[str]:
     """Print what the recording shows, and return what is not as it should be."""
-    recorded, margin, fails = read(path), load().compare.margin, []
-    others = numpy.median([each.others_share for each in recorded])
-    print(f"\n{path.name}: {len(recorded)} trainings, other processes took {others:.0%} of the CPUs (median)")
+    recorded, margin, fails = read(path), schema.load().compare.margin, []
+    shares = [each.others_share for each in recorded if each.others_share is not None]
+    load = f"{numpy.median(shares):.0%} (median)" if shares else "not known"
+    print(f"\n{path.name}: {len(recorded)} trainings; of the CPUs, other processes took: {load}")
     for metric in (TOTAL, UNDISTURBED):
         values = numpy.array([getattr(each, metric) for each in recorded])
         spread = math.sqrt(float(numpy.mean(numpy.diff(numpy.log(values)) ** 2)))
         print(f"  {metric}: median {numpy.median(values):.2f} s, one pair's ratio spreads by {spread:.1%}")
-        alarms = share(verdict(draw(recorded, SETTLING, equal, generator), metric, margin) in CALLED for _ in range(number))
+        drawn = (draw(recorded, SETTLING, equal, generator) for _ in range(number))
+        alarms = share(verdict(each, metric, margin) in CALLED for each in drawn)
         needed = repeats_needed(recorded, metric, margin, number, generator)
-        print(f"    false alarms at {SETTLING} repeats: {alarms:.1%}; 5 % slower steps are called in nine of ten by {needed}")
+        print(f"    false alarms at {SETTLING} repeats: {alarms:.1%}; steps that are 5 % slower are called by {needed}")
         if alarms > FALSE_ALARMS:
             fails.append(f"{path.name}: {metric}: false alarms {alarms:.1%}")
     for name, truth in {"all are equal": equal, "steps 5 % slower": slower_steps, **TAILS}.items():
@@ -216,9 +220,9 @@ def repeats_needed(
     return f"more than {REPEATS[-1]} repeats"
 
 
-def share(holds: Sequence[bool] | object) -> float:
+def share(holds: Iterable[bool]) -> float:
     """Return the share of those that hold."""
-    return float(numpy.mean([*holds]))  # type: ignore[misc]
+    return float(numpy.mean([*holds]))
 
 
 if __name__ == "__main__":
