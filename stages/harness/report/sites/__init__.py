@@ -1,0 +1,1 @@
+"""What is compared between sites, for people: on the terminal and as a page."""

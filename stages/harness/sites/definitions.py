@@ -1,0 +1,42 @@
+"""YAML that comes from elsewhere: small, without aliases, and of a matrix that somebody could have run.
+
+A few lines with aliases stand for gigabytes once they are written out, and a few more for billions of cells.
+"""
+
+from typing import Any
+
+import yaml
+
+from stages.errors import FaceoffError
+from stages.harness.params.schema import PARAMS_PATH
+
+MOST_BYTES = 256 * 2**10
+MOST_CELLS = 20_000
+SUFFIXES = (".yaml", ".yml")
+AXES = ("repeats", "images", "variants")
+
+
+def check(name: str, content: bytes) -> None:
+    """Raise FaceoffError for a file that a pack should not hold, by its name and what is in it."""
+    if not name.endswith(SUFFIXES):
+        return
+    if len(content) > MOST_BYTES:
+        raise FaceoffError(f"{name}: longer than {MOST_BYTES // 2**10} KiB: expected a definition")
+    try:
+        has_aliases = any(isinstance(each, yaml.AliasToken) for each in yaml.scan(content, yaml.SafeLoader))
+        found = yaml.safe_load(content) if not has_aliases and name == str(PARAMS_PATH) else {}
+    except Exception as error:  # beside its own errors, what int() and date() say
+        raise FaceoffError(f"{name}: not readable as YAML: {' '.join(str(error).split()):.200}") from None
+    if has_aliases:
+        raise FaceoffError(f"{name}: has an alias (*name): expected YAML without: write out what it stands for")
+    if _cells(found) > MOST_CELLS:
+        raise FaceoffError(f"{name}: a matrix of more than {MOST_CELLS:,} cells")
+
+
+def _cells(params: Any) -> int:
+    """Return how many cells params.yaml stands for, as far as it has the axes."""
+    product = 1
+    for axis in AXES:
+        values = params.get(axis) if isinstance(params, dict) else None
+        product *= max(1, len(values)) if isinstance(values, list | dict) else 1
+    return product
