@@ -10,7 +10,6 @@ where a metric of a setting became slower by more than the margin for sure, with
 """
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,8 +17,9 @@ from pathlib import Path
 from stages import codec, records
 from stages.errors import run_entry
 from stages.harness.cells import states
-from stages.harness.comparison import as_run, quota, regression
 from stages.harness.comparison import compare as comparison
+from stages.harness.comparison import quota, regression
+from stages.harness.comparison.runs import read_images, read_profiles, read_run, read_run_of
 from stages.harness.params import schema
 from stages.harness.pipeline import revisions
 from stages.harness.process.dvc_lock import dvc_stage
@@ -87,9 +87,7 @@ def compare_against(revision: str) -> int:
     wanted = schema.load()
     now = read_run("now", Path(), codec.read(records.MANIFEST_PATH, records.Manifest).sha256)
     with revisions.laid_out(revision) as folder:
-        # data/ is not in git: what the data was, the comparison of then says.
-        data_sha256 = codec.read(folder / records.COMPARISON_PATH, records.Comparison).data_sha256
-        then = read_run(revision, folder, data_sha256)
+        then = read_run_of(revision, folder)
         regression.check_same(now, then)
         changes = regression.changes(now, then, wanted.compare.margin)
         predicted = regression.predicted(now, then)
@@ -115,37 +113,6 @@ def conclude(changes: Iterable[regression.Change], revision: str, margin: float)
         return 2
     print(f"Nothing is shown to be slower than in {revision} by more than {100 * margin:g}%.")
     return 0
-
-
-def read_run(name: str, root: Path, data_sha256: str) -> regression.Run:
-    """Read the results under `root`, and what they are results of."""
-    wanted = schema.load(root)
-    return regression.Run(
-        name=name,
-        machine=codec.read(root / records.MACHINE_PATH, records.Machine),
-        data_sha256=data_sha256,
-        job=codec.read(root / records.JOB_PATH, records.Job),
-        profiles=read_profiles(wanted.images, root),
-        results=read_all(wanted, root, data_sha256),
-    )
-
-
-def read_profiles(images: Iterable[str], root: Path = Path()) -> dict[str, records.Profile]:
-    """Read the profiles that there are: without one, a timing stands, and only what explains it is missing.
-
-    With each goes what its image.yaml sets, which the profile tells in part.
-    """
-    paths = {image: root / records.profile_path(image) for image in images}
-    found = {image: codec.read(path, records.Profile) for image, path in paths.items() if path.exists()}
-    for name, image in read_images(found, root).items():
-        found[name] = dataclasses.replace(found[name], facts=as_run.of_image(found[name].facts, image))
-    return found
-
-
-def read_images(images: Iterable[str], root: Path = Path()) -> dict[str, records.Image]:
-    """Read the records of images that there are."""
-    paths = {image: root / records.image_path(image) for image in images}
-    return {image: codec.read(path, records.Image) for image, path in paths.items() if path.exists()}
 
 
 if __name__ == "__main__":
