@@ -1,6 +1,7 @@
 """params.yaml as a checked record, so that a typo is found before anything is downloaded or built."""
 
 import dataclasses
+import datetime
 import difflib
 import re
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ GPU_CHOICES = ("auto", "all", "none")
 GPU_NAME = re.compile(r"\d+|GPU-[0-9a-fA-F-]+|MIG-[0-9a-zA-Z/-]+")  # a card, as nvidia-smi -L tells
 CPU_LIST = re.compile(r"\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*", re.ASCII)
 ON_FAILURE = ("stop", "record")
+CURRENCY = re.compile(r"[A-Z]{3}")
+PRICED_BY = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}  # in seconds
 # What container.gpus says, for all images alike.
 NOT_FOR_ENV = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
@@ -99,6 +102,29 @@ class ProfileParams:
 
 
 @dataclasses.dataclass(frozen=True)
+class PriceParams:
+    """The `provider.price` section: what the machine costs, as somebody has read it. No verdict knows of it."""
+
+    amount: float
+    currency: str  # of ISO 4217, e.g. USD
+    per: str  # of PRICED_BY
+    source: str  # address of the page that says it
+    on: str  # the day on which it was read, ISO 8601
+
+    def __post_init__(self) -> None:
+        check("amount", self.amount, self.amount >= 0, "0 or more")
+        good = CURRENCY.fullmatch(self.currency) is not None
+        check("currency", self.currency, good, "its three letters, e.g. USD or EUR")
+        check("per", self.per, self.per in PRICED_BY, "one of " + ", ".join(PRICED_BY))
+        check("source", self.source, bool(self.source.strip()), "the address of the page that says so")
+        check("on", self.on, _is_day(self.on), "the day on which it was read, e.g. 2026-11-27")
+
+    @property
+    def per_second(self) -> float:
+        return self.amount / PRICED_BY[self.per]
+
+
+@dataclasses.dataclass(frozen=True)
 class ProviderParams:
     """The `provider` section: what whoever rents out the machine says that it has. None: not stated."""
 
@@ -110,6 +136,7 @@ class ProviderParams:
     gpus: int | None  # how many
     gpu_memory: str | None  # of one
     disk: str | None
+    price: PriceParams | None = None  # of the machine
 
     def __post_init__(self) -> None:
         for key in ("memory", "gpu_memory", "disk"):
@@ -119,7 +146,9 @@ class ProviderParams:
         for key in ("cpus", "gpus"):
             value = getattr(self, key)
             check(key, value, value is None or value > 0, "above 0, or null: not stated")
-        claims = {key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "source")}
+        claims = {
+            key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "source", "price")
+        }
         stated = [key for key, value in claims.items() if value is not None]
         check("name", self.name, self.name is not None or not stated, f"a name, where {', '.join(stated)} is stated")
         check("source", self.source, self.source is not None or not self.name, "the address of the page that says so")
@@ -190,6 +219,23 @@ def check_env(env: Mapping[str, Any]) -> None:
         check(f"env[{name!r:.80}]", value, "\0" not in value, "text without a NUL")
 
 
+def _is_day(text: str) -> bool:
+    """Whether it is a day as '2026-11-27'."""
+    try:
+        return datetime.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _with_day(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with the day of a price as text: YAML takes 2026-11-27 for a date."""
+    provider = content.get("provider")
+    price = provider.get("price") if isinstance(provider, dict) else None
+    if isinstance(provider, dict) and isinstance(price, dict) and type(price.get("on")) is datetime.date:
+        return {**content, "provider": {**provider, "price": {**price, "on": price["on"].isoformat()}}}
+    return content
+
+
 def _is_cpu_list(text: str) -> bool:
     """Whether it lists CPUs as the kernel does: each range rises."""
     ranges = [part.partition("-") for part in text.split(",")] if CPU_LIST.fullmatch(text) else []
@@ -216,7 +262,7 @@ def load(root: Path = Path()) -> Params:
 
 def parse(text: str, where: str, root: Path = Path()) -> Params:
     """Check the text of a params.yaml, which `where` names in messages, and that its job and images are there."""
-    content = document(text, where)
+    content = _with_day(document(text, where))
     job = content.get("job")
     _check_job_names(root)
     sections = {name: content.pop(name) for name in jobs.names(root) if name in content}

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from stages import codec
+from stages import codec, variables
 from stages.codec import RecordError
 from stages.errors import FaceoffError
 from stages.harness.sites import archive, definitions, names, sessions
@@ -45,7 +45,7 @@ def collect(file: Path, site: str) -> Collected:
         return Collected(session, folder, is_new)
     except FaceoffError as error:
         said = str(error).replace(f"{aside}/", "")
-        raise FaceoffError(f"{file}: refused: {said}") from None
+        raise FaceoffError(variables.shown(f"{file}: refused: {said}")) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -1,7 +1,7 @@
 """Sessions of other machines, read as this machine's own results are: through params.yaml and the records' codec."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from stages import codec, records
 from stages.codec import RecordError
 from stages.errors import FaceoffError
 from stages.harness.comparison import as_run
+from stages.harness.comparison.runs import read_profiles
 from stages.harness.params import schema
 from stages.harness.params.schema import Params
 from stages.harness.results.read import CellResult, read_all
@@ -52,7 +53,7 @@ def read(root: Path, site: str = "") -> Session:
         job=codec.read(root / records.JOB_PATH, Job),
         machine=machine,
         data_sha256=codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256,
-        profiles=_profiles(wanted.images, root),
+        profiles=read_profiles(wanted.images, root),
         results=results,
         began_at=codec.read(began, records.Session).began_at if began.exists() else None,
     )
@@ -87,15 +88,3 @@ def _name(root: Path, machine: Machine, results: Sequence[CellResult]) -> str:
         raise FaceoffError(f"{root / names.METRICS_DIR}: no training ran whole, so there is nothing to keep ({reason})")
     first = min(map(moment, began))
     return f"{first:%Y%m%d-%H%M%S}-{codec.fingerprint(machine)[:8]}"
-
-
-def _profiles(images: Iterable[str], root: Path) -> dict[str, Profile]:
-    found = {}
-    for image in images:
-        profile, made = root / records.profile_path(image), root / records.image_path(image)
-        if profile.exists():
-            found[image] = codec.read(profile, Profile)
-        if image in found and made.exists():
-            facts = as_run.of_image(found[image].facts, codec.read(made, records.Image))
-            found[image] = dataclasses.replace(found[image], facts=facts)
-    return found
