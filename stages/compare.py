@@ -4,9 +4,11 @@ Made of the results of every cell of params.yaml. A cell without a result is a s
 
     python -m stages.compare
     python -m stages.compare --against REV
+    python -m stages.compare --sites A B
 
 The second form writes nothing. It says what became faster or slower since the results in that commit, and ends with 1
-where a metric of a setting became slower by more than the margin for sure, with 2 where that can't be said.
+where a metric of a setting became slower by more than the margin for sure, with 2 where that can't be said. The third
+compares what was collected from other machines: reports/sites.html.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from stages.harness.comparison.runs import read_images, read_profiles, read_run,
 from stages.harness.params import schema
 from stages.harness.pipeline import revisions
 from stages.harness.process.dvc_lock import dvc_stage
-from stages.harness.report import page, table
+from stages.harness.report import page, sites, table
 from stages.harness.results.metrics import TOTAL, declared
 from stages.harness.results.read import read_all
 from stages.harness.statistics import stability
@@ -36,8 +38,11 @@ def main() -> int:
     """Compare the settings with each other, or all with what they were."""
     parser = argparse.ArgumentParser(prog="python -m stages.compare", description="Which setting was faster.")
     parser.add_argument("--against", metavar="REV", help="a commit of results, to compare those of today with")
-    revision = parser.parse_args().against
-    return compare() if revision is None else compare_against(revision)
+    parser.add_argument("--sites", metavar="SITE", nargs="+", help="sites that were collected, the first the baseline")
+    given = parser.parse_args()
+    if given.sites is not None:
+        return sites.show(given.sites)
+    return compare() if given.against is None else compare_against(given.against)
 
 
 def compare() -> int:

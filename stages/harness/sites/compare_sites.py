@@ -76,9 +76,9 @@ def compare(sites: Sites, margin: float) -> SitesComparison:
     every = [session for each in sites.values() for session in each]
     job = every[0].job
     metrics = declared(job, [result for each in every for result in each.results])
-    values = {site: _values(found, metrics) for site, found in sites.items()}
+    at_sites = {site: values(found, metrics) for site, found in sites.items()}
     baseline, *others = sites
-    common = [(site, setting) for site in others for setting in values[baseline] if setting in values[site]]
+    common = [(site, setting) for site in others for setting in at_sites[baseline] if setting in at_sites[site]]
     differing = {(site, setting): causes.between(sites[baseline], sites[site], setting) for site, setting in common}
     return SitesComparison(
         baseline=baseline,
@@ -89,22 +89,22 @@ def compare(sites: Sites, margin: float) -> SitesComparison:
         confidence=CONFIDENCE,
         warnings=tuple(_warnings(sites)),
         sessions=tuple(_at(session) for session in every),
-        values=values,
-        against=_judged(sites, values, common, differing, timed(metrics), margin),
+        values=at_sites,
+        against=_judged(sites, at_sites, common, differing, timed(metrics), margin),
         causes=tuple(_causes(*key, each) for key, each in differing.items() if each is not None),
-        costs=tuple(cost.of_setting(sites[site], setting) for site in sites for setting in values[site]),
+        costs=tuple(cost.of_setting(sites[site], setting) for site in sites for setting in at_sites[site]),
         prices=cost.stated(sites),
     )
 
 
-def _values(found: Sequence[Session], metrics: Mapping[str, Metric]) -> dict[str, dict[str, AtSite]]:
+def values(found: Sequence[Session], metrics: Mapping[str, Metric]) -> dict[str, dict[str, AtSite]]:
     """Return every metric of every setting that ran at the site."""
     settings = dict.fromkeys(cell.setting for each in found for cell in each.params.cells())
-    values = {}
+    everything: dict[str, dict[str, AtSite]] = {}
     for setting in settings:
-        found_at = {name: _at_site(found, setting, name, metric) for name, metric in metrics.items()}
-        values[setting] = {name: at for name, at in found_at.items() if at is not None}
-    return {setting: each for setting, each in values.items() if TOTAL in each}
+        here = {name: _at_site(found, setting, name, metric) for name, metric in metrics.items()}
+        everything[setting] = {name: at for name, at in here.items() if at is not None}
+    return {setting: each for setting, each in everything.items() if TOTAL in each}
 
 
 def _at_site(found: Sequence[Session], setting: str, name: str, metric: Metric) -> AtSite | None:
@@ -253,8 +253,3 @@ def _at(session: Session) -> SessionAt:
         warned=sum(any(stage.warnings for stage in each.stages) for each in results),
         billed_seconds=cost.billed_seconds(session),
     )
-
-
-def sure(compared: SitesComparison) -> list[Against]:
-    """Pick what is told of the total time."""
-    return [each for each in compared.against if each.metric == TOTAL]
