@@ -39,8 +39,10 @@ def sentence(found: Collected) -> str:
     if not found.is_new:
         return f"{found.folder} is there already, the same: nothing was changed."
     whole = sum(each.status == "ok" for each in session.results)
+    refused = [each.reason for each in session.results if each.status == "refused"]
+    stale = f" ({len(refused)} refused, the first: {refused[0]})" if refused else ""
     return (
-        f"{found.folder}: {whole} of {formatting.count(len(session.results), 'cell')} whole, on "
+        f"{found.folder}: {whole} of {formatting.count(len(session.results), 'cell')} whole{stale}, on "
         f"{formatting.machine(session.machine)}; site {session.site} has {formatting.count(count, 'session')} now."
     )
 

@@ -2,8 +2,12 @@
 
 import dataclasses
 import datetime
+import hashlib
+import json
 import random
-from collections.abc import Sequence
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ import yaml
 from stages import codec, records
 from stages.harness.params import jobs, schema
 from stages.harness.results import read
-from stages.harness.sites import pack
+from stages.harness.sites import names, pack
 from stages.records import Hardware, Machine, Profile
 from tests import project, results
 
@@ -77,6 +81,33 @@ def measure(
 def packed(path: Path) -> Path:
     """The pack of the project that is the current folder."""
     return pack.pack(path)[0]
+
+
+def rewritten(pack_file: Path, into: Path, changes: Mapping[str, bytes | None], index: bool = True) -> Path:
+    """The pack with these files instead, None: without one; and with an index that tells of them."""
+    with zipfile.ZipFile(pack_file) as old:
+        contents: dict[str, bytes | None] = {each: old.read(each) for each in old.namelist()} | {**changes}
+    kept = {name: each for name, each in contents.items() if each is not None}
+    described = kept.pop(names.INDEX)
+    if index and names.INDEX not in changes:
+        described = index_of(json.loads(described)["session"], kept)
+    with zipfile.ZipFile(into, "w", zipfile.ZIP_DEFLATED) as new:
+        for name, each in {names.INDEX: described, **kept}.items():
+            new.writestr(name, each)
+    return into
+
+
+def index_of(session: str, contents: Mapping[str, bytes]) -> bytes:
+    """The text of a pack.json of these files."""
+    digests = {name: sha256(each) for name, each in contents.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / names.INDEX
+        codec.write(path, names.Index(session, digests))
+        return path.read_bytes()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def other_hardware(model: str) -> Hardware:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from stages.harness.sites.names import Index
 from stages.harness.sites.sessions import Session
 
 AGAIN = "pack it again where it was measured"
+ADVICE = re.compile(r"; (made by another version of faceoff: )?(measure again with|the stage that writes it).*")
 CHANGED = "what it holds was changed since it was packed: fetch it again, or " + AGAIN
 
 
@@ -44,7 +46,7 @@ def collect(file: Path, site: str) -> Collected:
             codec.sync_folder(folder.parent)
         return Collected(session, folder, is_new)
     except FaceoffError as error:
-        said = str(error).replace(f"{aside}/", "")
+        said = ADVICE.sub(f"; {AGAIN}", str(error).replace(f"{aside}/", ""))
         raise FaceoffError(variables.shown(f"{file}: refused: {said}")) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -79,7 +81,7 @@ def _index(path: Path) -> Index:
     try:
         index = codec.parse(text, Index, names.INDEX)
     except RecordError as error:
-        raise FaceoffError(f"{str(error).split('; measure again')[0]}: {AGAIN}") from None
+        raise FaceoffError(str(error)) from None
     if not names.SESSION_NAME.fullmatch(index.session):
         raise FaceoffError(f"{names.INDEX}: session: expected a name such as 20260102-030405-0a1b2c3d: {AGAIN}")
     return index

@@ -181,7 +181,7 @@ def _why_not(sites: Sites, key: Key, here: AtSite, there: AtSite) -> str | None:
     if more:
         return " and ".join(more)
     if min((*here.sessions.values(), *there.sessions.values())) <= 0:
-        return "a session's mean is 0"
+        return "a session's mean is not above 0"
     return None
 
 
