@@ -61,26 +61,35 @@ class Change:
 
 def check_same(now: Run, then: Run) -> None:
     """Raise a FaceoffError where the two can't be compared: the one line says what is not the same."""
+    found = unlike(now, then)
+    if found:
+        problem, advice = found
+        raise FaceoffError(f"refused: the results in {then.name} {problem}; {advice}", exit_code=2)
+
+
+def unlike(now: Run, then: Run) -> tuple[str, str] | None:
+    """Say of what else the results of then are, and what to do; None where the two can be compared."""
     if now.machine != then.machine:
         which = _other_machine(now.machine, then.machine)
-        raise _refused(then, f"were measured on another machine ({which}); measure that commit here")
+        return f"were measured on another machine ({which})", "measure that commit here"
     for field in COMMON:
         is_now, was = getattr(now.job, field), getattr(then.job, field)
         if field == "metrics" and is_now != was:
             name = next(each for each in (*is_now, *was) if is_now.get(each) != was.get(each))
             field, was, is_now = f"metric {name}", _words(was.get(name)), _words(is_now.get(name))
         if is_now != was:
-            raise _refused(then, f"are of another job: {field} was {was}, and is {is_now}; measure both with one job")
+            return f"are of another job: {field} was {was}, and is {is_now}", "measure both with one job"
     for file in sorted({*now.job.files, *then.job.files}):
         if now.job.files.get(file) != then.job.files.get(file):
-            raise _refused(then, f"are of another {now.job.directory / file}; measure both with one job")
+            return f"are of another {now.job.directory / file}", "measure both with one job"
     sections = [dict(_flat(now.job.name, json.loads(each.job.section_json))) for each in (now, then)]
     for key in dict.fromkeys((*sections[0], *sections[1])):
         is_now, was = (each.get(key, "left out") for each in sections)
         if is_now != was:
-            raise _refused(then, f"are of {key} {was}, not {is_now}; measure both with one")
+            return f"are of {key} {was}, not {is_now}", "measure both with one"
     if now.data_sha256 != then.data_sha256:
-        raise _refused(then, "are of other data; measure both on the same")
+        return "are of other data", "measure both on the same"
+    return None
 
 
 def _other_machine(now: Machine, then: Machine) -> str:
@@ -112,10 +121,6 @@ def _flat(name: str, section: Any) -> Iterator[tuple[str, Any]]:
             yield from _flat(f"{name}.{key}", value)
     else:
         yield name, section
-
-
-def _refused(then: Run, problem: str) -> FaceoffError:
-    return FaceoffError(f"refused: the results in {then.name} {problem}", exit_code=2)
 
 
 def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:

@@ -1,5 +1,6 @@
 """The results that a commit holds, laid out in a folder, so that they are read as those of today are."""
 
+import dataclasses
 import io
 import subprocess
 import tempfile
@@ -11,6 +12,16 @@ from pathlib import Path
 from stages.errors import FaceoffError
 
 PARTS = ("metrics", "params.yaml", "docker", "jobs")  # the last two too: params are checked against them
+
+
+@dataclasses.dataclass(frozen=True)
+class Commit:
+    """A commit that brought results."""
+
+    sha: str
+    short: str
+    at: str  # ISO 8601, of the committer
+    subject: str
 
 
 @contextmanager
@@ -25,6 +36,13 @@ def laid_out(revision: str) -> Iterator[Path]:
             yield Path(name)
         except FaceoffError as error:
             raise FaceoffError(str(error).replace(f"{name}/", f"{revision}:"), exit_code=2) from None
+
+
+def of_results(path: Path, most: int) -> tuple[Commit, ...]:
+    """List the commits on the way to this one that changed the file, the oldest first, and no more than `most`."""
+    log = ["log", "--first-parent", f"--max-count={most}", "--format=%H%x00%h%x00%cI%x00%s", "--", str(path)]
+    lines = _git("HEAD", *log).decode(errors="replace").splitlines()
+    return tuple(Commit(*line.split("\0", 3)) for line in reversed(lines))
 
 
 def _git(revision: str, *arguments: str) -> bytes:

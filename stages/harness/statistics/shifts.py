@@ -1,7 +1,7 @@
 """Where the level of a metric changed for sure, over the runs of many commits. docs/statistics.md tells the rule.
 
-The run is the unit, not the repeat: what one run differs in from the next as a whole (the heat of the day, what else the
-machine held in memory) is in the spread of its repeats in no way, and in the spread of the runs it is.
+The run is the unit, not the repeat: what one run differs in from the next as a whole (the heat of the day, what else
+the machine held in memory) is not in the spread of its repeats, and it is in that of the runs.
 """
 
 import dataclasses

@@ -115,24 +115,25 @@ def _pictures(compared: Comparison) -> dict[str, Markup]:
     if forest:
         words = "; ".join(_ratio_words(compared, *row) for row in forest)
         title = "Ratios to the baseline with their intervals"
-        found["forest"] = _picture("forest", partial(drawings.forest, compared), title, words)
+        found["forest"] = picture("forest", partial(drawings.forest, compared), title, words)
     timed = [(each.setting, each.metrics[TOTAL]) for each in compared.settings if TOTAL in each.metrics]
     if timed:
         words = "; ".join(f"{name}: {formatting.summary(total, 'seconds')}" for name, total in timed)
-        found["times"] = _picture("times", partial(drawings.times, compared), "Total time of each setting", words)
+        found["times"] = picture("times", partial(drawings.times, compared), "Total time of each setting", words)
     split = drawings.split_rows(compared)
     if split:
         words = "; ".join(f"{label}: {steps.kind}" for label, _, steps in split)
         title = "Where the time of the training steps went"
-        found["split"] = _picture("split", partial(drawings.split, compared), title, words)
+        found["split"] = picture("split", partial(drawings.split, compared), title, words)
     learned = [each for each in compared.settings if each.curve]
     if curves.drawn(compared):
         words = "; ".join(_last_words(compared, each) for each in learned)
-        found["curves"] = _picture("curves", partial(curves.curves, compared), "What the spans say, by epoch", words)
+        found["curves"] = picture("curves", partial(curves.curves, compared), "What the spans say, by epoch", words)
     return found
 
 
-def _picture(name: str, draw: Callable[[int], Figure], title: str, description: str) -> Markup:
+def picture(name: str, draw: Callable[[int], Figure], title: str, description: str) -> Markup:
+    """Draw it for a wide page and for a narrow one; `name` is unique in its page."""
     drawn = []
     for kind, width in (("wide", drawings.WIDE), ("narrow", drawings.NARROW)):
         with svg.style():
