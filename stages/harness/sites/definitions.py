@@ -13,6 +13,14 @@ from stages.harness.params.schema import PARAMS_PATH
 MOST_BYTES = 256 * 2**10
 MOST_CELLS = 20_000
 SUFFIXES = (".yaml", ".yml")
+DEEPEST = 50  # what nests by the thousand takes its reader hours
+OPENING = (
+    yaml.FlowSequenceStartToken,
+    yaml.FlowMappingStartToken,
+    yaml.BlockSequenceStartToken,
+    yaml.BlockMappingStartToken,
+)
+CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 AXES = ("repeats", "images", "variants")
 
 
@@ -23,14 +31,25 @@ def check(name: str, content: bytes) -> None:
     if len(content) > MOST_BYTES:
         raise FaceoffError(f"{name}: longer than {MOST_BYTES // 2**10} KiB: expected a definition")
     try:
-        has_aliases = any(isinstance(each, yaml.AliasToken) for each in yaml.scan(content, yaml.SafeLoader))
-        found = yaml.safe_load(content) if not has_aliases and name == str(PARAMS_PATH) else {}
+        _check_tokens(name, content)
+        found = yaml.safe_load(content) if name == str(PARAMS_PATH) else {}
+    except FaceoffError:
+        raise
     except Exception as error:  # beside its own errors, what int() and date() say
         raise FaceoffError(f"{name}: not readable as YAML: {' '.join(str(error).split()):.200}") from None
-    if has_aliases:
-        raise FaceoffError(f"{name}: has an alias (*name): expected YAML without: write out what it stands for")
     if _cells(found) > MOST_CELLS:
         raise FaceoffError(f"{name}: a matrix of more than {MOST_CELLS:,} cells")
+
+
+def _check_tokens(name: str, content: bytes) -> None:
+    """Raise FaceoffError at the first alias, and where it nests deeper than any definition does."""
+    depth = 0
+    for each in yaml.scan(content, yaml.SafeLoader):
+        if isinstance(each, yaml.AliasToken):
+            raise FaceoffError(f"{name}: has an alias (*name): expected YAML without: write out what it stands for")
+        depth += isinstance(each, OPENING) - isinstance(each, CLOSING)
+        if depth > DEEPEST:
+            raise FaceoffError(f"{name}: nests deeper than {DEEPEST} levels: expected a definition")
 
 
 def _cells(params: Any) -> int:
