@@ -7,6 +7,7 @@ A second one of the same site adds a session. From three sessions of each of two
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from stages import variables
@@ -14,8 +15,11 @@ from stages.errors import run_entry
 from stages.harness import formatting
 from stages.harness.process.locks import held
 from stages.harness.process.signals import stop_signals
+from stages.harness.report import sites
+from stages.harness.report.sites import remade
 from stages.harness.sites import collect, names
 from stages.harness.sites.collect import Collected
+from stages.harness.sites.sessions import Session
 
 COLLECTING_PATH = Path(".dvc/tmp/faceoff.collecting")
 
@@ -28,9 +32,18 @@ def main() -> int:
     parser.add_argument("--as", metavar="NAME", dest="site", required=True, help="what to call the site")
     given = parser.parse_args()
     with held(COLLECTING_PATH, "sites/"):
-        found = collect.collect(given.file, given.site)
+        found = collect.collect(given.file, given.site, finish)
     print(variables.shown(sentence(found)))
+    for line in sites.publish([given.site]) if found.is_new else ():
+        print(variables.shown(line))
     return 0
+
+
+def finish(session: Session, folder: Path) -> None:
+    """Make its report anew, and say so where that is impossible."""
+    why_not = remade.remake(session, folder)
+    if why_not:
+        print(variables.shown(f"faceoff: no report of session {session.name}: {why_not}"), file=sys.stderr)
 
 
 def sentence(found: Collected) -> str:

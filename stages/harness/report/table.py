@@ -196,22 +196,22 @@ def markdown(compared: Comparison) -> str:
     lines = [
         f"# Face-off of {compared.job}",
         "",
-        _escape(conclusion(compared)),
+        escape(conclusion(compared)),
         "",
-        _escape(f"Machine: {formatting.machine(compared.machine)}."),
+        escape(f"Machine: {formatting.machine(compared.machine)}."),
         "",
-        _markdown_row(head),
-        _markdown_row(["---"] * len(head)),
+        markdown_row(head),
+        markdown_row(["---"] * len(head)),
     ]
-    lines += [_markdown_row(row) for row in rows(compared)]
+    lines += [markdown_row(row) for row in rows(compared)]
     lines += _markdown_times(compared)
-    lines += ["", *(f"- {_escape(note)}" for note in notes(compared)), ""]
+    lines += ["", *(f"- {escape(note)}" for note in notes(compared)), ""]
     for setting in compared.settings:
         sentences = [*setting.explanation]
         if setting.differences:
             sentences.append(f"Differs from the baseline: {'; '.join(setting.differences)}.")
         if sentences:
-            lines += [f"**{_escape(setting.setting)}**: {_escape(' '.join(sentences))}", ""]
+            lines += [f"**{escape(setting.setting)}**: {escape(' '.join(sentences))}", ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -225,15 +225,16 @@ def _markdown_times(compared: Comparison) -> list[str]:
     cells = [
         [of_ratio(each.ratios[name]) if name in each.ratios else formatting.NONE for name in names] for each in rivals
     ]
-    table = [_markdown_row([each.setting, *row]) for each, row in zip(rivals, cells, strict=True)]
-    return ["", _markdown_row(head), _markdown_row(["---"] * len(head)), *table, "", shown.TIMES_WORDS]
+    table = [markdown_row([each.setting, *row]) for each, row in zip(rivals, cells, strict=True)]
+    return ["", markdown_row(head), markdown_row(["---"] * len(head)), *table, "", shown.TIMES_WORDS]
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_escape(cell) for cell in cells) + " |"
+def markdown_row(cells: Sequence[str]) -> str:
+    """Write a row of a table."""
+    return "| " + " | ".join(escape(cell) for cell in cells) + " |"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Write what Markdown would take for a cell's end or a tag as it is."""
     return re.sub(r"\||<(?=[A-Za-z/!?])", r"\\\g<0>", " ".join(text.split()))
 

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from stages import codec, variables
@@ -28,8 +29,11 @@ class Collected:
     is_new: bool  # False: it had been collected before
 
 
-def collect(file: Path, site: str) -> Collected:
-    """Lay the pack down as a session of the site. Raises FaceoffError, one line that names the file."""
+def collect(file: Path, site: str, finish: Callable[[Session, Path], None] = lambda session, folder: None) -> Collected:
+    """Lay the pack down as a session of the site, once `finish` has made what is to be made of it in its folder.
+
+    Raises FaceoffError, one line that names the file.
+    """
     names.check_site(site)
     names.SITES_DIR.mkdir(exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=names.SITES_DIR, prefix=".collect-"))
@@ -40,6 +44,7 @@ def collect(file: Path, site: str) -> Collected:
         is_new = not _is_there(folder, index)
         if is_new:
             _check_counted_once(folder, index)
+            finish(session, aside)
             folder.parent.mkdir(parents=True, exist_ok=True)
             aside.chmod(0o755)
             aside.rename(folder)

@@ -47,8 +47,9 @@ def html(
     wanted: Params,
     profiles: Mapping[str, Profile],
     images: Mapping[str, Image],
+    root: Path | None = None,
 ) -> str:
-    """Write the page. `profiles`, `images`: by image, those that there are."""
+    """Write the page. `profiles`, `images`: by image, those that there are. `root`: of a run that is not this one."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -82,8 +83,8 @@ def html(
         statuses={(each.cell.setting, each.cell.repeat): each.status for each in results},
         measured=_measured(results),
         **_environments(compared, wanted, profiles, images),
-        params_text=PARAMS_PATH.read_text(encoding="utf-8") if PARAMS_PATH.exists() else None,
-        commit=_commit(),
+        params_text=_params_text((root or Path()) / PARAMS_PATH),
+        commit=_commit() if root is None else None,
     )
 
 
@@ -226,6 +227,10 @@ def _measured(results: Sequence[CellResult]) -> tuple[str, str] | None:
     """Say when the first and the last of the cells began."""
     began = sorted(result.train.started_at for result in results if result.train)
     return (began[0], began[-1]) if began else None
+
+
+def _params_text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 def _commit() -> str | None:
