@@ -105,7 +105,8 @@ def of_recording(path: Path) -> Draw:
 def recorded(path: Path) -> numpy.ndarray:
     """Return the commits of a recording in its order."""
     logs = numpy.log(verdict_quality.read(path)[:, 0])
-    return logs[: len(logs) // REPEATS * REPEATS].reshape(-1, REPEATS).mean(axis=1)
+    commits: numpy.ndarray = logs[: len(logs) // REPEATS * REPEATS].reshape(-1, REPEATS).mean(axis=1)
+    return commits
 
 
 def alarms(draw: Draw, histories: int, seed: int) -> float:

@@ -51,10 +51,14 @@ def write(path: Path, record: Any) -> None:
 
     Raises FaceoffError where the disk does not take it, ValueError for NaN and infinities, which JSON does not have.
     """
+    write_text(path, text(record))
+
+
+def text(record: Any) -> str:
+    """Return the record as `write` writes it. Raises ValueError as that does."""
     document = {"schema_version": SCHEMA_VERSION, "digest": fingerprint(record)}
     document.update(dataclasses.asdict(record))
-    text = json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_text(path, text)
+    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

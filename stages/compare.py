@@ -3,30 +3,34 @@
 Made of the results of every cell of params.yaml. A cell without a result is a status with its reason, never a number.
 
     python -m stages.compare
-    python -m stages.compare --against REV
+    python -m stages.compare --against REV [--json | --markdown]
+    python -m stages.compare --bmf
     python -m stages.compare --sites A B
 
 The second form writes nothing. It says what became faster or slower since the results in that commit, and ends with 1
-where a metric of a setting became slower by more than the margin for sure, with 2 where that can't be said. The third
-compares what was collected from other machines: reports/sites.html.
+where a metric of a setting became slower by more than the margin for sure, with 2 where that can't be said. With
+compare.thresholds these decide instead: 1 where one broke for sure, 3 where one broke and it may be chance. --markdown
+is for a job's summary, --bmf prints the comparison that there is as Bencher takes it. The last compares what was
+collected from other machines: reports/sites.html.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
 from stages.harness.cells import states
+from stages.harness.comparison import against, quota
 from stages.harness.comparison import compare as comparison
-from stages.harness.comparison import quota, regression
 from stages.harness.comparison.runs import read_images, read_profiles, read_run, read_run_of
 from stages.harness.params import schema
 from stages.harness.pipeline import revisions
 from stages.harness.process.dvc_lock import dvc_stage
-from stages.harness.report import page, sites, table
-from stages.harness.results.metrics import TOTAL, declared
+from stages.harness.report import against as report
+from stages.harness.report import bmf, page, sites, table
+from stages.harness.results.metrics import declared
 from stages.harness.results.read import read_all
 from stages.harness.statistics import stability
 from stages.harness.statistics.estimates import CONFIDENCE
@@ -39,10 +43,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.compare", description="Which setting was faster.")
     parser.add_argument("--against", metavar="REV", help="a commit of results, to compare those of today with")
     parser.add_argument("--sites", metavar="SITE", nargs="+", help="sites that were collected, the first the baseline")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="write", action="store_const", const=codec.text, help="print --against as JSON")
+    form.add_argument(
+        "--markdown", dest="write", action="store_const", const=report.markdown, help="print --against as Markdown"
+    )
+    form.add_argument("--bmf", action="store_true", help="print the comparison that there is as Bencher's JSON")
     given = parser.parse_args()
+    if given.write and given.against is None:
+        parser.error("--json and --markdown are of --against REV")
     if given.sites is not None:
         return sites.show(given.sites)
-    return compare() if given.against is None else compare_against(given.against)
+    if given.against is not None:
+        return compare_against(given.against, given.write or report.text)
+    if given.bmf:
+        print(bmf.text(codec.read(records.COMPARISON_PATH, records.Comparison)), end="")
+        return 0
+    return compare()
 
 
 def compare() -> int:
@@ -87,37 +104,14 @@ def machine_warnings(machine: records.Machine, profiles: Mapping[str, records.Pr
     return tuple(f"{each.found}; {each.advice}" for each in cpu.warnings(seen.cpu, seen.limits.cpuset))
 
 
-def compare_against(revision: str) -> int:
-    """Print what changed since; 1 where something is slower for sure, 2 where it can't be said."""
+def compare_against(revision: str, write: Callable[[records.Against], str]) -> int:
+    """Print what changed since; 1 where something is worse for sure, 2 where it can't be said, 3 where it may be."""
     wanted = schema.load()
     now = read_run("now", Path(), codec.read(records.MANIFEST_PATH, records.Manifest).sha256)
     with revisions.laid_out(revision) as folder:
-        then = read_run_of(revision, folder)
-        regression.check_same(now, then)
-        changes = regression.changes(now, then, wanted.compare.margin)
-        predicted = regression.predicted(now, then)
-    for change in changes:
-        metric = "" if change.metric == TOTAL else f", {change.metric}"
-        print(f"{change.setting}{metric}: {change.words}")
-    for setting, words in predicted.items():
-        print(f"{setting}, predictions: {words}")
-    for setting in regression.gone(now, then):
-        print(f"{setting}: only in {revision}, so not compared")
-    return conclude(changes, revision, wanted.compare.margin)
-
-
-def conclude(changes: Iterable[regression.Change], revision: str, margin: float) -> int:
-    """Print the last line, and return the exit code."""
-    slower = [f"{each.setting} ({each.metric})" for each in changes if each.is_regression]
-    unknown = [each.setting for each in changes if each.verdict == "cannot say" and each.metric == TOTAL]
-    if slower:
-        print(f"Slower than in {revision} by more than {100 * margin:g}%: {', '.join(slower)}.")
-        return 1
-    if unknown:
-        print(f"Not to be told: {', '.join(unknown)}.")
-        return 2
-    print(f"Nothing is shown to be slower than in {revision} by more than {100 * margin:g}%.")
-    return 0
+        found = against.judge(now, read_run_of(revision, folder), wanted.compare)
+    print(write(found), end="")
+    return found.exit_code
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ A record says what ran, where, and what came out. Amounts carry their unit in th
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
+from stages.records.against import LIMIT_STATUSES, Against, Change, Limit
 from stages.records.cells import (
     PARAMETER_NAME,
     STAGES,
@@ -104,6 +105,7 @@ __all__ = [
     "DATASET_PATH",
     "DATA_DIR",
     "JOB_PATH",
+    "LIMIT_STATUSES",
     "MACHINE_PATH",
     "MANIFEST_PATH",
     "MIG",
@@ -121,11 +123,13 @@ __all__ = [
     "VARIANT_NAME",
     "VERDICTS",
     "WALL",
+    "Against",
     "Attempt",
     "Belongs",
     "Bottleneck",
     "Cache",
     "Cell",
+    "Change",
     "Check",
     "Comparison",
     "Conditions",
@@ -143,6 +147,7 @@ __all__ = [
     "Image",
     "ImageTask",
     "Job",
+    "Limit",
     "Limits",
     "Load",
     "Machine",

@@ -160,8 +160,10 @@ def _group(place: int, run: Run, results: Sequence[CellResult], earlier: Sequenc
 
 def _confounder(run: Run, results: Sequence[CellResult], earlier: _Group) -> str | None:
     image = results[0].cell.image
-    ran = [[each for each in group if each.status != "failed"] for group in (results, earlier.results)]
-    return confounders.confounder(*ran, run.profiles.get(image), earlier.run.profiles.get(image), earlier.run.name)
+    ran, ran_then = ([each for each in group if each.status != "failed"] for group in (results, earlier.results))
+    return confounders.confounder(
+        ran, ran_then, run.profiles.get(image), earlier.run.profiles.get(image), earlier.run.name
+    )
 
 
 def _borders(measured: Sequence[Measured]) -> dict[int, str]:

@@ -24,7 +24,7 @@ from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, verdicts
 from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS, RESOLUTION
 from stages.harness.statistics.planning import MAX_REPEATS, PLANNED_POWER, rounded_up
-from stages.records import Job, Machine, Metric, Profile
+from stages.records import Change, Job, Machine, Metric, Profile
 
 COMMON = ("name", "train", "evaluate", "total", "metrics", "seed")  # of Job, what both have to be results of
 
@@ -46,17 +46,6 @@ class Run:
         for result in self.results:
             found.setdefault(result.cell.setting, []).append(result)
         return found
-
-
-@dataclasses.dataclass(frozen=True)
-class Change:
-    """A metric of a setting now, as a ratio to what it was then."""
-
-    setting: str
-    metric: str
-    verdict: str  # of records.VERDICTS
-    words: str
-    is_regression: bool
 
 
 def check_same(now: Run, then: Run) -> None:
@@ -125,11 +114,11 @@ def _flat(name: str, section: Any) -> Iterator[tuple[str, Any]]:
 
 def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     """Judge every timed metric of every setting of `now` that `then` has too, a setting after the other."""
-    both = _both(now, then)
+    groups = both(now, then)
     metrics = timed(declared(now.job, now.results))
-    confounded = {name: _confounder(now, then, *groups) for name, groups in both.items()}
+    confounded = {name: confounder(now, then, *its) for name, its in groups.items()}
     tests = {}
-    for name, (group, before) in both.items():
+    for name, (group, before) in groups.items():
         for metric, its in metrics.items() if confounded[name] is None else ():
             here, there = ([*samples(each, metric, now.job).values()] for each in (group, before))
             test = _welch(here, there, its, margin)
@@ -137,28 +126,28 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
                 tests[name, metric] = test
     differs: dict[tuple[str, str], float] = {}
     for metric in metrics:
-        differs |= _holm({key: test.p_differs for key, test in tests.items() if key[1] == metric})
-    beyond = _holm({key: test.p_beyond for key, test in tests.items()})
+        differs |= holm({key: test.p_differs for key, test in tests.items() if key[1] == metric})
+    beyond = holm({key: test.p_beyond for key, test in tests.items()})
     judged = {
-        key: _judged(key, test, differs[key], beyond[key] < LEVEL, then.name, margin, len(both))
+        key: _judged(key, test, differs[key], beyond[key] < LEVEL, then.name, margin, len(groups))
         for key, test in tests.items()
     }
-    for name, (group, before) in both.items():
+    for name, (group, before) in groups.items():
         judged |= _in_doubt(
             {key: each for key, each in judged.items() if key[0] == name}, _load(now, group, then, before)
         )
     unknown = {
-        (name, TOTAL): Change(name, TOTAL, "cannot say", f"cannot say: {reason}", False)
+        (name, TOTAL): Change(name, TOTAL, "cannot say", None, None, None, False, f"cannot say: {reason}")
         for name, reason in confounded.items()
         if reason
     }
     said = judged | unknown
-    return tuple(said[name, metric] for name in both for metric in metrics if (name, metric) in said)
+    return tuple(said[name, metric] for name in groups for metric in metrics if (name, metric) in said)
 
 
 def predicted(now: Run, then: Run) -> dict[str, str]:
     """Say for each setting what became of its predictions of the same items."""
-    found = predictions.compare(_both(now, then))
+    found = predictions.compare(both(now, then))
     return {name: sentences.of_predictions(each, f"in {then.name}").removeprefix("; ") for name, each in found.items()}
 
 
@@ -167,21 +156,24 @@ def gone(now: Run, then: Run) -> tuple[str, ...]:
     return tuple(name for name in then.settings() if name not in now.settings())
 
 
-def _both(now: Run, then: Run) -> dict[str, tuple[list[CellResult], list[CellResult]]]:
+def both(now: Run, then: Run) -> dict[str, tuple[list[CellResult], list[CellResult]]]:
+    """Return what now and then have of each setting that both have. Raises FaceoffError where there is none."""
     before = then.settings()
-    both = {name: (group, before[name]) for name, group in now.settings().items() if name in before}
-    if not both:
+    found = {name: (group, before[name]) for name, group in now.settings().items() if name in before}
+    if not found:
         known = ", ".join(before)
         raise FaceoffError(f"no setting of now is in {then.name}, which has {known}; nothing to compare", exit_code=2)
-    return both
+    return found
 
 
-def _holm(p_values: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+def holm(p_values: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:
+    """Correct the p-values for how many there are."""
     corrected = multipletests([*p_values.values()], method="holm")[1] if p_values else ()
     return dict(zip(p_values, map(float, corrected), strict=True))
 
 
-def _confounder(now: Run, then: Run, group: Sequence[CellResult], before: Sequence[CellResult]) -> str | None:
+def confounder(now: Run, then: Run, group: Sequence[CellResult], before: Sequence[CellResult]) -> str | None:
+    """Say why a setting can't be compared with what it was; None where it can."""
     image = group[0].cell.image
     found = confounders.confounder(group, before, now.profiles.get(image), then.profiles.get(image), then.name)
     counts = [len(samples(each, TOTAL, now.job)) for each in (group, before)]
@@ -237,7 +229,7 @@ def _welch(now: Sequence[float], before: Sequence[float], metric: Metric, margin
     """Test the samples; None where they are too few, or one is 0."""
     if min(map(len, (now, before))) < MIN_PAIRS or min((*now, *before)) <= 0:
         return None
-    logs, then = (_spread_out(numpy.log(each)) for each in (now, before))
+    logs, then = (spread_out(numpy.log(each)) for each in (now, before))
     bound, slower = math.log1p(margin), -1 if metric.better == "higher" else 1
 
     def p_value(shift: float, alternative: Literal["two-sided", "less", "greater"]) -> float:
@@ -256,7 +248,7 @@ def _welch(now: Sequence[float], before: Sequence[float], metric: Metric, margin
     )
 
 
-def _spread_out(logs: numpy.ndarray) -> numpy.ndarray:
+def spread_out(logs: numpy.ndarray) -> numpy.ndarray:
     """Tell apart times that agree to the last digit: SciPy has no interval for them."""
     return logs if logs.std() > RESOLUTION else logs + numpy.linspace(-RESOLUTION, RESOLUTION, len(logs))
 
@@ -266,7 +258,8 @@ def _judged(
 ) -> Change:
     setting, metric = key
     said = verdicts.verdict(test.log_ratio, p_differs, 2 * test.p_within, test.better)
-    ratio, low, high = (formatting.factor(math.exp(each)) for each in (test.log_ratio, *test.interval))
+    found = math.exp(test.log_ratio), math.exp(test.interval[0]), math.exp(test.interval[1])
+    ratio, low, high = map(formatting.factor, found)
     sureness = (
         f"{formatting.confidence(CONFIDENCE)} interval {low} to {high}, "
         f"{test.repeats[0]} against {formatting.count(test.repeats[1], 'repeat')}"
@@ -276,7 +269,7 @@ def _judged(
     if is_regression:
         end = f"; by more than the margin of {100 * margin:g}%"
     words = f"{said}: {ratio} times the {what} in {then} ({sureness}){end}"
-    return Change(setting, metric, said, words, is_regression)
+    return Change(setting, metric, said, *found, is_regression, words)
 
 
 def _what_would_settle(test: _Welch, margin: float, settings: int) -> str:

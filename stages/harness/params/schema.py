@@ -10,7 +10,7 @@ from typing import Any
 
 from stages.codec import RecordError, check, decode
 from stages.errors import FaceoffError
-from stages.harness.params import jobs
+from stages.harness.params import jobs, thresholds
 from stages.harness.params.documents import document, read_text
 from stages.harness.params.overrides import merged, round_trip
 from stages.records import VARIABLE_NAME, VARIANT_NAME, Cell, Container, Variant
@@ -82,12 +82,15 @@ class CompareParams:
     margin: float  # a ratio within 1 / (1 + margin) and 1 + margin is as good as equal
     looks: tuple[int, ...]  # how many repeats there were each time that they were judged and more added
     remeasure: int  # how often a stage of a cell that was disturbed is measured once more
+    thresholds: dict[str, str] = dataclasses.field(default_factory=dict)  # metric: what --against lets pass
 
     def __post_init__(self) -> None:
         rising = all(before < after for before, after in zip((0, *self.looks), self.looks, strict=False))
         check("looks", list(self.looks), rising, "rising numbers of repeats, e.g. [3, 6]")
         check("remeasure", self.remeasure, 0 <= self.remeasure <= 3, "from 0 (never) to 3")
         check("margin", self.margin, 0 < self.margin < 1, "between 0 and 1, e.g. 0.02 for 2 %")
+        for name, text in self.thresholds.items():
+            check(f"thresholds.{name}", text, thresholds.parse(text) is not None, thresholds.EXPECTED)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,7 +50,7 @@ class _Split:
         return 2 * float(stats.t.sf(abs(self.log_ratio) / self.error, self.freedom))
 
 
-def shifts(logs: Sequence[float], series: int = 1) -> tuple[Shift, ...]:
+def shifts(logs: Sequence[float] | numpy.ndarray, series: int = 1) -> tuple[Shift, ...]:
     """Find every change for sure in the logarithms of a history's runs, the oldest first.
 
     `series`: how many are judged beside each other; false alarms are those of all of them together. Where a change is
