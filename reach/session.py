@@ -1,0 +1,148 @@
+"""One session of a face-off in this checkout: set up, run, pack what it left. What every engine of reach/ starts.
+
+    python reach/session.py --pack FILE [--preset NAME] [--state FILE]
+
+Standard library only: nothing is installed yet where it starts. It ends with 0 once all is measured, with 75 where the
+session's time is over and another one goes on, with 128 + n after signal n, else with the code of what failed.
+"""
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import FrameType
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "stages/requirements.lock"
+PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)( *;)?", re.MULTILINE)  # with a marker: not for every Python
+TRY_LATER = 75  # stages.errors has it too, which imports once the checkout is on the path
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+RUNNING, DONE, TIMED_OUT, STOPPED, FAILED = "running", "done", "timed-out", "stopped", "failed"
+
+
+class Stopped(Exception):
+    """A signal to stop has come."""
+
+
+def main() -> int:
+    """Run the session, and keep in its state file how it stands."""
+    parser = argparse.ArgumentParser(description="One session of a face-off in this checkout.")
+    parser.add_argument("--pack", type=Path, required=True, metavar="FILE", help="where the pack goes")
+    parser.add_argument("--preset", metavar="NAME", help="a file of presets/, without .yaml")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="where to keep how it stands")
+    given = parser.parse_args()
+    note(given.state, RUNNING)
+    for each in STOPS:
+        signal.signal(each, _stop)
+    try:
+        code = run(given.preset)
+    except Stopped as stop:
+        code = 128 + int(stop.args[0])
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)  # what is whole is packed yet: killed there, it is still in metrics/
+    packed = pack(given.pack.resolve())
+    state = {0: DONE, TRY_LATER: TIMED_OUT}.get(code, STOPPED if code > 128 else FAILED)
+    if state == DONE and packed:
+        state, code = FAILED, packed
+    note(given.state, state, code)
+    return code
+
+
+def run(preset: str | None) -> int:
+    """Set up, and run the pipeline. The exit code of what failed, or 0."""
+    python = harness_python()
+    code = step([python, "-m", "stages.params", *(["--preset", preset] if preset else [])])
+    code = code or step([python, "-m", "stages.repro"])
+    return code or step([python, "-m", "stages.publish"])
+
+
+def pack(path: Path) -> int:
+    """Pack what is whole; what nothing of is whole leaves no pack."""
+    python = _venv_python()
+    if not python.exists():
+        python = Path(sys.executable)
+    return subprocess.run([python, "-m", "stages.pack", "--output", path], cwd=ROOT, check=False).returncode
+
+
+def harness_python() -> str:
+    """Return a Python that holds the harness's lock: .venv's, this one where it does, else a .venv made now."""
+    made = _venv_python()
+    if made.exists():
+        return str(made)
+    if not lacking():
+        made.parent.mkdir(parents=True)
+        made.symlink_to(sys.executable)
+        return sys.executable
+    print("faceoff: setting up .venv from stages/requirements.lock", flush=True)
+    code = step([sys.executable, "-m", "venv", str(ROOT / ".venv")])
+    pip = [str(made), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", str(LOCK)]
+    code = code or step([*pip, *_wheels()])
+    if code:
+        sys.exit(f"faceoff: .venv was not set up (exit code {code}; its words are above): is there a package index?")
+    (ROOT / ".venv/harness.stamp").touch()
+    return str(made)
+
+
+def lacking() -> list[str]:
+    """Return what of the lock this Python lacks."""
+    folders = [sysconfig.get_path("purelib")]
+    held = {_plain(each.name): each.version for each in importlib.metadata.distributions(path=folders)}
+    wanted: dict[str, set[str | None]] = {}
+    for name, version, marked in PINNED.findall(LOCK.read_text(encoding="utf-8")):
+        wanted.setdefault(_plain(name), set()).update({version, None} if marked else {version})
+    return sorted(name for name, versions in wanted.items() if held.get(name) not in versions)
+
+
+def step(command: list[str]) -> int:
+    """Run a command to its end; a signal to stop is handed on to it, and its end waited for."""
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, process_group=0)
+    try:
+        code = process.wait()
+    except Stopped as stop:
+        for each in STOPS:
+            signal.signal(each, signal.SIG_IGN)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        raise stop from None
+    return code if code >= 0 else 128 - code
+
+
+def note(path: Path | None, state: str, code: int | None = None) -> None:
+    """Keep how the session stands, whole or not at all: whoever follows it reads along."""
+    if path is None:
+        return
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    job, restarts = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_RESTART_COUNT", "0")
+    text = json.dumps({"state": state, "code": code, "at": now, "job": job, "restarts": int(restarts)})
+    half = path.with_name(f".{path.name}.half")
+    half.write_text(text + "\n", encoding="utf-8")
+    half.replace(path)
+
+
+def _wheels() -> list[str]:
+    """Return pip's options for a machine without a network: a folder named there that has the lock's wheels."""
+    folder = os.environ.get("FACEOFF_WHEELS")
+    return ["--no-index", "--find-links", folder] if folder else []
+
+
+def _venv_python() -> Path:
+    return ROOT / ".venv/bin/python"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
