@@ -1,5 +1,7 @@
 """Which setting was faster, by how much: metrics/comparison.json, and for people reports/faceoff.html and .md.
 
+For other programs, metrics/results.csv has each metric of each cell.
+
 Made of the results of every cell of params.yaml. A cell without a result is a status with its reason, never a number.
 
     python -m stages.compare
@@ -29,7 +31,7 @@ from stages.harness.params import schema
 from stages.harness.pipeline import revisions
 from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.report import against as report
-from stages.harness.report import bmf, page, sites, table
+from stages.harness.report import bmf, page, sites, table, tidy
 from stages.harness.results.metrics import declared
 from stages.harness.results.read import read_all
 from stages.harness.statistics import stability
@@ -64,7 +66,7 @@ def main() -> int:
 
 def compare() -> int:
     """Write the comparison, and say in a sentence what came out."""
-    for path in (records.COMPARISON_PATH, records.REPORT_PATH, records.PAGE_PATH):
+    for path in (records.COMPARISON_PATH, records.RESULTS_PATH, records.REPORT_PATH, records.PAGE_PATH):
         path.unlink(missing_ok=True)
     wanted = schema.load()
     states.discard_noted(wanted.cells())
@@ -93,7 +95,9 @@ def compare() -> int:
     )
     codec.write(records.COMPARISON_PATH, compared)
     codec.write_text(records.REPORT_PATH, table.markdown(compared))
-    codec.write_text(records.PAGE_PATH, page.html(compared, results, wanted, profiles, read_images(wanted.images)))
+    images = read_images(wanted.images)
+    codec.write_text(records.RESULTS_PATH, tidy.text(job, machine, results, wanted.variants, profiles, images))
+    codec.write_text(records.PAGE_PATH, page.html(compared, results, wanted, profiles, images))
     print(table.conclusion(compared))
     return 0
 

@@ -14,6 +14,7 @@ from stages.records.job import Metric
 from stages.records.results import STATUSES
 
 COMPARISON_PATH = Path("metrics/comparison.json")
+RESULTS_PATH = Path("metrics/results.csv")
 SCORECARD_PATH = Path("metrics/scorecard.json")
 CURVES_PATH = Path("metrics/curves.csv")
 REPORT_PATH = Path("reports/faceoff.md")

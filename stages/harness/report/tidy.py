@@ -1,0 +1,102 @@
+"""metrics/results.csv: a row for each cell and metric, for whoever wants to plot or test on their own.
+
+A cell without metrics has one row that says why. Text that a spreadsheet would take for a formula begins with a quote.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas
+
+from stages import checks, variables
+from stages.harness.results.metrics import declared, values
+from stages.harness.results.read import CellResult
+from stages.records import Image, Job, Machine, Profile, Variant
+
+# What a spreadsheet takes for the begin of a formula; its wide forms too, which some of them read alike.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - that is what is meant
+COLUMNS = (
+    "setting", "image", "variant", "repeat", "status", "reason", "metric", "value", "unit", "better", "timed",
+    "disturbed", "measured_again", "began_at", "job", "machine", "cpu", "device",
+)  # fmt: skip
+
+
+def text(
+    job: Job,
+    machine: Machine,
+    results: Sequence[CellResult],
+    variants: Mapping[str, Variant],
+    profiles: Mapping[str, Profile],
+    images: Mapping[str, Image],
+) -> str:
+    """Write the table as CSV. `profiles`, `images`: by image, those that there are."""
+    metrics = declared(job, results)
+    rows = []
+    for result in results:
+        cell = _cell(result, job, machine)
+        cell |= _of_variant(variants[result.cell.variant])
+        cell |= _of_image(profiles.get(result.cell.image), images.get(result.cell.image))
+        found = values(result, job)
+        for name, its in metrics.items() if found else ():
+            if name in found:
+                of_metric = {"value": found[name], "unit": its.unit, "better": its.better, "timed": its.timed}
+                rows.append({**cell, "metric": name, **of_metric})
+        rows += [] if found else [cell]
+    table = pandas.DataFrame([_harmless(row) for row in rows], columns=[*_columns(rows)], dtype=object)
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def _columns(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the columns of every row first, then those of variants and images, in the order in which they come."""
+    found = dict.fromkeys(name for row in rows for name in row)
+    yield from COLUMNS
+    yield from (name for name in found if name not in COLUMNS)
+
+
+def _cell(result: CellResult, job: Job, machine: Machine) -> dict[str, Any]:
+    """Return what is of the cell whatever the metric."""
+    loads = [attempt.load for stage in result.stages for attempt in stage.attempts]
+    return {
+        "setting": result.cell.setting,
+        "image": result.cell.image,
+        "variant": result.cell.variant,
+        "repeat": result.cell.repeat,
+        "status": result.status,
+        "reason": result.reason,
+        "disturbed": any(checks.disturbing(load) for load in loads) if loads else None,
+        "measured_again": sum(len(stage.discarded) for stage in result.stages) if result.stages else None,
+        "began_at": result.train.started_at if result.train else None,
+        "job": job.name,
+        "machine": machine.machine_id,
+        "cpu": machine.hardware.cpu.model,
+        **({f"fact.{name}": value for name, value in result.train.facts.items()} if result.train else {}),
+    }
+
+
+def _of_variant(variant: Variant) -> dict[str, Any]:
+    parameters = {f"parameter.{name}": value for name, value in variant.parameters.items()}
+    return parameters | {f"env.{name}": variables.shareable(name, value) for name, value in variant.env.items()}
+
+
+def _of_image(profile: Profile | None, image: Image | None) -> dict[str, Any]:
+    """Return what the image is; empty columns where it was not profiled."""
+    facts = profile.facts if profile else None
+    contents = facts.contents if facts else image.contents if image else None
+    known = {
+        "device": facts.device if facts else None,
+        "image.kind": image.kind if image else None,
+        "image.os": facts.os if facts else None,
+        "image.torch_threads": facts.torch_threads if facts else None,
+    }
+    return known | {
+        f"image.{name}": getattr(contents, name) if contents else None for name in ("python", "torch", "cuda", "cudnn")
+    }
+
+
+def _harmless(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: harmless(value) for name, value in row.items()}
+
+
+def harmless(value: Any) -> Any:
+    """Return text that no spreadsheet takes for a formula; numbers are as they are."""
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA) else value
