@@ -58,7 +58,7 @@ def cost_row(found: Cost) -> tuple[str, ...]:
         found.setting,
         formatting.seconds(found.duration_seconds),
         money(found.session, found.currency),
-        NONE if found.seconds_per_step is None else formatting.seconds(found.seconds_per_step),
+        NONE if found.seconds_per_step is None else f"{formatting.significant(found.seconds_per_step)} s",
         money(found.per_step, found.currency),
         estimate(found),
     )
