@@ -90,7 +90,7 @@ def test_both_commits_are_measured_here_and_committed_results_are_not_believed(c
     run = checkout.rerun_diff("HEAD^1")
     assert run.returncode == 0, run.stderr
     assert table(run.stdout) == [["metrics/scorecard.json", "seconds", "40", "30", "-10"]]
-    assert "```\ncompared --against base\n```\n" in run.stdout, "its verdicts are shown, and fail nothing"
+    assert "\n\ncompared --against base --markdown\n" in run.stdout, "its verdicts are shown, and fail nothing"
 
 
 def test_what_follows_the_revision_reaches_make_and_the_report_is_shown(checkout: Checkout) -> None:
