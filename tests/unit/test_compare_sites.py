@@ -206,6 +206,14 @@ def test_fewer_than_two_sites_are_one_line(names):
         compare_sites.read(names)
 
 
+def test_a_site_of_which_nothing_was_collected_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        FaceoffError, match=r"no site c: expected one of those that were collected \(none\); `python -m"
+    ):
+        compare_sites.read(["c", "d"])
+
+
 # -------------------------------------------------------------------------------------------------------------- cost
 
 
