@@ -1,0 +1,1 @@
+"""A session as a Kaggle notebook: one script that carries the checkout, pushed, followed and fetched."""
