@@ -19,6 +19,7 @@ from stages.harness.params import thresholds
 from stages.harness.params.thresholds import Threshold
 from stages.harness.results.metrics import TOTAL, declared, samples
 from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS
+from stages.harness.statistics.welch import spread_out
 from stages.records import Change, Limit, Metric
 
 
@@ -93,11 +94,11 @@ def _test(here: Sequence[float], there: Sequence[float], metric: Metric, thresho
     worse = 1 if metric.better == "lower" else -1
     if threshold.is_relative:
         scale, bound = 1.0, math.log1p(most) if worse > 0 else math.log(max(1 - most, 1e-9))
-        now, then = (regression.spread_out(numpy.log(each)) for each in (here, there))
+        now, then = (spread_out(numpy.log(each)) for each in (here, there))
     else:
         scale = max(float(numpy.abs([*here, *there]).max()), 1e-300)
         bound = worse * most / scale
-        now, then = (regression.spread_out(numpy.array(each) / scale) for each in (here, there))
+        now, then = (spread_out(numpy.array(each) / scale) for each in (here, there))
     change = float(now.mean() - then.mean())
     interval = stats.ttest_ind(now, then, equal_var=False).confidence_interval(CONFIDENCE)
     beyond = stats.ttest_ind(now - bound, then, equal_var=False, alternative="greater" if worse > 0 else "less")

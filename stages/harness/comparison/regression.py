@@ -8,12 +8,9 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import numpy
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestIndPower
 
 from stages.errors import FaceoffError
 from stages.harness import formatting
@@ -22,8 +19,9 @@ from stages.harness.comparison.by_steps import CALLED
 from stages.harness.results.metrics import BEYOND, TOTAL, UNDISTURBED, declared, samples, timed
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, verdicts
-from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS, RESOLUTION
-from stages.harness.statistics.planning import MAX_REPEATS, PLANNED_POWER, rounded_up
+from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS
+from stages.harness.statistics.planning import MAX_REPEATS
+from stages.harness.statistics.welch import Welch, welch
 from stages.records import Change, Job, Machine, Metric, Profile
 
 COMMON = ("name", "train", "evaluate", "total", "metrics", "seed")  # of Job, what both have to be results of
@@ -119,17 +117,19 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     confounded = {name: confounder(now, then, *its) for name, its in groups.items()}
     tests = {}
     for name, (group, before) in groups.items():
-        for metric, its in metrics.items() if confounded[name] is None else ():
+        for metric in metrics if confounded[name] is None else ():
             here, there = ([*samples(each, metric, now.job).values()] for each in (group, before))
-            test = _welch(here, there, its, margin)
-            if test:
-                tests[name, metric] = test
+            if min(map(len, (here, there))) >= MIN_PAIRS and min((*here, *there)) > 0:
+                tests[name, metric] = welch(here, there, margin)
     differs: dict[tuple[str, str], float] = {}
     for metric in metrics:
         differs |= holm({key: test.p_differs for key, test in tests.items() if key[1] == metric})
-    beyond = holm({key: test.p_beyond for key, test in tests.items()})
+    slower = {"higher": "p_below", "lower": "p_above"}
+    beyond = holm({key: getattr(test, slower[metrics[key[1]].better]) for key, test in tests.items()})
     judged = {
-        key: _judged(key, test, differs[key], beyond[key] < LEVEL, then.name, margin, len(groups))
+        key: _judged(
+            key, test, metrics[key[1]].better, differs[key], beyond[key] < LEVEL, then.name, margin, len(groups)
+        )
         for key, test in tests.items()
     }
     for name, (group, before) in groups.items():
@@ -211,74 +211,33 @@ def _in_doubt(judged: Mapping[tuple[str, str], Change], load: tuple[str, bool] |
     }
 
 
-@dataclasses.dataclass(frozen=True)
-class _Welch:
-    """Welch's test on logarithms, as SciPy does it."""
-
-    log_ratio: float
-    interval: tuple[float, float]
-    spread: float  # standard deviation within now and within then, in the mean
-    p_differs: float
-    p_within: float  # of not being within the margin: the larger of two one-sided tests
-    p_beyond: float  # of not being slower by more than the margin
-    repeats: tuple[int, int]
-    better: str  # of records.BETTER
-
-
-def _welch(now: Sequence[float], before: Sequence[float], metric: Metric, margin: float) -> _Welch | None:
-    """Test the samples; None where they are too few, or one is 0."""
-    if min(map(len, (now, before))) < MIN_PAIRS or min((*now, *before)) <= 0:
-        return None
-    logs, then = (spread_out(numpy.log(each)) for each in (now, before))
-    bound, slower = math.log1p(margin), -1 if metric.better == "higher" else 1
-
-    def p_value(shift: float, alternative: Literal["two-sided", "less", "greater"]) -> float:
-        return float(stats.ttest_ind(logs - shift, then, equal_var=False, alternative=alternative).pvalue)
-
-    interval = stats.ttest_ind(logs, then, equal_var=False).confidence_interval(CONFIDENCE)
-    return _Welch(
-        log_ratio=float(logs.mean() - then.mean()),
-        interval=(float(interval.low), float(interval.high)),
-        spread=math.hypot(logs.std(ddof=1), then.std(ddof=1)) / math.sqrt(2),
-        p_differs=p_value(0.0, "two-sided"),
-        p_within=max(p_value(bound, "less"), p_value(-bound, "greater")),
-        p_beyond=p_value(slower * bound, "greater" if slower > 0 else "less"),
-        repeats=(len(now), len(before)),
-        better=metric.better,
-    )
-
-
-def spread_out(logs: numpy.ndarray) -> numpy.ndarray:
-    """Tell apart times that agree to the last digit: SciPy has no interval for them."""
-    return logs if logs.std() > RESOLUTION else logs + numpy.linspace(-RESOLUTION, RESOLUTION, len(logs))
-
-
 def _judged(
-    key: tuple[str, str], test: _Welch, p_differs: float, is_regression: bool, then: str, margin: float, settings: int
+    key: tuple[str, str],
+    test: Welch,
+    better: str,
+    p_differs: float,
+    is_regression: bool,
+    then: str,
+    margin: float,
+    settings: int,
 ) -> Change:
     setting, metric = key
-    said = verdicts.verdict(test.log_ratio, p_differs, 2 * test.p_within, test.better)
+    said = verdicts.verdict(test.log_ratio, p_differs, 2 * test.p_within, better)
     found = math.exp(test.log_ratio), math.exp(test.interval[0]), math.exp(test.interval[1])
     ratio, low, high = map(formatting.factor, found)
     sureness = (
         f"{formatting.confidence(CONFIDENCE)} interval {low} to {high}, "
-        f"{test.repeats[0]} against {formatting.count(test.repeats[1], 'repeat')}"
+        f"{test.sizes[0]} against {formatting.count(test.sizes[1], 'repeat')}"
     )
-    what = "rate" if test.better == "higher" else "time"
-    end = {"inconclusive": f"; {_what_would_settle(test, margin, settings)}"}.get(said, "")
+    what = "rate" if better == "higher" else "time"
+    end = {"inconclusive": f"; {_what_would_settle(test.more_of_each(margin, settings))}"}.get(said, "")
     if is_regression:
         end = f"; by more than the margin of {100 * margin:g}%"
     words = f"{said}: {ratio} times the {what} in {then} ({sureness}){end}"
     return Change(setting, metric, said, *found, is_regression, words)
 
 
-def _what_would_settle(test: _Welch, margin: float, settings: int) -> str:
-    """Plan by statsmodels' power of the t-test, where the ratio and the spread are what was found."""
-    repeats = numpy.arange(MIN_PAIRS, MAX_REPEATS + 1)
-    size, room = (each / test.spread for each in (abs(test.log_ratio), math.log1p(margin) - abs(test.log_ratio)))
-    differs = TTestIndPower().power(size, repeats, LEVEL / settings)
-    within = TTestIndPower().power(room, repeats, LEVEL / 2, alternative="larger")
-    enough = repeats[numpy.maximum(differs, within) >= PLANNED_POWER]
-    if not len(enough):
+def _what_would_settle(more: int | None) -> str:
+    if more is None:
         return f"more than {MAX_REPEATS} repeats of each would be needed"
-    return f"about {rounded_up(int(enough[0]))} repeats of each would settle it"
+    return f"about {more} repeats of each would settle it"

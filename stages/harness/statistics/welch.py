@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy
 from scipy import stats
@@ -20,7 +21,10 @@ class Welch:
     interval: tuple[float, float]
     spread: float  # standard deviation within either group, in the mean of their variances
     p_differs: float
+    p_below: float  # of not being below the margin, of a ratio of less than 1
+    p_above: float  # likewise above it
     p_within: float  # of not being within the margin: the larger of two one-sided tests
+    sizes: tuple[int, int]
 
     def more_of_each(self, margin: float, comparisons: int) -> int | None:
         """Plan how many of each group would settle it, were this the truth; None where MAX_REPEATS would not do."""
@@ -34,20 +38,25 @@ class Welch:
 
 def welch(these: Sequence[float], those: Sequence[float], margin: float) -> Welch:
     """Test two groups of at least MIN_PAIRS values each, all above 0."""
-    logs, others = (_spread_out(numpy.log(each)) for each in (these, those))
+    logs, others = (spread_out(numpy.log(each)) for each in (these, those))
     bound = math.log1p(margin)
+
+    def p_value(shift: float, alternative: Literal["two-sided", "less", "greater"]) -> float:
+        return float(stats.ttest_ind(logs - shift, others, equal_var=False, alternative=alternative).pvalue)
+
     interval = stats.ttest_ind(logs, others, equal_var=False).confidence_interval(CONFIDENCE)
-    below = stats.ttest_ind(logs - bound, others, equal_var=False, alternative="less").pvalue
-    above = stats.ttest_ind(logs + bound, others, equal_var=False, alternative="greater").pvalue
     return Welch(
         log_ratio=float(logs.mean() - others.mean()),
         interval=(float(interval.low), float(interval.high)),
         spread=math.sqrt((logs.var(ddof=1) + others.var(ddof=1)) / 2),
-        p_differs=float(stats.ttest_ind(logs, others, equal_var=False).pvalue),
-        p_within=float(max(below, above)),
+        p_differs=p_value(0.0, "two-sided"),
+        p_below=p_value(-bound, "less"),
+        p_above=p_value(bound, "greater"),
+        p_within=max(p_value(bound, "less"), p_value(-bound, "greater")),
+        sizes=(len(these), len(those)),
     )
 
 
-def _spread_out(logs: numpy.ndarray) -> numpy.ndarray:
+def spread_out(logs: numpy.ndarray) -> numpy.ndarray:
     """Tell apart what agrees to the last digit: SciPy has no interval for it."""
     return logs if logs.std() > RESOLUTION else logs + numpy.linspace(-RESOLUTION, RESOLUTION, len(logs))
