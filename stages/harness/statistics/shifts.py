@@ -6,7 +6,7 @@ the machine held in memory) is not in the spread of its repeats, and it is in th
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy
 from scipy import stats
@@ -20,6 +20,7 @@ MIN_RUNS = 2 * MIN_SIDE
 # fitted to them, is too small: by about so much, divided by the number of runs.
 CORRELATION_LOST = 4.0
 MOST_CORRELATION = 0.9
+IN_ORDER = 0.02  # p-value of Mann and Whitney's test that is asked for beside the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,33 +54,42 @@ class _Split:
 def shifts(logs: Sequence[float] | numpy.ndarray, series: int = 1) -> tuple[Shift, ...]:
     """Find every change for sure in the logarithms of a history's runs, the oldest first.
 
-    `series`: how many are judged beside each other; false alarms are those of all of them together. Where a change is
-    found, the runs before it and those from it on are judged anew, each for itself.
+    The history is looked at after each of its runs, as whoever keeps one does, and what a look has shown stands: from
+    there on, the runs since the last change are judged. `series`: how many are judged beside each other; false alarms
+    are those of all of them together.
     """
     values = numpy.asarray(logs, dtype=float)
-    found = _places(values, 0, len(values), series)
-    ends = [0, *found, len(values)]
-    return tuple(
-        _shift(values[begin:end], begin, p_value)
-        for begin, end, p_value in zip(ends, ends[2:], found.values(), strict=False)
-    )
+    found: dict[int, float] = {}  # place: p-value
+    begin = 0
+    for end in range(MIN_RUNS, len(values) + 1):
+        part = values[begin:end]
+        if len(part) < MIN_RUNS:
+            continue
+        split = _split(part)
+        p_value = _corrected(split.p_value, len(part), end, series)
+        if p_value < LEVEL and _is_of_most(part, split.place):
+            begin += split.place
+            found[begin] = p_value
+    return tuple(_estimated(values, found))
 
 
-def _places(values: numpy.ndarray, begin: int, end: int, series: int) -> dict[int, float]:
-    """Find the places of all changes between begin and end, in their order, with their p-values."""
-    if end - begin < MIN_RUNS:
-        return {}
-    split = _split(values[begin:end])
-    p_value = _corrected(split.p_value, len(values), series)
-    if p_value >= LEVEL:
-        return {}
-    place = begin + split.place
-    return _places(values, begin, place, series) | {place: p_value} | _places(values, place, end, series)
+def _estimated(values: numpy.ndarray, found: Mapping[int, float]) -> Iterator[Shift]:
+    """Estimate each change among all runs since the one before it, up to the one after it."""
+    begin, ends = 0, [*found, len(values)]
+    for end, p_value in zip(ends[1:], found.values(), strict=True):
+        shift = _shift(values[begin:end], begin, p_value)
+        begin = shift.place
+        yield shift
 
 
-def _corrected(p_value: float, runs: int, series: int) -> float:
-    """Correct the p-value of the best place by Bonferroni: for the places, the looks and the series."""
-    return min(1.0, p_value * (runs - MIN_RUNS + 1) * max(LOOKS, runs) * series)
+def _corrected(p_value: float, runs: int, look: int, series: int) -> float:
+    """Correct the p-value of the best place of so many runs by Bonferroni: for the places, the looks and the series."""
+    return min(1.0, p_value * (runs - MIN_RUNS + 1) * max(LOOKS, look) * series)
+
+
+def _is_of_most(part: numpy.ndarray, place: int) -> bool:
+    """Whether most runs of the two sides are apart, and not one or two of them far away: by their order alone."""
+    return float(stats.mannwhitneyu(part[:place], part[place:]).pvalue) < IN_ORDER
 
 
 def _split(part: numpy.ndarray) -> _Split:
