@@ -1,10 +1,13 @@
 """How values are written: the same on a terminal, in Markdown and on the page."""
 
 from collections.abc import Callable
+from typing import Any
 
 from stages.records import Machine, Ratio, Summary
 from stages.units import amount
 
+# What a spreadsheet takes for the begin of a formula; its wide forms too, which some of them read alike.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - that is what is meant
 NONE = "-"  # where there is no value
 # What the metrics are that a total time is put to people by.
 WHAT_IT_IS = {
@@ -129,6 +132,16 @@ def machine(found: Machine) -> str:
 def count(number: int, noun: str) -> str:
     """'1 pair', '3 pairs'."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def harmless(value: Any) -> Any:
+    """Return text that no spreadsheet takes for a formula; what is no text is as it was."""
+    return f"'{value}" if isinstance(value, str) and is_formula(value) else value
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet that opens a file of such text would compute it."""
+    return text.lstrip(" ").startswith(FORMULA)
 
 
 _FORMS: dict[str, Callable[[float], str]] = {"seconds": seconds, "share": share, "bytes": amount}

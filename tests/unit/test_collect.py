@@ -11,8 +11,9 @@ import pytest
 
 from stages import codec, records
 from stages.errors import FaceoffError
+from stages.harness.report.sites import remade
 from stages.harness.sites import archive, collect, names
-from tests import project, results, sites
+from tests import comparisons, project, results, sites
 
 SESSION = "sites/a/20260102-030405-"
 
@@ -269,6 +270,14 @@ def test_a_record_or_definition_made_to_trip_its_reader_is_one_line(one, tmp_pat
     assert problem in line and "\x1b" not in line
 
 
+@pytest.mark.parametrize("cell", ["=HYPERLINK(A1)", "+1+1", "@SUM(A1)", " =1", "-cmd|' /C calc'!A0"])
+def test_a_cell_of_a_table_that_is_a_formula_is_refused_and_a_number_is_none(one, tmp_path, cell):
+    path = "metrics/host/fp32-bs16/predictions-1.csv"
+    table = f'item,label,predicted\na,-1,-0.5\nb,"{cell}",1\n'.encode()
+    line = refusal(sites.rewritten(one, tmp_path / "x.zip", {path: table}))
+    assert f"{path}, line 3: {cell!r} is a formula to a spreadsheet" in line
+
+
 def test_step_times_that_no_number_holds_are_one_line(one, tmp_path):
     steps = ("span,microseconds\nhead," + "9" * 5_000 + "\n").encode()
     path = "metrics/host/fp32-bs16/{}-1.{}"
@@ -294,9 +303,33 @@ def test_a_price_without_a_currency_is_one_line(one, tmp_path):
     assert "params.yaml: provider.price: key 'currency' is missing" in line
 
 
+def test_what_was_made_of_its_records_is_made_anew(one, tmp_path):
+    compared = dataclasses.replace(comparisons.pair(), settings=comparisons.pair().settings[:1])
+    codec.write(tmp_path / "comparison.json", compared)
+    script = b"<script>alert(1)</script>"
+    came = {str(path): script for path in remade.MADE}
+    came[str(records.COMPARISON_PATH)] = (tmp_path / "comparison.json").read_bytes()
+    found = collect.collect(sites.rewritten(one, tmp_path / "x.zip", came), "a", remade.remake)
+    there = {str(path): (found.folder / path).read_bytes() for path in remade.MADE if (found.folder / path).exists()}
+    assert {*there} == {*came} - {str(records.CURVES_PATH), str(records.COMPARISON_PATH)}
+    assert not any(b"<script" in each for each in there.values())
+    assert b"host/fp32-bs16,host,fp32-bs16,1,ok" in there["metrics/results.csv"]
+    assert b"commit" not in there["reports/faceoff.html"].lower()
+
+
+@pytest.mark.parametrize("comparison", [b"{}", b"[" * 10_000, None])
+def test_records_that_no_page_can_be_made_of_leave_none(one, tmp_path, comparison):
+    pack = sites.rewritten(one, tmp_path / "x.zip", {str(records.COMPARISON_PATH): comparison})
+    found = collect.collect(pack, "a")
+    assert re.search("it has no comparison|its records make none", remade.remake(found.session, found.folder))
+    assert not (found.folder / records.PAGE_PATH).exists()
+
+
 def test_by_the_command_each_outcome_is_one_line(here, one):
     first, again = (project.run_stage(here, "collect", str(one), "--as", "a") for _ in range(2))
-    assert (first.returncode, first.stderr) == (0, "")
+    assert first.returncode == 0 and re.fullmatch(
+        r"faceoff: no report of session \S+: it has no comparison: the run was cut off\n", first.stderr
+    )
     assert re.fullmatch(
         SESSION + r"\w{8}: 3 of 3 cells whole, on AMD EPYC 7B12, .*; site a has 1 session now.\n", first.stdout
     )

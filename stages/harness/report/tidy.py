@@ -9,12 +9,11 @@ from typing import Any
 import pandas
 
 from stages import checks, variables
+from stages.harness import formatting
 from stages.harness.results.metrics import declared, values
 from stages.harness.results.read import CellResult
 from stages.records import Image, Job, Machine, Profile, Variant
 
-# What a spreadsheet takes for the begin of a formula; its wide forms too, which some of them read alike.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001 - that is what is meant
 COLUMNS = (
     "setting", "image", "variant", "repeat", "status", "reason", "metric", "value", "unit", "better", "timed",
     "disturbed", "measured_again", "began_at", "job", "machine", "cpu", "device",
@@ -94,9 +93,4 @@ def _of_image(profile: Profile | None, image: Image | None) -> dict[str, Any]:
 
 
 def _harmless(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: harmless(value) for name, value in row.items()}
-
-
-def harmless(value: Any) -> Any:
-    """Return text that no spreadsheet takes for a formula; numbers are as they are."""
-    return f"'{value}" if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA) else value
+    return {name: formatting.harmless(value) for name, value in row.items()}

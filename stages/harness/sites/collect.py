@@ -11,7 +11,7 @@ from pathlib import Path
 from stages import codec, variables
 from stages.codec import RecordError
 from stages.errors import FaceoffError
-from stages.harness.sites import archive, definitions, names, sessions
+from stages.harness.sites import archive, contents, names, sessions
 from stages.harness.sites.names import Index
 from stages.harness.sites.sessions import Session
 
@@ -68,7 +68,7 @@ def _unpacked(file: Path, aside: Path) -> Index:
         odd = next(name for name in {**digests, **index.files} if digests.get(name) != index.files.get(name))
         raise FaceoffError(f"{odd!r:.200} is not what {names.INDEX} says: {CHANGED}")
     for name in digests:
-        definitions.check(name, (aside / name).read_bytes() if name.endswith(definitions.SUFFIXES) else b"")
+        contents.check(name, (aside / name).read_bytes())
     return index
 
 

@@ -13,7 +13,7 @@ from stages import codec, records, variables
 from stages.errors import FaceoffError
 from stages.harness.params import jobs, schema
 from stages.harness.params.documents import document, read_text
-from stages.harness.sites import definitions, names, sessions
+from stages.harness.sites import contents, names, sessions
 from stages.harness.sites.names import Index
 
 MOST_BYTES_OF_CODE = 2**20  # of one file of a job or an image: a larger one is no definition, but data
@@ -30,26 +30,26 @@ def pack(path: Path | None = None) -> tuple[Path, Index, list[str]]:
     """
     session = sessions.read(Path())
     wanted, left_out = _chosen(session.params)
-    contents = {name: Path(name).read_bytes() for name in sorted(wanted)}
-    _check_secrets(session.params, contents)
-    for name, content in contents.items():
-        definitions.check(name, content)
-    index = Index(session.name, {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()})
+    held = {name: Path(name).read_bytes() for name in sorted(wanted)}
+    _check_secrets(session.params, held)
+    for name, content in held.items():
+        contents.check(name, content)
+    index = Index(session.name, {name: hashlib.sha256(content).hexdigest() for name, content in held.items()})
     path = path or records.REPORT_PATH.parent / f"{session.name}.zip"
     try:
-        _write(path, index, contents)
+        _write(path, index, held)
     except OSError as error:
         raise FaceoffError(f"{path}: not written: {codec.refusal(error)}") from None
     return path, index, left_out
 
 
-def _write(path: Path, index: Index, contents: dict[str, bytes]) -> None:
+def _write(path: Path, index: Index, held: dict[str, bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".pack-") as folder:
         half, described = Path(folder) / path.name, Path(folder) / names.INDEX
         codec.write(described, index)
         with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as made:
-            for name, content in {names.INDEX: described.read_bytes(), **contents}.items():
+            for name, content in {names.INDEX: described.read_bytes(), **held}.items():
                 member = zipfile.ZipInfo(name, WHEN)
                 member.external_attr = 0o100644 << 16
                 member.compress_type = zipfile.ZIP_DEFLATED
@@ -109,16 +109,16 @@ def _is_no_definition(path: Path) -> str | None:
     return None
 
 
-def _check_secrets(params: schema.Params, contents: dict[str, bytes]) -> None:
+def _check_secrets(params: schema.Params, held: dict[str, bytes]) -> None:
     """Raise FaceoffError where a file holds the value of a variable that is named as secrets are, or a login."""
     for place, value in _secrets(params):
-        for name, content in contents.items():
+        for name, content in held.items():
             if value.encode() in content:
                 raise FaceoffError(
                     f"{name} holds the value of {place}, a secret by its name, which a pack would show: "
                     "have the job read it from a file of its own that is not below jobs/, and measure again"
                 )
-    for name, content in contents.items():
+    for name, content in held.items():
         if LOGIN.search(content.decode(errors="replace")):
             raise FaceoffError(f"{name} holds an address with a password in it: take that out, and pack again")
 

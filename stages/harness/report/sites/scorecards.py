@@ -15,7 +15,6 @@ from stages.harness.sites.results import AtSite
 from stages.harness.sites.sessions import Session
 from stages.records import CURVES_PATH, DATASET_PATH, SCORECARD_PATH, Metric
 
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def files(site: str) -> dict[Path, str]:
@@ -36,13 +35,8 @@ def curves(site: str, found: Sequence[Session]) -> str:
     for setting in dict.fromkeys(cell.setting for each in found for cell in each.params.cells()):
         for point in curve([result for each in found for result in each.of_setting(setting)]):
             for name, value in point.values.items():
-                writer.writerow([site, setting, point.epoch, plain(point.span), plain(name), value])
+                writer.writerow([site, setting, point.epoch, formatting.harmless(point.span), formatting.harmless(name), value])
     return text.getvalue()
-
-
-def plain(text: str) -> str:
-    """Return a text from elsewhere so that no spreadsheet takes it for a formula."""
-    return f"'{text}" if text.startswith(FORMULAS) else text
 
 
 def _dataset(path: Path) -> str:

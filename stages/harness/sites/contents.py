@@ -1,18 +1,25 @@
-"""YAML that comes from elsewhere: small, without aliases, and of a matrix that somebody could have run.
+"""What files of a pack hold, beside records: YAML of definitions, and tables. It comes from elsewhere.
 
-A few lines with aliases stand for gigabytes once they are written out, and a few more for billions of cells.
+A few lines of YAML with aliases stand for gigabytes once they are written out, and a few more for billions of cells. A
+cell of a table may be a formula, which the spreadsheet that opens it computes.
 """
 
+import csv
+import io
+import re
 from typing import Any
 
 import yaml
 
 from stages.errors import FaceoffError
+from stages.harness.formatting import is_formula
 from stages.harness.params.schema import PARAMS_PATH
 
 MOST_BYTES = 256 * 2**10
 MOST_CELLS = 20_000
-SUFFIXES = (".yaml", ".yml")
+OF_YAML, OF_TABLES = (".yaml", ".yml"), ".csv"
+MADE_ANEW = ("metrics/results.csv", "metrics/curves.csv")  # of the records, whatever came
+NUMBER = re.compile(r"[-+]?[0-9.]+([eE][-+]?[0-9]+)?")
 DEEPEST = 50  # what nests by the thousand takes its reader hours
 OPENING = (
     yaml.FlowSequenceStartToken,
@@ -26,8 +33,13 @@ AXES = ("repeats", "images", "variants")
 
 def check(name: str, content: bytes) -> None:
     """Raise FaceoffError for a file that a pack should not hold, by its name and what is in it."""
-    if not name.endswith(SUFFIXES):
-        return
+    if name.endswith(OF_YAML):
+        _check_yaml(name, content)
+    elif name.endswith(OF_TABLES) and name not in MADE_ANEW:
+        _check_table(name, content)
+
+
+def _check_yaml(name: str, content: bytes) -> None:
     if len(content) > MOST_BYTES:
         raise FaceoffError(f"{name}: longer than {MOST_BYTES // 2**10} KiB: expected a definition")
     try:
@@ -39,6 +51,19 @@ def check(name: str, content: bytes) -> None:
         raise FaceoffError(f"{name}: not readable as YAML: {' '.join(str(error).split()):.200}") from None
     if _cells(found) > MOST_CELLS:
         raise FaceoffError(f"{name}: a matrix of more than {MOST_CELLS:,} cells")
+
+
+def _check_table(name: str, content: bytes) -> None:
+    """Raise FaceoffError for a cell that a spreadsheet would compute. Numbers below 0 are none."""
+    reader = csv.reader(io.StringIO(content.decode("utf-8", errors="replace"), newline=""))
+    try:
+        for row in reader:
+            for cell in row:
+                if is_formula(cell) and not NUMBER.fullmatch(cell):
+                    found = f"{name}, line {reader.line_num}: {cell!r:.80}"
+                    raise FaceoffError(f"{found} is a formula to a spreadsheet: expected text or a number")
+    except csv.Error as error:
+        raise FaceoffError(f"{name}, line {reader.line_num}: not readable as CSV: {error}") from None
 
 
 def _check_tokens(name: str, content: bytes) -> None:
