@@ -41,7 +41,8 @@ def test_equal_runs_are_seldom_a_change():
 
 def test_one_or_two_runs_may_be_an_accident():
     for runs in (1, shifts.MIN_SIDE - 1):
-        assert all(each.place <= 20 - runs for each in shifts.shifts(history((20, 1.0), (runs, 3.0))))
+        called = [shifts.shifts(history((20, 1.0), (runs, 3.0), seed=seed)) for seed in range(20)]
+        assert sum(map(bool, called)) <= 2  # where the run before them happens to be a high one too
     assert [each.place for each in shifts.shifts(history((20, 1.0), (shifts.MIN_SIDE, 3.0)))] == [20]
 
 
