@@ -39,10 +39,12 @@ def test_equal_runs_are_seldom_a_change():
     assert called <= 5
 
 
-def test_one_or_two_runs_may_be_an_accident():
-    for runs in (1, shifts.MIN_SIDE - 1):
-        called = [shifts.shifts(history((20, 1.0), (runs, 3.0), seed=seed)) for seed in range(20)]
-        assert sum(map(bool, called)) <= 2  # where the run before them happens to be a high one too
+def test_one_run_that_is_unlike_the_others_is_no_change_at_the_end_or_amid_them():
+    for after in (0, 1, 10):
+        assert not any(shifts.shifts(history((20, 1.0), (1, 3.0), (after, 1.0), seed=seed)) for seed in range(20))
+
+
+def test_a_large_change_is_called_after_three_runs():
     assert [each.place for each in shifts.shifts(history((20, 1.0), (shifts.MIN_SIDE, 3.0)))] == [20]
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, RESOLUTION
 
 LOOKS = 50  # over which false alarms stay below LEVEL: a history is looked at once more after each of its commits
-MIN_SIDE = 3  # runs on either side of a shift: one or two that are unlike the others may be an accident
+MIN_SIDE = 3  # runs on either side of a shift: one that is unlike the others may be an accident
 MIN_RUNS = 2 * MIN_SIDE
 # Neighbours that are alike make a level of what is none. Their correlation, found in a few runs around levels that were
 # fitted to them, is too small: by about so much, divided by the number of runs.
@@ -88,7 +88,7 @@ def _corrected(p_value: float, runs: int, look: int, series: int) -> float:
 
 
 def _is_of_most(part: numpy.ndarray, place: int) -> bool:
-    """Whether most runs of the two sides are apart, and not one or two of them far away: by their order alone."""
+    """Whether most runs of the two sides are apart, and not some of them far away: by their order alone."""
     return float(stats.mannwhitneyu(part[:place], part[place:]).pvalue) < IN_ORDER
 
 
