@@ -1,0 +1,29 @@
+"""A git checkout of this project in a folder of a test's own, with params and a job of the test's."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.project import ROOT, make_project
+
+FILES = ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "LICENSE")
+
+
+def make_checkout(folder: Path, **params: Any) -> Path:
+    """Make one that was just cloned and set up; of images it has `host`, which is this very Python."""
+    make_project(folder, ["host"], **params)
+    for part in ("reach", "presets", ".dvc/plots"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in FILES:
+        shutil.copy(ROOT / file, folder / file)
+    (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    commit(folder)
+    return folder
+
+
+def commit(folder: Path) -> None:
+    """Commit all that is there; git knows no user here."""
+    for command in ("init -q", "add --all", "-c user.name=t -c user.email=t@localhost commit -q --allow-empty -m t"):
+        subprocess.run(["git", *command.split()], cwd=folder, check=True)
