@@ -6,7 +6,7 @@ import re
 from stages.codec import RecordError
 from stages.records import Metric
 
-FORM = re.compile(r"([+-]?)(\d+(?:\.\d+)?)\s*(%|[^\W\d]\S*(?: \S+)*)")
+FORM = re.compile(r"([+-]?)(\d+(?:\.\d+)?)(\s*%|\s+[^\W\d]\S*(?: \S+)*)")
 EXPECTED = "a change with its unit in quotes, e.g. '5%' or '-0.5 points'"
 PERCENT, POINTS = "%", "points"
 
@@ -29,7 +29,7 @@ class Threshold:
 def parse(text: str) -> Threshold | None:
     """Return what the text says; None where it says no change with a unit."""
     match = FORM.fullmatch(text.strip())
-    return Threshold(text, match[1], float(match[2]), match[3]) if match else None
+    return Threshold(text, match[1], float(match[2]), match[3].strip()) if match else None
 
 
 def allowed(text: str, name: str, metric: Metric) -> tuple[Threshold, float]:

@@ -6,7 +6,7 @@ the machine held in memory) is not in the spread of its repeats, and it is in th
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy
 from scipy import stats
@@ -44,11 +44,20 @@ class _Split:
     log_ratio: float
     error: float
     freedom: int
-    weights: numpy.ndarray  # likelihood of each place from MIN_SIDE on, relative to the best one's
+    places: numpy.ndarray  # that were looked at
+    weights: numpy.ndarray  # likelihood of each, relative to the best one's
 
     @property
     def p_value(self) -> float:
         return 2 * float(stats.t.sf(abs(self.log_ratio) / self.error, self.freedom))
+
+    @property
+    def likely(self) -> tuple[int, int]:
+        """The first and the last of the places that together have the likelihood of CONFIDENCE."""
+        order = numpy.argsort(-self.weights)
+        shares = numpy.cumsum(self.weights[order]) / self.weights.sum()
+        places = self.places[order[: int(numpy.searchsorted(shares, CONFIDENCE)) + 1]]
+        return int(places.min()), int(places.max())
 
 
 def shifts(logs: Sequence[float] | numpy.ndarray, series: int = 1) -> tuple[Shift, ...]:
@@ -59,27 +68,20 @@ def shifts(logs: Sequence[float] | numpy.ndarray, series: int = 1) -> tuple[Shif
     are those of all of them together.
     """
     values = numpy.asarray(logs, dtype=float)
-    found: dict[int, float] = {}  # place: p-value
+    found: dict[int, float] = {}  # place, as the look saw it that showed it first: p-value
     begin = 0
     for end in range(MIN_RUNS, len(values) + 1):
-        part = values[begin:end]
-        if len(part) < MIN_RUNS:
-            continue
-        split = _split(part)
-        p_value = _corrected(split.p_value, len(part), end, series)
-        if p_value < LEVEL and _is_of_most(part, split.place):
-            begin += split.place
-            found[begin] = p_value
-    return tuple(_estimated(values, found))
-
-
-def _estimated(values: numpy.ndarray, found: Mapping[int, float]) -> Iterator[Shift]:
-    """Estimate each change among all runs since the one before it, up to the one after it."""
-    begin, ends = 0, [*found, len(values)]
-    for end, p_value in zip(ends[1:], found.values(), strict=True):
-        shift = _shift(values[begin:end], begin, p_value)
-        begin = shift.place
-        yield shift
+        if end - begin >= MIN_RUNS:
+            split = _split(values[begin:end])
+            p_value = _corrected(split.p_value, end - begin, end, series)
+            if p_value < LEVEL and _is_of_most(values[begin:end], split.place):
+                begin += split.place
+                found[begin] = p_value
+    ends = [0, *found, len(values)]
+    return tuple(
+        _shift(values[before:after], before, place, found[place])
+        for before, place, after in zip(ends, ends[1:], ends[2:], strict=False)
+    )
 
 
 def _corrected(p_value: float, runs: int, look: int, series: int) -> float:
@@ -92,45 +94,47 @@ def _is_of_most(part: numpy.ndarray, place: int) -> bool:
     return float(stats.mannwhitneyu(part[:place], part[place:]).pvalue) < IN_ORDER
 
 
-def _split(part: numpy.ndarray) -> _Split:
-    """Part the runs where Student's t of the two parts is largest."""
+def _split(part: numpy.ndarray, lowest: int = MIN_SIDE, highest: int | None = None) -> _Split:
+    """Part the runs where Student's t of the two parts is largest, from the lowest place to the highest."""
     runs = len(part)
-    freedom = runs - 2
     centred = part - part.mean()
-    before = numpy.arange(MIN_SIDE, runs - MIN_SIDE + 1)
+    before = numpy.arange(lowest, (runs - MIN_SIDE if highest is None else highest) + 1)
     after = runs - before
     sums = numpy.cumsum(centred)[before - 1]
     within = numpy.square(centred).sum() - sums**2 / before - sums**2 / after
-    variance = numpy.maximum(within / freedom, RESOLUTION**2)
-    ratios, errors = -sums / after - sums / before, numpy.sqrt(variance * (1 / before + 1 / after))
-    best = int(numpy.argmax(numpy.abs(ratios / errors)))
+    variance = numpy.maximum(within / (runs - 2), RESOLUTION**2)
+    ratios = -sums / after - sums / before
+    best = int(numpy.argmax(numpy.abs(ratios) / numpy.sqrt(variance * (1 / before + 1 / after))))
     place = int(before[best])
-    # Of a place where levels and variance are chosen so that they suit it best.
-    likelihood = -runs / 2 * numpy.log(variance / variance.min())
-    levels = numpy.where(numpy.arange(runs) < place, centred[:place].mean(), centred[place:].mean())
-    error = float(errors[best]) * _by_correlation(centred - levels)
-    return _Split(place, float(ratios[best]), error, freedom, numpy.exp(likelihood))
+    # The likelihood of each place, with the levels and the variance that suit it best.
+    weights = numpy.exp(-runs / 2 * numpy.log(variance / variance.min()))
+    return _Split(place, *_difference(part[:place], part[place:]), runs - 2, before, weights)
 
 
-def _by_correlation(rest: numpy.ndarray) -> float:
-    """Return by how much an error grows where neighbours are alike."""
+def _difference(old: numpy.ndarray, new: numpy.ndarray) -> tuple[float, float]:
+    """Return how far apart two levels are, and the standard error of that."""
+    rest = numpy.concatenate([old - old.mean(), new - new.mean()])
     squares = float(numpy.square(rest).sum())
-    found = float((rest[1:] * rest[:-1]).sum()) / squares if squares else 0.0
-    correlation = min(max(0.0, found + CORRELATION_LOST / len(rest)), MOST_CORRELATION)
-    return math.sqrt((1 + correlation) / (1 - correlation))
+    deviation = max(math.sqrt(squares / (len(rest) - 2)), RESOLUTION)
+    alike = float((rest[1:] * rest[:-1]).sum()) / squares if squares else 0.0
+    correlation = min(max(0.0, alike + CORRELATION_LOST / len(rest)), MOST_CORRELATION)
+    widened = math.sqrt((1 / len(old) + 1 / len(new)) * (1 + correlation) / (1 - correlation))
+    return float(new.mean() - old.mean()), deviation * widened
 
 
-def _shift(part: numpy.ndarray, begin: int, p_value: float) -> Shift:
-    """Estimate the change among the runs since the one before it, up to the one after it."""
-    split = _split(part)
+def _shift(part: numpy.ndarray, begin: int, called: int, p_value: float) -> Shift:
+    """Estimate a change among all runs since the one before it, up to the one after it.
+
+    Its place is known the better, the more runs come after it; it stays near the one where it was seen first.
+    """
+    lowest, highest = max(called - begin - MIN_SIDE + 1, MIN_SIDE), called - begin + MIN_SIDE - 1
+    split = _split(part, lowest, min(highest, len(part) - MIN_SIDE))
+    earliest, latest = split.likely
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, split.freedom)) * split.error
-    order = numpy.argsort(-split.weights)
-    shares = numpy.cumsum(split.weights[order]) / split.weights.sum()
-    likely = begin + MIN_SIDE + order[: int(numpy.searchsorted(shares, CONFIDENCE)) + 1]
     return Shift(
         place=begin + split.place,
-        earliest=int(likely.min()),
-        latest=int(likely.max()),
+        earliest=begin + earliest,
+        latest=begin + latest,
         log_ratio=split.log_ratio,
         low=split.log_ratio - reach,
         high=split.log_ratio + reach,
