@@ -9,6 +9,7 @@ session's time is over and another one goes on, with 128 + n after signal n, els
 import argparse
 import datetime
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
@@ -77,13 +78,14 @@ def harness_python() -> str:
     if made.exists():
         return str(made)
     if not lacking():
-        made.parent.mkdir(parents=True)
-        made.symlink_to(sys.executable)
-        return sys.executable
+        (ROOT / ".venv").symlink_to(sys.prefix)  # where it is a virtual environment, it is known by its folder
+        return str(made) if made.exists() else sys.executable
     print("faceoff: setting up .venv from stages/requirements.lock", flush=True)
-    code = step([sys.executable, "-m", "venv", str(ROOT / ".venv")])
-    pip = [str(made), "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps", "-r", str(LOCK)]
-    code = code or step([*pip, *_wheels()])
+    # By this Python's own pip where it has one: notebooks' Pythons often cannot put one into a new environment.
+    own = importlib.util.find_spec("pip") is not None
+    code = step([sys.executable, "-m", "venv", *(["--without-pip"] if own else []), str(ROOT / ".venv")])
+    pip = [sys.executable, "-m", "pip", "--python", str(made)] if own else [str(made), "-m", "pip"]
+    code = code or step([*pip, "install", "--quiet", "--require-hashes", "--no-deps", *_wheels(), "-r", str(LOCK)])
     if code:
         sys.exit(f"faceoff: .venv was not set up (exit code {code}; its words are above): is there a package index?")
     (ROOT / ".venv/harness.stamp").touch()

@@ -96,7 +96,7 @@ def serving(server: FileServer) -> Iterator[FileServer]:
                 server.answer(self)
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.do_GET()
 
         def log_message(self, *_: object) -> None:
