@@ -288,6 +288,17 @@ def test_step_times_that_no_number_holds_are_one_line(one, tmp_path):
     assert "its records are not readable: ValueError" in refusal(sites.rewritten(one, tmp_path / "x.zip", changes))
 
 
+def test_times_that_cannot_be_computed_with_are_one_line(one, tmp_path):
+    path = "metrics/host/fp32-bs16/train-{}.json"
+    changes = {}
+    for repeat in (1, 2, 3):
+        train = codec.read(one.parent / path.format(repeat), records.Result)
+        spans = tuple(dataclasses.replace(each, seconds=1e308) for each in train.spans)
+        codec.write(tmp_path / "train.json", dataclasses.replace(train, spans=spans))
+        changes[path.format(repeat)] = (tmp_path / "train.json").read_bytes()
+    assert "its records are not readable: " in refusal(sites.rewritten(one, tmp_path / "x.zip", changes))
+
+
 def test_a_session_of_which_nothing_ran_whole_is_refused(one, tmp_path):
     trainings = dict.fromkeys((f"metrics/host/fp32-bs16/train-{repeat}.json" for repeat in (1, 2, 3)), None)
     line = refusal(sites.rewritten(one, tmp_path / "x.zip", trainings))
@@ -331,7 +342,8 @@ def test_by_the_command_each_outcome_is_one_line(here, one):
         r"faceoff: no report of session \S+: it has no comparison: the run was cut off\n", first.stderr
     )
     assert re.fullmatch(
-        SESSION + r"\w{8}: 3 of 3 cells whole, on AMD EPYC 7B12, .*; site a has 1 session now.", first.stdout.splitlines()[0]
+        SESSION + r"\w{8}: 3 of 3 cells whole, on AMD EPYC 7B12, .*; site a has 1 session now.",
+        first.stdout.splitlines()[0],
     )
     assert again.returncode == 0 and again.stdout.endswith("is there already, the same: nothing was changed.\n")
     bad = project.run_stage(here, "collect", str(here / "params.yaml"), "--as", "a")

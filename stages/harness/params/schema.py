@@ -231,12 +231,15 @@ def _is_day(text: str) -> bool:
 
 
 def _with_day(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with the day of a price as text: YAML takes 2026-11-27 for a date."""
+    """Return the document with the day of a price as text, under `on`: YAML takes them for a date and for true."""
     provider = content.get("provider")
     price = provider.get("price") if isinstance(provider, dict) else None
-    if isinstance(provider, dict) and isinstance(price, dict) and type(price.get("on")) is datetime.date:
-        return {**content, "provider": {**provider, "price": {**price, "on": price["on"].isoformat()}}}
-    return content
+    if not isinstance(provider, dict) or not isinstance(price, dict):
+        return content
+    price = {"on" if key is True else key: value for key, value in price.items()}
+    if type(price.get("on")) is datetime.date:
+        price["on"] = price["on"].isoformat()
+    return {**content, "provider": {**provider, "price": price}}
 
 
 def _is_cpu_list(text: str) -> bool:

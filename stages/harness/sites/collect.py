@@ -11,12 +11,13 @@ from pathlib import Path
 from stages import codec, variables
 from stages.codec import RecordError
 from stages.errors import FaceoffError
-from stages.harness.sites import archive, contents, names, sessions
+from stages.harness.sites import archive, compare_sites, contents, names, sessions
 from stages.harness.sites.names import Index
 from stages.harness.sites.sessions import Session
 
 AGAIN = "pack it again where it was measured"
 ADVICE = re.compile(r"; (made by another version of faceoff: )?(measure again with|the stage that writes it).*")
+MARGIN = 0.02  # whichever: what comes out is thrown away
 CHANGED = "what it holds was changed since it was packed: fetch it again, or " + AGAIN
 
 
@@ -93,9 +94,10 @@ def _index(path: Path) -> Index:
 
 
 def _session(aside: Path, site: str, index: Index) -> Session:
-    """Read the records as they will be read later. Raises FaceoffError for whatever is wrong with them."""
+    """Read the records as they will be read later, and compute with them. Raises FaceoffError for what is wrong."""
     try:
         session = sessions.read(aside, site)
+        json.dumps(dataclasses.asdict(compare_sites.compare({site: [session]}, MARGIN)), allow_nan=False)
     except FaceoffError:
         raise
     except Exception as error:  # whoever made the pack may have made it so that a reader stumbles

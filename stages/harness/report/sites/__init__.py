@@ -18,9 +18,12 @@ def show(sites: Sequence[str]) -> int:
     margin = schema.load().compare.margin
     try:
         compared = compare_sites.compare(compare_sites.read(sites), margin)
+        codec.write(SITES_PATH, compared)
     except FaceoffError as error:  # its text may be of a record from elsewhere
         raise FaceoffError(variables.shown(str(error)), error.exit_code) from None
-    codec.write(SITES_PATH, compared)
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # each session's were fit to compute with
+        said = variables.shown(f"{type(error).__name__}: {error!s:.200}")
+        raise FaceoffError(f"the records of {', '.join(sites)} do not go together: {said}") from None
     codec.write_text(SITES_PAGE_PATH, page.html(compared))
     console = Console()
     words.show(compared, console)

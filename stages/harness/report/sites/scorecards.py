@@ -16,7 +16,6 @@ from stages.harness.sites.sessions import Session
 from stages.records import CURVES_PATH, DATASET_PATH, SCORECARD_PATH, Metric
 
 
-
 def files(site: str) -> dict[Path, str]:
     """Return the files of the site's experiment, with their texts: all that `dvc metrics` and `dvc plots` show."""
     found = sessions.of_site(site)
@@ -35,7 +34,9 @@ def curves(site: str, found: Sequence[Session]) -> str:
     for setting in dict.fromkeys(cell.setting for each in found for cell in each.params.cells()):
         for point in curve([result for each in found for result in each.of_setting(setting)]):
             for name, value in point.values.items():
-                writer.writerow([site, setting, point.epoch, formatting.harmless(point.span), formatting.harmless(name), value])
+                writer.writerow(
+                    [site, setting, point.epoch, formatting.harmless(point.span), formatting.harmless(name), value]
+                )
     return text.getvalue()
 
 
