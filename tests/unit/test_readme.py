@@ -14,7 +14,7 @@ import yaml
 
 from stages import contract, records
 from stages.harness.environments import definition, interpreter
-from stages.harness.params import jobs
+from stages.harness.params import jobs, schema
 from tests.project import PARAMS, ROOT
 
 PAGES = (
@@ -264,3 +264,11 @@ def test_what_the_legacy_images_carry_is_named_with_its_version() -> None:
     assert len(stated) == 7
     locked = set(re.findall(r"^(\S+?)==(\S+)", read("docker/legacy.in"), re.MULTILINE))
     assert stated <= locked
+
+
+def test_the_price_of_the_page_on_sites_is_taken() -> None:
+    example = blocks(read("docs/sites.md"), "yaml")[0]
+    params = yaml.safe_load(read("params.yaml"))
+    params["provider"] |= yaml.safe_load(example)["provider"]
+    found = schema.parse(yaml.safe_dump(params), "params.yaml", ROOT)
+    assert found.provider.price == schema.PriceParams(0.35, "USD", "hour", "https://cloud.example/prices", "2026-11-27")

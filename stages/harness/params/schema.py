@@ -230,15 +230,18 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _with_day(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the document with the day of a price as text, under `on`: YAML takes them for a date and for true."""
+def _with_on(content: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the document with the key `on` of a price, which YAML 1.1 takes for true.
+
+    Raises RecordError for a day that is not in quotes: it would be a date, and DVC refuses all of params.yaml for one.
+    """
     provider = content.get("provider")
     price = provider.get("price") if isinstance(provider, dict) else None
     if not isinstance(provider, dict) or not isinstance(price, dict):
         return content
     price = {"on" if key is True else key: value for key, value in price.items()}
-    if type(price.get("on")) is datetime.date:
-        price["on"] = price["on"].isoformat()
+    if isinstance(price.get("on"), datetime.date):
+        raise RecordError(f'{where}: provider.price.on: put it in quotes: "{price["on"]}"; DVC takes no date')
     return {**content, "provider": {**provider, "price": price}}
 
 
@@ -268,7 +271,7 @@ def load(root: Path = Path()) -> Params:
 
 def parse(text: str, where: str, root: Path = Path()) -> Params:
     """Check the text of a params.yaml, which `where` names in messages, and that its job and images are there."""
-    content = _with_day(document(text, where))
+    content = _with_on(document(text, where), where)
     job = content.get("job")
     _check_job_names(root)
     sections = {name: content.pop(name) for name in jobs.names(root) if name in content}
