@@ -2,10 +2,13 @@
 
 import html
 import io
+import os
 import re
 import warnings
 from contextlib import AbstractContextManager
 from typing import Any
+
+os.environ["MPLBACKEND"] = "agg"  # a notebook's names one of its own Python's, which ours does not have
 
 import matplotlib
 from matplotlib.figure import Figure
