@@ -16,7 +16,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +24,8 @@ LOCK = ROOT / "stages/requirements.lock"
 PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)( *;)?", re.MULTILINE)  # with a marker: not for every Python
 TRY_LATER = 75  # stages.errors has it too, which imports once the checkout is on the path
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What a notebook sets for its own Python and its page: no progress bars, and none of its modules.
+NOTEBOOK = ("MPLBACKEND", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLORS", "PYTHONPATH", "PYTHONHOME")
 RUNNING, DONE, TIMED_OUT, STOPPED, FAILED = "running", "done", "timed-out", "stopped", "failed"
 
 
@@ -39,6 +40,8 @@ def main() -> int:
     parser.add_argument("--preset", metavar="NAME", help="a file of presets/, without .yaml")
     parser.add_argument("--state", type=Path, metavar="FILE", help="where to keep how it stands")
     given = parser.parse_args()
+    if sys.version_info < (3, 11):
+        sys.exit(f"faceoff needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}")
     note(given.state, RUNNING)
     for each in STOPS:
         signal.signal(each, _stop)
@@ -94,8 +97,9 @@ def harness_python() -> str:
 
 def lacking() -> list[str]:
     """Return what of the lock this Python lacks."""
-    folders = [sysconfig.get_path("purelib")]
-    held = {_plain(each.name): each.version for each in importlib.metadata.distributions(path=folders)}
+    held: dict[str, str] = {}
+    for each in importlib.metadata.distributions():
+        held.setdefault(_plain(each.name), each.version)  # the first on the path is what is imported
     wanted: dict[str, set[str | None]] = {}
     for name, version, marked in PINNED.findall(LOCK.read_text(encoding="utf-8")):
         wanted.setdefault(_plain(name), set()).update({version, None} if marked else {version})
@@ -104,7 +108,8 @@ def lacking() -> list[str]:
 
 def step(command: list[str]) -> int:
     """Run a command to its end; a signal to stop is handed on to it, and its end waited for."""
-    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, process_group=0)
+    environment = {name: each for name, each in os.environ.items() if name not in NOTEBOOK}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, process_group=0)
     try:
         code = process.wait()
     except Stopped as stop:

@@ -1,0 +1,1 @@
+"""A session as a Colab notebook of one cell, which clones this checkout's commit."""

@@ -1,0 +1,100 @@
+"""A session wherever it is started: what it sets up with, what it passes on, and how a signal ends it."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reach import session
+from tests.project import ROOT
+
+STAND_IN = """\
+import pathlib, signal, sys, time
+name = pathlib.Path(__file__).stem
+pathlib.Path("ran").open("a").write(name + "\\n")
+if name == "repro" and pathlib.Path("wait").exists():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    pathlib.Path("began").touch()
+    time.sleep(60)
+if name == "pack":
+    pathlib.Path(sys.argv[2]).write_text("a pack")
+sys.exit(int(pathlib.Path("code").read_text()) if name == "repro" else 0)
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout whose stages only note that they ran; `repro` ends with what stands in the file `code`."""
+    for name in ("reach", "stages"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / "reach/session.py", tmp_path / "reach")
+    for name in ("params", "repro", "publish", "pack"):
+        (tmp_path / f"stages/{name}.py").write_text(STAND_IN)
+    (tmp_path / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    (tmp_path / "code").write_text("0")
+    return tmp_path
+
+
+def command(checkout: Path) -> list[str]:
+    return [sys.executable, "reach/session.py", "--pack", "pack.zip", "--state", str(checkout / "state.json")]
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "done"), (75, "timed-out"), (1, "failed"), (143, "stopped")])
+def test_a_session_says_how_it_ended_and_packs_what_is_whole(checkout: Path, code: int, state: str) -> None:
+    (checkout / "code").write_text(str(code))
+    assert subprocess.run(command(checkout), cwd=checkout).returncode == code
+    noted = json.loads((checkout / "state.json").read_text())
+    assert (noted["state"], noted["code"]) == (state, code)
+    expected = ["params", "repro", *(["publish"] if code == 0 else []), "pack"]
+    assert (checkout / "ran").read_text().split() == expected
+    assert (checkout / "pack.zip").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_and_is_noted(checkout: Path, number: signal.Signals) -> None:
+    (checkout / "wait").touch()
+    with subprocess.Popen(command(checkout), cwd=checkout) as process:
+        while not (checkout / "began").exists():
+            time.sleep(0.02)
+        assert json.loads((checkout / "state.json").read_text())["state"] == "running"
+        process.send_signal(number)
+        assert process.wait(30) == 128 + number
+    assert json.loads((checkout / "state.json").read_text())["state"] == "stopped"
+    assert (checkout / "ran").read_text().split() == ["params", "repro", "pack"]
+
+
+def test_what_a_notebook_sets_for_itself_does_not_reach_the_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in session.NOTEBOOK:
+        monkeypatch.setenv(name, "1")
+    seen = tmp_path / "seen"
+    assert session.step(["/bin/sh", "-c", f"env >'{seen}'"]) == 0
+    names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
+    assert "PATH" in names and not names & {*session.NOTEBOOK}
+
+
+def test_a_notebooks_backend_of_matplotlib_does_not_stop_the_report() -> None:
+    code = "import stages.harness.report.page.svg"
+    environment = {**os.environ, "MPLBACKEND": "module://of_a_notebook.backend_inline"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_a_python_that_holds_the_lock_is_known() -> None:
+    assert session.lacking() == []
+
+
+def test_what_is_lacking_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text(
+        "not-there==1.0 \\\n    --hash=sha256:0\nof-windows==3.0 ; sys_platform == 'win32' \\\nPyYAML==0.1 \\\n"
+    )
+    monkeypatch.setattr(session, "LOCK", lock)
+    assert session.lacking() == ["not-there", "pyyaml"]
