@@ -89,13 +89,21 @@ def lines(text: str, width: int) -> list[str]:
 
 def forest(compared: Comparison, width: int) -> Figure:
     """Draw ratios to the baseline and their intervals on a logarithmic axis, over a band as wide as the margin."""
-    rows = [(label, compared.settings[index].ratios[name], index, name) for index, label, name in forest_rows(compared)]
+    rows = [
+        (label, compared.settings[index].ratios[name], f"{index}-{place_of(compared, name)}", name == TOTAL)
+        for index, label, name in forest_rows(compared)
+    ]
+    return forest_of(rows, compared.margin, width)
+
+
+def forest_of(rows: Sequence[tuple[str, Ratio, str, bool]], margin: float, width: int) -> Figure:
+    """Draw rows of (label, ratio, what it is called in an id, whether it is a total's)."""
     drawing = _Rows(width, sum(_forest_height(*row, width) for row in rows), top=20)
-    _ratio_axis(drawing.axes, compared.margin, [ratio for _, ratio, _, _ in rows])
+    _ratio_axis(drawing.axes, margin, [ratio for _, ratio, _, _ in rows])
     y = 0.0
-    for label, ratio, index, name in rows:
-        _forest_row(drawing, y, compared.margin, label, ratio, f"{index}-{place_of(compared, name)}", name == TOTAL)
-        y += _forest_height(label, ratio, index, name, width)
+    for row in rows:
+        _forest_row(drawing, y, margin, *row)
+        y += _forest_height(*row, width)
     axes = drawing.axes
     axes.annotate("◂ faster", (0, 1), (0, 5), xycoords="axes fraction", textcoords="offset points")
     axes.annotate("slower ▸", (1, 1), (0, 5), xycoords="axes fraction", textcoords="offset points", ha="right")
@@ -126,8 +134,8 @@ def place_of(compared: Comparison, metric: str) -> int:
     return list(compared.metrics).index(metric)
 
 
-def _forest_height(label: str, ratio: Ratio, _index: int, metric: str, width: int) -> float:
-    return heading_height(label, _words(ratio), width) + (36 if metric == TOTAL else 24)
+def _forest_height(label: str, ratio: Ratio, _name: str, is_total: bool, width: int) -> float:
+    return heading_height(label, _words(ratio), width) + (36 if is_total else 24)
 
 
 def _words(ratio: Ratio) -> str:
