@@ -1,10 +1,12 @@
 """Sites against each other: the session is the unit, causes are named, prices enter no verdict."""
 
 import dataclasses
+import io
 import math
 import random
 
 import pytest
+from rich.console import Console
 
 from stages import codec
 from stages.errors import FaceoffError
@@ -307,6 +309,21 @@ def test_the_table_is_that_of_sky_bench(plain):
     duration, session_price, step, step_price, est = words.cost_row(found)[2:]
     assert duration == "57.0 s" and session_price.endswith(" USD") and step == "0.45 s"
     assert step_price == "4.5e-05 USD" and est == "33.0 s [33.0 s, 33.0 s], 0.0033 USD [0.0033, 0.0033]"
+
+
+def test_what_a_record_says_is_text_on_the_terminal(plain):
+    hostile = "\x1b]0;owned\x07\x1b[31m [red]x[/red] [link=https://x.example]y[/link]\r\n"
+    found = compare_sites.compare(two(plain, [10] * 3, [12] * 3), MARGIN)
+    session_at = dataclasses.replace(found.sessions[0], machine=hostile)
+    against = dataclasses.replace(found.against[0], words=hostile)
+    found = dataclasses.replace(
+        found, sessions=(session_at,), against=(against,), warnings=(hostile,), prices={"a": hostile}
+    )
+    for terminal in (True, False):
+        screen = io.StringIO()
+        words.show(found, Console(file=screen, force_terminal=terminal, width=80))
+        read = screen.getvalue()
+        assert not {*read} & {"\x1b", "\x07", "\r"} and read.count("[red]x[/red] [link=https://x.example]y[/link]") == 4
 
 
 # ------------------------------------------------------------------------------------------------------- what is kept
