@@ -25,7 +25,7 @@ from stages.records import Change, Limit, Metric
 
 @dataclasses.dataclass(frozen=True)
 class _Tested:
-    """By how much a metric changed, in the unit of its threshold, and how sure it is that this is too much."""
+    """A metric's change, in the unit of its threshold, and how sure it is that this is too much."""
 
     change: float
     interval: tuple[float, float]
