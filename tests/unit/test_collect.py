@@ -165,7 +165,7 @@ def test_an_encrypted_member_is_refused(here, tmp_path):
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
     path.write_bytes(content)
-    assert "is encrypted" in refusal(path)
+    assert refusal(path).endswith("refused: 'params.yaml' is encrypted")
 
 
 def test_bombs_are_refused_before_anything_is_written(here, tmp_path, monkeypatch):
@@ -178,6 +178,26 @@ def test_bombs_are_refused_before_anything_is_written(here, tmp_path, monkeypatc
     assert "it unpacks to more than 2 MiB" in refusal(written(tmp_path, *many))
     monkeypatch.setattr(archive, "MOST_MEMBERS", 2)
     assert "it holds 3 files, and a pack at most 2" in refusal(written(tmp_path, *many))
+
+
+@pytest.mark.parametrize("comment", [b"", b"with a comment"])
+def test_a_list_of_files_without_end_is_refused_before_it_is_read(here, tmp_path, monkeypatch, comment):
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(path, "w") as made:
+        for number in range(100):
+            made.writestr(f"metrics/{number}.json", b"")
+        made.comment = comment
+    monkeypatch.setattr(archive, "MOST_BYTES_OF_DIRECTORY", 2**12)
+    monkeypatch.setattr(zipfile.ZipFile, "__init__", lambda *_: pytest.fail("it was read"))
+    assert re.search(r"its list of files takes \S+ KiB: expected 4 KiB at most", refusal(path))
+
+
+def test_a_zip_whose_list_is_told_of_elsewhere_is_refused(here, tmp_path):
+    path = written(tmp_path, ("params.yaml", b"x"))
+    content = path.read_bytes()
+    end = content.index(b"PK\x05\x06")
+    path.write_bytes(content[:end] + b"PK\x06\x07" + bytes(16) + content[end:])
+    assert "it is a zip of the kind for more than 4 GiB" in refusal(path)
 
 
 def test_what_is_no_zip_or_half_of_one_is_one_line(here, one, tmp_path):

@@ -4,6 +4,7 @@ Headers are believed where they say how much a member unpacks to: zipfile writes
 """
 
 import hashlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ MOST_PACKED_BYTES = 256 * 2**20
 MOST_BYTES, MOST_BYTES_OF_ONE = 2**30, 64 * 2**20
 MOST_TIMES_LARGER, ALWAYS_BYTES = 100, 64 * 2**20  # than the pack: JSON shrinks to a twentieth
 MOST_MEMBERS = 50_000
+MOST_BYTES_OF_DIRECTORY = 16 * 2**20
+LOCATOR_BYTES, LOCATOR_MARK = 20, b"PK\x06\x07"
+END, END_MARK, MOST_BYTES_OF_COMMENT = struct.Struct("<4s4H2LH"), b"PK\x05\x06", 2**16
 KNOWN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 0x1
 
@@ -41,6 +45,11 @@ def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
         size = file.stat().st_size
         if size > MOST_PACKED_BYTES:
             raise Refused(f"{amount(size)}, and a pack has at most {amount(MOST_PACKED_BYTES)}")
+        directory = _directory_bytes(file, size)
+        if directory > MOST_BYTES_OF_DIRECTORY:
+            raise Refused(
+                f"its list of files takes {amount(directory)}: expected {amount(MOST_BYTES_OF_DIRECTORY)} at most"
+            )
         with zipfile.ZipFile(file) as pack:
             yield pack
     except FileNotFoundError:
@@ -49,6 +58,23 @@ def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
         raise Refused(f"no whole zip ({error}): fetch it again") from None
     except OSError as error:
         raise Refused(f"not to be read or laid down: {error.strerror or error}") from None
+
+
+def _directory_bytes(file: Path, size: int) -> int:
+    """Return how much is read of a zip, all at once, before its members are known: some say millions of them.
+
+    It stands in the record that a zip ends with, behind which there may be a comment.
+    """
+    with file.open("rb") as opened:
+        opened.seek(max(0, size - END.size - MOST_BYTES_OF_COMMENT))
+        tail = opened.read()
+    plain = tail[-END.size :]
+    place = len(tail) - END.size if plain.startswith(END_MARK) and plain.endswith(bytes(2)) else tail.rfind(END_MARK)
+    if place < 0 or len(tail) - place < END.size:
+        return 0  # no zip, as zipfile will say
+    if tail[max(0, place - LOCATOR_BYTES) : place].startswith(LOCATOR_MARK):  # then another record counts
+        raise Refused("it is a zip of the kind for more than 4 GiB: expected a smaller one")
+    return int(END.unpack_from(tail, place)[5])
 
 
 def _check(members: list[zipfile.ZipInfo], packed_bytes: int) -> None:
