@@ -64,7 +64,7 @@ class Kaggle:
             wanted.machine_shape = kernel.accelerator
         if hours is not None:
             wanted.session_timeout_seconds = round(hours * 3600)
-        with _told(kernel):
+        with _one_line(kernel):
             answer = self._kernels.save_kernel(wanted)
         if answer.error or answer.invalid_dataset_sources:
             why = answer.error or f"no data set {', '.join(answer.invalid_dataset_sources)}"
@@ -74,7 +74,7 @@ class Kaggle:
     def state(self, kernel: Kernel) -> tuple[str, str]:
         """Return how the kernel stands, and Kaggle's word on a failure; MISSING where there is none."""
         try:
-            with _told(kernel):
+            with _one_line(kernel):
                 answer = self._kernels.get_kernel_session_status(_named(api.ApiGetKernelSessionStatusRequest(), kernel))
         except _NotThereError:
             return MISSING, "it was not pushed, or was deleted"
@@ -82,7 +82,7 @@ class Kaggle:
 
     def machine(self, kernel: Kernel) -> str:
         """Return the machine shape that the last session had, as Kaggle says; empty where it does not."""
-        with _told(kernel):
+        with _one_line(kernel):
             answer = self._kernels.get_kernel(_named(api.ApiGetKernelRequest(), kernel))
         return str(answer.metadata.machine_shape) if answer.metadata else ""
 
@@ -93,7 +93,7 @@ class Kaggle:
         while True:
             wanted = _named(api.ApiListKernelSessionOutputRequest(), kernel)
             wanted.page_token = page
-            with _told(kernel):
+            with _one_line(kernel):
                 answer = self._kernels.list_kernel_session_output(wanted)
                 (folder / "log.json").write_text(answer.log, encoding="utf-8")
                 for each in answer.files:
@@ -107,7 +107,7 @@ class Kaggle:
         """Delete it, which ends its session; False where it was not there."""
         wanted = _named(api.ApiDeleteKernelRequest(), kernel)
         try:
-            with _told(kernel):
+            with _one_line(kernel):
                 answer = self._kernels.delete_kernel(wanted)
         except _NotThereError:
             return False
@@ -138,7 +138,7 @@ def _download(address: str, path: Path) -> None:
 
 
 @contextmanager
-def _told(kernel: Kernel) -> Iterator[None]:
+def _one_line(kernel: Kernel) -> Iterator[None]:
     """Turn what Kaggle or the network answers into one line, without an address."""
     try:
         yield

@@ -9,7 +9,7 @@ import pytest
 
 from tests.project import ROOT
 
-FOLDERS = ("stages", "jobs", "benchmarks")
+FOLDERS = ("stages", "jobs", "benchmarks", "reach")
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 FUNCTION_LINES, FILE_LINES = 50, 400
 
