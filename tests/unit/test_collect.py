@@ -81,6 +81,17 @@ def test_two_packs_of_one_session_that_differ_are_one_line(one, tmp_path):
         collect.collect(other, "a")
 
 
+def test_copies_of_a_machine_that_begin_in_the_same_second_are_two_sessions(one, tmp_path):
+    collect.collect(one, "a")
+    sites.measure(one.parent, 0, host=10.01)
+    try:
+        found = collect.collect(sites.packed(tmp_path / "two.zip"), "a")
+    finally:
+        sites.measure(one.parent, 0)
+    assert found.is_new and {each.name[:15] for each in names.session_dirs("a")} == {"20260102-030405"}
+    assert len(names.session_dirs("a")) == 2
+
+
 def test_trainings_that_another_site_has_would_count_twice(one):
     collect.collect(one, "a")
     with pytest.raises(FaceoffError, match=rf"3 of its 3 trainings are in {SESSION}\w+ too, and would count twice"):

@@ -33,7 +33,7 @@ TRAINED = re.compile(r"metrics/[^/]+/[^/]+/train-\d+\.json")
 class Index:
     """pack.json: what else a pack holds."""
 
-    session: str  # of SESSION_NAME: when its first training began, and where
+    session: str  # of SESSION_NAME: when its first training began, and a digest of what came out of it
     files: dict[str, str]  # name: sha256
 
     @property

@@ -43,15 +43,14 @@ class Session:
 def read(root: Path, site: str = "") -> Session:
     """Read what lies under `root`. Raises FaceoffError or RecordError, one line."""
     wanted = schema.load(root)
-    machine = codec.read(root / records.MACHINE_PATH, Machine)
     results = read_all(wanted, root)
     began = root / records.SESSION_PATH
     return Session(
         site=site,
-        name=_name(root, machine, results),
+        name=_name(root, results),
         params=wanted,
         job=codec.read(root / records.JOB_PATH, Job),
-        machine=machine,
+        machine=codec.read(root / records.MACHINE_PATH, Machine),
         data_sha256=codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256,
         profiles=read_profiles(wanted.images, root),
         results=results,
@@ -80,11 +79,14 @@ def moment(text: str) -> datetime:
         raise RecordError(f"expected a time in ISO 8601, found {text!r:.80}") from None
 
 
-def _name(root: Path, machine: Machine, results: Sequence[CellResult]) -> str:
-    """Name the session by when its first training began, and by the machine: repeats that are added keep the name."""
-    began = [each.train.started_at for each in results if each.train]
-    if not began:
+def _name(root: Path, results: Sequence[CellResult]) -> str:
+    """Name the session by its first training, when it began and what came out: repeats that are added keep the name.
+
+    Machines that are copies of each other, as nodes and containers are, may begin in the same second.
+    """
+    trainings = [(moment(each.train.started_at), codec.fingerprint(each.train)) for each in results if each.train]
+    if not trainings:
         reason = next((each.reason for each in results if each.reason), "there is no cell")
         raise FaceoffError(f"{root / names.METRICS_DIR}: no training ran whole, so there is nothing to keep ({reason})")
-    first = min(map(moment, began))
-    return f"{first:%Y%m%d-%H%M%S}-{codec.fingerprint(machine)[:8]}"
+    began, digest = min(trainings)
+    return f"{began:%Y%m%d-%H%M%S}-{digest[:8]}"
