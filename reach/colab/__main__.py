@@ -85,7 +85,7 @@ def cell(repository: str, commit: str, preset: str) -> str:
 
 def notebook(source: str) -> str:
     """Write a notebook of that one cell, which asks Colab for a GPU."""
-    code = {
+    code: dict[str, object] = {
         "cell_type": "code",
         "execution_count": None,
         "id": "faceoff",
