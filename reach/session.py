@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,8 +30,34 @@ NOTEBOOK = ("MPLBACKEND", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "PY_COLOR
 RUNNING, DONE, TIMED_OUT, STOPPED, FAILED = "running", "done", "timed-out", "stopped", "failed"
 
 
-class Stopped(Exception):
-    """A signal to stop has come."""
+class Steps:
+    """Runs commands one after the other: a signal to stop is handed on to the one that runs, and none begins later."""
+
+    def __init__(self) -> None:
+        """Listen for signals from now on."""
+        self._stopped: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        for each in STOPS:
+            signal.signal(each, self._stop)
+
+    def run(self, command: list[str]) -> int:
+        """Run a command to its end. Its exit code, or 128 + n once signal n has come."""
+        if self._stopped is None:
+            environment = {name: each for name, each in os.environ.items() if name not in NOTEBOOK}
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+            self._process = process
+            if self._stopped is not None:  # it came while the command was started
+                process.send_signal(signal.SIGTERM)
+            code = process.wait()
+            self._process = None
+            if self._stopped is None:
+                return code if code >= 0 else 128 - code
+        return 128 + self._stopped
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._stopped = number
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
 
 
 def main() -> int:
@@ -43,12 +70,7 @@ def main() -> int:
     if sys.version_info < (3, 11):
         sys.exit(f"faceoff needs Python 3.11 or newer, and {sys.executable} is {sys.version.split()[0]}")
     note(given.state, RUNNING)
-    for each in STOPS:
-        signal.signal(each, _stop)
-    try:
-        code = run(given.preset)
-    except Stopped as stop:
-        code = 128 + int(stop.args[0])
+    code = run(Steps(), given.preset)
     for each in STOPS:
         signal.signal(each, signal.SIG_IGN)  # what is whole is packed yet: killed there, it is still in metrics/
     packed = pack(given.pack.resolve())
@@ -59,12 +81,14 @@ def main() -> int:
     return code
 
 
-def run(preset: str | None) -> int:
+def run(steps: Steps, preset: str | None) -> int:
     """Set up, and run the pipeline. The exit code of what failed, or 0."""
-    python = harness_python()
-    code = step([python, "-m", "stages.params", *(["--preset", preset] if preset else [])])
-    code = code or step([python, "-m", "stages.repro"])
-    return code or step([python, "-m", "stages.publish"])
+    python, code = harness_python(), 0
+    if python is None:
+        python, code = str(_venv_python()), set_up(steps)
+    code = code or steps.run([python, "-m", "stages.params", *(["--preset", preset] if preset else [])])
+    code = code or steps.run([python, "-m", "stages.repro"])
+    return code or steps.run([python, "-m", "stages.publish"])
 
 
 def pack(path: Path) -> int:
@@ -75,24 +99,33 @@ def pack(path: Path) -> int:
     return subprocess.run([python, "-m", "stages.pack", "--output", path], cwd=ROOT, check=False).returncode
 
 
-def harness_python() -> str:
-    """Return a Python that holds the harness's lock: .venv's, this one where it does, else a .venv made now."""
+def harness_python() -> str | None:
+    """Return a Python that holds the harness's lock: .venv's, or this one where it does; None where neither does."""
     made = _venv_python()
     if made.exists():
         return str(made)
-    if not lacking():
-        (ROOT / ".venv").symlink_to(sys.prefix)  # where it is a virtual environment, it is known by its folder
-        return str(made) if made.exists() else sys.executable
+    if lacking():
+        return None
+    (ROOT / ".venv").symlink_to(sys.prefix)  # where it is a virtual environment, it is known by its folder
+    return str(made) if made.exists() else sys.executable
+
+
+def set_up(steps: Steps) -> int:
+    """Make .venv from the lock; the exit code. One that was not made whole is removed."""
     print("faceoff: setting up .venv from stages/requirements.lock", flush=True)
+    folder, made = ROOT / ".venv", str(_venv_python())
     # By this Python's own pip where it has one: notebooks' Pythons often cannot put one into a new environment.
     own = importlib.util.find_spec("pip") is not None
-    code = step([sys.executable, "-m", "venv", *(["--without-pip"] if own else []), str(ROOT / ".venv")])
-    pip = [sys.executable, "-m", "pip", "--python", str(made)] if own else [str(made), "-m", "pip"]
-    code = code or step([*pip, "install", "--quiet", "--require-hashes", "--no-deps", *_wheels(), "-r", str(LOCK)])
-    if code:
-        sys.exit(f"faceoff: .venv was not set up (exit code {code}; its words are above): is there a package index?")
-    (ROOT / ".venv/harness.stamp").touch()
-    return str(made)
+    pip = [sys.executable, "-m", "pip", "--python", made] if own else [made, "-m", "pip"]
+    code = steps.run([sys.executable, "-m", "venv", *(["--without-pip"] if own else []), str(folder)])
+    code = code or steps.run([*pip, "install", "--quiet", "--require-hashes", "--no-deps", *_wheels(), "-r", str(LOCK)])
+    if code == 0:
+        (folder / "harness.stamp").touch()
+        return 0
+    shutil.rmtree(folder, ignore_errors=True)
+    if code < 128:
+        print("faceoff: .venv was not set up; the words above say why: is there a package index?", file=sys.stderr)
+    return code
 
 
 def lacking() -> list[str]:
@@ -104,21 +137,6 @@ def lacking() -> list[str]:
     for name, version, marked in PINNED.findall(LOCK.read_text(encoding="utf-8")):
         wanted.setdefault(_plain(name), set()).update({version, None} if marked else {version})
     return sorted(name for name, versions in wanted.items() if held.get(name) not in versions)
-
-
-def step(command: list[str]) -> int:
-    """Run a command to its end; a signal to stop is handed on to it, and its end waited for."""
-    environment = {name: each for name, each in os.environ.items() if name not in NOTEBOOK}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, process_group=0)
-    try:
-        code = process.wait()
-    except Stopped as stop:
-        for each in STOPS:
-            signal.signal(each, signal.SIG_IGN)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-        raise stop from None
-    return code if code >= 0 else 128 - code
 
 
 def note(path: Path | None, state: str, code: int | None = None) -> None:
@@ -145,10 +163,6 @@ def _venv_python() -> Path:
 
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Stopped(number)
 
 
 if __name__ == "__main__":
