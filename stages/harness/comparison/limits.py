@@ -47,7 +47,7 @@ def judge(now: Run, then: Run, wanted: Mapping[str, str], changes: Sequence[Chan
             )
     tested: dict[tuple[str, str], _Tested] = {}
     reasons: dict[tuple[str, str], str] = {}
-    for setting, (group, before) in regression.both(now, then).items():
+    for setting, (group, before) in regression.in_both(now, then).items():
         confounder = regression.confounder(now, then, group, before)
         for name, text in wanted.items():
             threshold, most = thresholds.allowed(text, name, metrics[name])

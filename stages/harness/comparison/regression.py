@@ -112,11 +112,11 @@ def _flat(name: str, section: Any) -> Iterator[tuple[str, Any]]:
 
 def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     """Judge every timed metric of every setting of `now` that `then` has too, a setting after the other."""
-    groups = both(now, then)
+    both = in_both(now, then)
     metrics = timed(declared(now.job, now.results))
-    confounded = {name: confounder(now, then, *its) for name, its in groups.items()}
+    confounded = {name: confounder(now, then, *groups) for name, groups in both.items()}
     tests = {}
-    for name, (group, before) in groups.items():
+    for name, (group, before) in both.items():
         for metric in metrics if confounded[name] is None else ():
             here, there = ([*samples(each, metric, now.job).values()] for each in (group, before))
             if min(map(len, (here, there))) >= MIN_PAIRS and min((*here, *there)) > 0:
@@ -128,11 +128,11 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     beyond = holm({key: getattr(test, slower[metrics[key[1]].better]) for key, test in tests.items()})
     judged = {
         key: _judged(
-            key, test, metrics[key[1]].better, differs[key], beyond[key] < LEVEL, then.name, margin, len(groups)
+            key, test, metrics[key[1]].better, differs[key], beyond[key] < LEVEL, then.name, margin, len(both)
         )
         for key, test in tests.items()
     }
-    for name, (group, before) in groups.items():
+    for name, (group, before) in both.items():
         judged |= _in_doubt(
             {key: each for key, each in judged.items() if key[0] == name}, _load(now, group, then, before)
         )
@@ -142,12 +142,12 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
         if reason
     }
     said = judged | unknown
-    return tuple(said[name, metric] for name in groups for metric in metrics if (name, metric) in said)
+    return tuple(said[name, metric] for name in both for metric in metrics if (name, metric) in said)
 
 
 def predicted(now: Run, then: Run) -> dict[str, str]:
     """Say for each setting what became of its predictions of the same items."""
-    found = predictions.compare(both(now, then))
+    found = predictions.compare(in_both(now, then))
     return {name: sentences.of_predictions(each, f"in {then.name}").removeprefix("; ") for name, each in found.items()}
 
 
@@ -156,7 +156,7 @@ def gone(now: Run, then: Run) -> tuple[str, ...]:
     return tuple(name for name in then.settings() if name not in now.settings())
 
 
-def both(now: Run, then: Run) -> dict[str, tuple[list[CellResult], list[CellResult]]]:
+def in_both(now: Run, then: Run) -> dict[str, tuple[list[CellResult], list[CellResult]]]:
     """Return what now and then have of each setting that both have. Raises FaceoffError where there is none."""
     before = then.settings()
     found = {name: (group, before[name]) for name, group in now.settings().items() if name in before}
