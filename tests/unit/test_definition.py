@@ -14,8 +14,9 @@ from tests.project import ROOT
 BUILT = ("cpu", "cuda-9.2", "cuda-10.0", "cuda-12.6", "cuda-13.0")
 PULLED = ("kaggle", "colab")
 VENVS = ("torch-2.13", "torch-2.14")
+XLA = ("xla",)  # a venv for an own job, which has no fastai
 INTERPRETERS = ("host", "notebook")
-SHIPPED = BUILT + PULLED + VENVS + INTERPRETERS
+SHIPPED = BUILT + PULLED + VENVS + XLA + INTERPRETERS
 ONE_OF_THEM = "build, pull, venv, python: expected exactly one of them"
 
 
@@ -36,14 +37,14 @@ def define(root: Path, text: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_image_is_well_defined(name: str) -> None:
     found = definition.load(name, ROOT)
-    ways = {"build": BUILT, "pull": PULLED, "venv": VENVS, "python": INTERPRETERS}
+    ways = {"build": BUILT, "pull": PULLED, "venv": VENVS + XLA, "python": INTERPRETERS}
     assert [way for way, names in ways.items() if name in names and getattr(found, way) is not None]
     made = found.build or found.venv
     if made is not None:
         assert (ROOT / made.packages).is_file()
         assert made.torch is not None and (ROOT / made.torch).is_file()
         assert made.torch == f"docker/{name}/torch.txt" or name in VENVS
-        assert {"torch", "cuda", "fastai"} <= {*found.expects}
+        assert {"torch", *(("torch_xla",) if name in XLA else ("cuda", "fastai"))} <= {*found.expects}
 
 
 @pytest.mark.parametrize("name", PULLED)
