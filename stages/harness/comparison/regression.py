@@ -127,9 +127,7 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     slower = {"higher": "p_below", "lower": "p_above"}
     beyond = holm({key: getattr(test, slower[metrics[key[1]].better]) for key, test in tests.items()})
     judged = {
-        key: _judged(
-            key, test, metrics[key[1]].better, differs[key], beyond[key] < LEVEL, then.name, margin, len(both)
-        )
+        key: _judged(key, test, metrics[key[1]].better, differs[key], beyond[key] < LEVEL, then.name, margin, len(both))
         for key, test in tests.items()
     }
     for name, (group, before) in both.items():
