@@ -164,9 +164,8 @@ def test_what_an_interpreters_job_gets_of_the_shell_is_on_the_images_page() -> N
 
 def checkout(path: Path) -> Path:
     """A git checkout of this project, as one that was just cloned and set up; git knows no user here."""
-    ignore = shutil.ignore_patterns("__pycache__")
     for folder in ("stages", "jobs", "docker", "presets", ".dvc/plots"):
-        shutil.copytree(ROOT / folder, path / folder, ignore=ignore)
+        shutil.copytree(ROOT / folder, path / folder)
     for file in ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(ROOT / file, path / file)
     (path / ".venv").symlink_to(Path(sys.executable).parent.parent)

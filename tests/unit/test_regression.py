@@ -1,7 +1,6 @@
 """What is called a regression, of results whose truth is known. Files and git: test_against.py."""
 
 import dataclasses
-import gc
 
 import pytest
 
@@ -9,14 +8,6 @@ from stages.errors import FaceoffError
 from stages.harness.comparison import regression
 from stages.records import Metric
 from tests import faceoffs, results
-
-
-@pytest.fixture
-def cheap_collection():
-    """statsmodels collects all garbage in each correction of p-values: 0.1 s, with all of what tests import."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def run(name, **images):
@@ -40,11 +31,11 @@ def regressions(factor, trials=100):
     return called
 
 
-def test_slower_by_just_the_margin_is_seldom_a_regression(cheap_collection):
+def test_slower_by_just_the_margin_is_seldom_a_regression():
     assert regressions(1.02) <= 10  # 5 is the level; more than 10 of 100 are less likely than 1 %
 
 
-def test_slower_by_far_more_than_the_margin_is_one(cheap_collection):
+def test_slower_by_far_more_than_the_margin_is_one():
     assert regressions(1.1, trials=20) == 20
 
 
