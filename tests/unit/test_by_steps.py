@@ -130,7 +130,9 @@ def test_steps_decide_where_the_total_drowns():
     said = judged(slowdown=1.05, host=waits(1), other=waits(2))
     assert said.ratios[TOTAL].verdict == "inconclusive", "else this tests nothing"
     assert (said.verdict, said.verdict_by) == ("slower", STEPS)
-    assert said.words.startswith(f"slower by its steps: {said.ratios[STEPS].mean:.3f} times the baseline's time (95%")
+    assert said.words.startswith(
+        f"slower by its steps: {said.ratios[STEPS].mean:.3f} times the time of the baseline's steps (95%"
+    )
     assert "; what the job took: inconclusive, " in said.words
     assert unsettled(comparisons.comparison(said)) == [], "make until stops here"
 
