@@ -80,7 +80,8 @@ def test_undisturbed_steps_are_of_each_name_of_spans_by_itself():
     assert undisturbed.seconds(kinds) == pytest.approx(6 + 36)
 
 
-def test_the_first_step_counts_where_there_are_few():
+def test_a_spans_first_step_is_not_looked_at_and_counts_where_there_are_few():
+    assert undisturbed.seconds([steps_of(0.1, *[1.0] * 5)] * 4) == pytest.approx(24.0)
     assert undisturbed.seconds([steps_of(2.0, 2.0, 4.0, 4.0)]) == pytest.approx(8.0)
     assert undisturbed.seconds([steps_of(2.0)]) == pytest.approx(2.0)
 
