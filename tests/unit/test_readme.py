@@ -196,7 +196,8 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
         assert setting["metrics"]["peak_process_memory_bytes"]["mean"] > 0
         assert len(setting["metrics"]["total_seconds"]["samples"]) == 3
     assert settings["host/small-batch"]["verdict"] == "baseline"
-    assert settings["host/large-batch"]["verdict"] in {"faster", "slower", "equivalent", "inconclusive"}
+    large = settings["host/large-batch"]
+    assert large["verdict"] != "cannot say" or "load could have made it" in large["words"], large["words"]
     assert (project / records.PAGE_PATH).is_file()
 
 
