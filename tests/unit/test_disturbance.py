@@ -29,6 +29,7 @@ from stages.errors import run_entry
 from stages.workload import supervisor
 from stages.workload.probes import load
 load.Meter = functools.partial(load.Meter, pathlib.Path({machine!r}))
+supervisor.disturbance.LOOK_SECONDS = 0.3
 run_entry(lambda: supervisor.main({stage!r}))
 """
 # Each run has its own share of others while it runs, and leaves what tells which run it was.
