@@ -4,13 +4,11 @@ Runs inside images: Python 3.7 syntax; torch, where there is one, is asked in a 
 """
 
 import dataclasses
-import os
 from typing import Dict, Iterator, List, Optional, Tuple
 
-from stages import checks
-from stages.records import DATA_DIR, MANIFEST_PATH, Check, Conditions, Facts, ImageTask
+from stages import checks, codec
+from stages.records import MANIFEST_PATH, Check, Conditions, Facts, ImageTask, Preflight, preflight_path
 from stages.units import amount
-from stages.visible_cards import VISIBLE
 from stages.workload import dry_run, job_cards
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions, files, limits
@@ -23,9 +21,18 @@ LOOK = "mend what it says; the cells would end alike"
 SMALLER = "let the variant need less in params.yaml: smaller batches, for example"
 
 
-def look_over(task: ImageTask, seen: Facts) -> Tuple[Check, ...]:
+def run(task: ImageTask, seen: Facts, moment: Conditions) -> int:
+    """Write down what is right and what is not, and tell of it; the exit code."""
+    path = preflight_path(task.image)
+    if path.exists():
+        path.unlink()
+    found = look_over(task, seen, moment)
+    codec.write(path, Preflight(task.image, found))
+    return checks.report(found, "preflight in " + task.image)
+
+
+def look_over(task: ImageTask, seen: Facts, moment: Conditions) -> Tuple[Check, ...]:
     """Return what was checked, and what could not be, each with its reason. `seen`: what the image is now."""
-    moment = conditions.look(DATA_DIR, visible=os.environ.get(VISIBLE))
     found = [*cards(task, seen), *gpus(seen, task.gpus), *shared_memory(task, seen)]
     found += checks.idle(conditions.warnings(_of_the_job(moment, seen)))
     reason = why_no_dry_run(task, tuple(found))
@@ -34,6 +41,7 @@ def look_over(task: ImageTask, seen: Facts) -> Tuple[Check, ...]:
         return (*found, checks.not_checked("dry-run", "a few steps of every variant", reason), *session(task, {}))
     runs = dry_run.run(task, seen)
     found += [of_dry_run(variant, run, seen, moment) for variant, run in runs.items()]
+    found += not_tried([cell.cell.variant for cell in task.cells if cell.cell.variant not in runs], runs)
     return (*found, *cpu_quota(task, seen, runs), *session(task, runs))
 
 
@@ -105,6 +113,14 @@ def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterato
     for check, names in variants.items():
         everywhere = len(names) == len(task.cells)
         yield check if everywhere else dataclasses.replace(check, name="{}, {}".format(check.name, ", ".join(names)))
+
+
+def not_tried(variants: List[str], runs: Dict[str, DryRun]) -> Iterator[Check]:
+    """Say that variants had no dry-run, since cells are short."""
+    if variants:
+        variant, last = list(runs.items())[-1]
+        reason = f"a cell of {variant} takes about {last.estimate.cell_seconds:.0f} s: theirs tell as soon"
+        yield checks.not_checked("dry-run, " + ", ".join(variants), "a few steps that end well", reason)
 
 
 def of_dry_run(variant: str, run: DryRun, facts: Facts, moment: Conditions) -> Check:
