@@ -283,8 +283,10 @@ class TestExplanation:
         assert first.startswith("As measured, with what else the machine did, compute takes 3.00 s more")
         assert "waiting" not in first
         noisy = setting(repeats=(0.0, 0.6, -0.4), compute=6.6)
-        assert told(noisy)[0].startswith("In which part of the steps the difference lies does not show")
-        assert not any("nothing to explain" in each for each in told(noisy))
+        assert told(noisy)[0].endswith("no part of the time shows the difference for sure.")
+        assert not any("nothing to explain" in each or "alone, on one batch" in each for each in told(noisy))
+        alone = setting(repeats=(0.0, 0.6, -0.4), compute=6.6, compute_rate=100.0)
+        assert told(alone)[1] == "Compute alone, on one batch again and again, takes 2.00 times as long, which fits."
 
     def test_another_fact_of_the_job_is_told(self):
         one, other = (setting(compute=9.0, facts={"memory_format": each}) for each in ("contiguous", "channels_last"))
