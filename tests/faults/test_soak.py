@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.engine]
 
 SEED = int(os.environ.get("FACEOFF_SOAK_SEED", "20261124"))
 REPEATS = 6  # of 2 images x 2 variants: 24 cells
-STALL_MINUTES = 0.1
+STALL_MINUTES = 0.15
 LONGEST_RUN_SECONDS = 900
 RUNS_AT_MOST = 40
 
