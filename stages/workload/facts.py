@@ -94,8 +94,8 @@ def describe(facts: Facts) -> str:
 
 
 def _asked(process: MeasuringProcess) -> Tuple[Optional[Software], Optional[str]]:
-    """Return what `told` tells in the process that measures, or why nothing is told."""
-    outcome = process.run(__name__, "told", {}, DEVICE_SECONDS, SOFTWARE_SECONDS)
+    """Return what `answers` tells in the process that measures, or why nothing is told."""
+    outcome = process.run(__name__, "answers", {}, DEVICE_SECONDS, SOFTWARE_SECONDS)
     if not outcome.samples:
         return None, f"the look at torch: {outcome.failure}"
     document, problem = outcome.samples[0]
@@ -106,7 +106,7 @@ def _asked(process: MeasuringProcess) -> Tuple[Optional[Software], Optional[str]
     return Software(known, None if device is None else Device(*device), torch_threads, import_seconds), None
 
 
-def told(seconds: float) -> Iterator[Any]:
+def answers(seconds: float) -> Iterator[Any]:
     """Yield what `_software` returns, in JSON's types. `seconds`: for CUDA."""
     software, problem = _software(seconds)
     yield software and [dataclasses.asdict(software.contents), *software[1:]], problem

@@ -41,7 +41,7 @@ def look_over(task: ImageTask, seen: Facts, moment: Conditions) -> Tuple[Check, 
         return (*found, checks.not_checked("dry-run", "a few steps of every variant", reason), *session(task, {}))
     runs = dry_run.run(task, seen)
     found += [of_dry_run(variant, run, seen, moment) for variant, run in runs.items()]
-    found += not_tried([cell.cell.variant for cell in task.cells if cell.cell.variant not in runs], runs)
+    found += without_dry_run([cell.cell.variant for cell in task.cells if cell.cell.variant not in runs], runs)
     return (*found, *cpu_quota(task, seen, runs), *session(task, runs))
 
 
@@ -115,7 +115,7 @@ def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterato
         yield check if everywhere else dataclasses.replace(check, name="{}, {}".format(check.name, ", ".join(names)))
 
 
-def not_tried(variants: List[str], runs: Dict[str, DryRun]) -> Iterator[Check]:
+def without_dry_run(variants: List[str], runs: Dict[str, DryRun]) -> Iterator[Check]:
     """Say that variants had no dry-run, since cells are short."""
     if variants:
         variant, last = list(runs.items())[-1]
