@@ -38,8 +38,8 @@ IMPORTS = """
 import sys, time
 began = time.perf_counter()
 sys.path[0] = "."
-from jobs.dogs_cats import imports
-with getattr(imports, "cheap", None) or imports.uncollected():
+from jobs.dogs_cats.imports import cheap
+with cheap():
     from jobs.dogs_cats import {module}, learners
 learners.find().import_fastai()
 print("imports", time.perf_counter() - began)
