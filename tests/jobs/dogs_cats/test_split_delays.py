@@ -37,7 +37,7 @@ for name, workers, photo_seconds, step_seconds in arguments["scenarios"]:
 """
 TRAIN_PHOTOS, BATCH_SIZE = 32, 4
 STEPS = TRAIN_PHOTOS // BATCH_SIZE
-PHOTO_SECONDS, STEP_SECONDS = 0.08, 0.32
+PHOTO_SECONDS, STEP_SECONDS = 0.1, 0.4
 SCENARIOS = {  # workers, seconds that a photo takes longer to open, seconds that a step takes longer to compute
     "plain": (0, 0.0, 0.0),
     "slow loader": (0, PHOTO_SECONDS, 0.0),
