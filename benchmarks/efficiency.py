@@ -55,7 +55,7 @@ BETWEEN, AGAIN = "checkpoints, models, predictions", "runs that were disturbed a
 SUPERVISOR, AROUND = "supervisor", "start and end of what a cell runs in (harness, container)"
 OTHER_STAGES, DVC, REST = "other stages", "DVC", "checks before, the table after, and what was not seen"
 TITLES = {
-    Kind("workload.measure"): "profile: measured, what torch reaches",
+    Kind("workload.measure"): "profile: import of torch, and what it reaches",
     Kind("profile", "measure"): "profile: measured, by the job",
     Kind("profile"): "profile: facts",
     Kind("preflight_inside"): "preflight inside the image, without dry-runs",
