@@ -23,7 +23,8 @@ def main() -> int:
     parser.add_argument("--task", required=True, type=Path, help="file that stages.inside has left")
     task = codec.read(parser.parse_args().task, records.ImageTask)  # type: records.ImageTask
     moment = conditions.look(records.DATA_DIR, visible=os.environ.get(VISIBLE))
-    return preflight.run(task, facts.look(task.image)[0], moment)
+    code = preflight.run(task, facts.look(task.image)[0], moment)  # type: int
+    return code
 
 
 if __name__ == "__main__":
