@@ -145,7 +145,7 @@ def test_where_neither_is_settled_the_fewer_repeats_are_asked_for():
     given = comparisons.comparison(said)
     assert unsettled(given) == [said]
     assert "; what its steps take undisturbed: 1.0" in said.words
-    assert f"about {asked[1]} more repeats would settle it, judged from 4 pairs" in said.words
+    assert f", {asked[1]} in nine of ten cases, judged from 4 pairs" in said.words
     planned = extension(given, faced(), 1e9)
     assert f"{asked[1]} more repeat" in planned.words
 

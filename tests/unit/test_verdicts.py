@@ -46,7 +46,7 @@ class TestWords:
         said = other(10.0, 10.9, 10.1, 10.8, 10.3)
         total = said.ratios["total_seconds"]
         assert said.verdict == "inconclusive" and total.more_repeats > 0
-        assert f"; about {total.more_repeats} more repeats would settle it, judged from 5 pairs" in said.words
+        assert f" as likely as not, {total.more_repeats} in nine of ten cases, judged from 5 pairs" in said.words
         assert total.more_repeats % 10 == 0, "more digits than 5 pairs can tell"
 
     def test_two_failed_repeats(self):
