@@ -1,7 +1,7 @@
 """A few steps of every variant's training, to see what memory it takes, before the first cell is trained.
 
-The training's own command is run, with scratch folders and FACEOFF_STEPS. Where the job says that whole cells are
-short, those tell as soon what is wrong with them, and the first dry-run is the only one.
+The training's own command is run, with scratch folders and FACEOFF_STEPS. No variant is left out since another one was
+short or took little memory: what its parameters mean, only its own steps tell.
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
@@ -24,7 +24,6 @@ from stages.workload.supervisor.follower import Follower
 from stages.workload.supervisor.recorder import environment_of
 
 STEPS = 4
-SHORT_CELL_SECONDS = 60.0
 LIMIT_SECONDS = 180.0  # that a variant may take, imports included
 WATCH_SECONDS = 0.05  # between two looks at the memory
 CARDS_SECONDS = 0.5  # likewise of the cards
@@ -41,23 +40,11 @@ class DryRun(NamedTuple):
     failure: Optional[str]  # how it ended, where it did not end well
     facts: Dict[str, Value]  # that the job said of itself
 
-    @property
-    def of_short_cell(self) -> bool:
-        """Whether it went well, and says that a whole cell takes little more."""
-        whole_seconds = self.estimate.cell_seconds
-        ended_well = self.failure is None and self.unsupported is None
-        return ended_well and whole_seconds is not None and whole_seconds < SHORT_CELL_SECONDS
-
 
 def run(task: ImageTask, facts: Facts) -> Dict[str, DryRun]:
-    """Return what a few steps of each variant took, by its name; as soon as a cell proves to be short, of no other."""
+    """Return what a few steps of each variant took, by its name."""
     uuids = [gpu.uuid for gpu in facts.cards if gpu.uuid]
-    runs = {}  # type: Dict[str, DryRun]
-    for cell in task.cells:
-        runs[cell.cell.variant] = few_steps(task.image, cell, uuids)
-        if runs[cell.cell.variant].of_short_cell:
-            break
-    return runs
+    return {cell.cell.variant: few_steps(task.image, cell, uuids) for cell in task.cells}
 
 
 def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:

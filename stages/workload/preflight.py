@@ -41,7 +41,6 @@ def look_over(task: ImageTask, seen: Facts, moment: Conditions) -> Tuple[Check, 
         return (*found, checks.not_checked("dry-run", "a few steps of every variant", reason), *session(task, {}))
     runs = dry_run.run(task, seen)
     found += [of_dry_run(variant, run, seen, moment) for variant, run in runs.items()]
-    found += without_dry_run([cell.cell.variant for cell in task.cells if cell.cell.variant not in runs], runs)
     return (*found, *cpu_quota(task, seen, runs), *session(task, runs))
 
 
@@ -113,14 +112,6 @@ def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterato
     for check, names in variants.items():
         everywhere = len(names) == len(task.cells)
         yield check if everywhere else dataclasses.replace(check, name="{}, {}".format(check.name, ", ".join(names)))
-
-
-def without_dry_run(variants: List[str], runs: Dict[str, DryRun]) -> Iterator[Check]:
-    """Say that variants had no dry-run, since cells are short."""
-    if variants:
-        variant, last = list(runs.items())[-1]
-        reason = f"a cell of {variant} takes about {last.estimate.cell_seconds:.0f} s: theirs tell as soon"
-        yield checks.not_checked("dry-run, " + ", ".join(variants), "a few steps that end well", reason)
 
 
 def of_dry_run(variant: str, run: DryRun, facts: Facts, moment: Conditions) -> Check:
