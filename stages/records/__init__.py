@@ -86,6 +86,7 @@ from stages.records.preflight import (
 )
 from stages.records.results import (
     BEGAN_ANEW,
+    IN_VAIN,
     STATUSES,
     Attempt,
     Discarded,
@@ -103,6 +104,7 @@ __all__ = [
     "CURVES_PATH",
     "DATASET_PATH",
     "DATA_DIR",
+    "IN_VAIN",
     "JOB_PATH",
     "MACHINE_PATH",
     "MANIFEST_PATH",

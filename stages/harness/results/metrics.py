@@ -119,8 +119,8 @@ def _has_span(stage: Result, metric: str) -> bool:
 def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
     """Return in which block each cell that was trained is, by number.
 
-    A block is a stretch of repeats without a pause: it ends where nothing runs for longer than a whole repeat takes,
-    and for BLOCK_PAUSE at least. What a machine did before it may do otherwise after it.
+    A block is a stretch of repeats without a pause: it ends where nothing runs for longer than a whole repeat takes
+    undisturbed, and for BLOCK_PAUSE at least. What a machine did before it may do otherwise after it.
     """
     runs = [
         (_seconds(run.started_at), run.wall_seconds, result.cell, run is result.train)
@@ -134,7 +134,7 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
         for run in stage.discarded
     ]
     runs.sort(key=lambda run: run[0])
-    pause, number, found = max(BLOCK_PAUSE, repeat_seconds(results)), 0, {}
+    pause, number, found = max(BLOCK_PAUSE, repeat_seconds(results, discarded=False)), 0, {}
     ended = runs[0][0] if runs else 0.0
     for began, seconds, cell, is_training in runs:
         number += began - ended > pause
@@ -144,11 +144,17 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
     return found
 
 
-def repeat_seconds(results: Sequence[CellResult]) -> float:
-    """Return what one repeat of all settings takes in the mean, from the command's begin to the last result."""
-    walls = [each.train.wall_seconds + each.evaluate.wall_seconds for each in results if each.train and each.evaluate]
+def repeat_seconds(results: Sequence[CellResult], discarded: bool = True) -> float:
+    """Return what one repeat of all settings takes in the mean, from the command's begin to the last result.
+
+    `discarded`: with the runs that were disturbed and made once more, as the next repeat may have them too.
+    """
+    whole = [each.stages for each in results if each.train and each.evaluate]
+    walls = [sum(stage.wall_seconds for stage in stages) for stages in whole]
+    if discarded:
+        walls += [run.command_seconds for stages in whole for stage in stages for run in stage.discarded]
     settings = len({each.cell.setting for each in results if each.train})
-    return settings * sum(walls) / len(walls) if walls else 0.0
+    return settings * sum(walls) / len(whole) if whole else 0.0
 
 
 def _seconds(started_at: str) -> float:
