@@ -9,13 +9,14 @@ from stages.harness.results.metrics import (
     TOTAL,
     UNDISTURBED,
     blocks,
+    compared_samples,
     curve,
     declared,
     moments,
-    samples,
     steps,
     summaries,
     timed,
+    told_by_steps,
 )
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, stability, verdicts
@@ -73,7 +74,8 @@ def _ratios(
     tails = verdicts.ratios(overhangs, "lower", rules.margin, earlier, confounded)
     for name, group in rivals.items():
         settled = by_steps.with_tail(found[name], tails.get(name))
-        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles))
+        told = told_by_steps(group, job) & told_by_steps(reference, job)
+        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles), told)
     return found
 
 
@@ -89,9 +91,9 @@ def pairs(
 
     What is of steps makes a pair where both tell those of the same spans.
     """
-    here = samples(group, metric, job)
+    here = compared_samples(group, metric, job)
     of_steps = _stepping_spans(group, job), _stepping_spans(reference, job)
-    there = {cell.repeat: (cell, value) for cell, value in samples(reference, metric, job).items()}
+    there = {cell.repeat: (cell, value) for cell, value in compared_samples(reference, metric, job).items()}
     found = {}
     for cell, value in here.items():
         other, reference_value = there.get(cell.repeat, (cell, 0.0))

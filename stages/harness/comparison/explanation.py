@@ -7,7 +7,7 @@ do not add up to the difference, it says that. What the job does not tell is not
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from stages.harness.comparison import as_run, bottlenecks, evidence, profile_diff
+from stages.harness.comparison import as_run, bottlenecks, evidence, profile_diff, under_load
 from stages.harness.comparison.bottlenecks import bottleneck, speedup_of_steps
 from stages.harness.comparison.confounders import DEVICE
 from stages.harness.comparison.parts import COMPUTE, EXPLAINED_BY, WAIT, Part, parts
@@ -46,7 +46,11 @@ def explain(
     pieces = parts(setting, baseline, total)
     isolation = _isolation(setting, baseline, profiles)
     if decides.verdict in ("faster", "slower"):
-        named, sentences = _attribution(pieces, ratio) if by_steps is None else _seen_through_load(pieces, by_steps)
+        if by_steps is None:
+            named, sentences = _attribution(pieces, ratio)
+        else:
+            load = under_load.load(setting, baseline, profiles).both
+            named, sentences = _beside_steps(pieces, by_steps, was_loaded=bool(load.loaded(load.disturbed)))
         said = [*sentences, *isolation, *_other_facts(setting, baseline)]
         for part in named:
             said += _evidence(part, setting, baseline, profiles)
@@ -214,14 +218,15 @@ def _share(of_difference: float) -> str:
     return f"{of_difference:.0%} of it" if of_difference > 0 else f"which takes {-of_difference:.0%} of it back"
 
 
-def _seen_through_load(pieces: Sequence[Part], steps: Ratio) -> tuple[list[Part], list[str]]:
+def _beside_steps(pieces: Sequence[Part], steps: Ratio, *, was_loaded: bool) -> tuple[list[Part], list[str]]:
     """Pick the parts that go the way of the undisturbed steps, where the total itself shows nothing sure."""
     if not pieces:
         return [], []
     shown = [part for part in pieces if part.shown and (part.difference > 0) == (steps.verdict == "slower")]
+    measured = "As measured, with what else the machine did" if was_loaded else "By the whole time"
     if not shown:
-        return [], ["As measured, with what else the machine did, no part of the time shows the difference for sure."]
-    return shown, [f"As measured, with what else the machine did, {'; '.join(part.words for part in shown)}."]
+        return [], [f"{measured}, no part shows the difference for sure."]
+    return shown, [f"{measured}, {'; '.join(part.words for part in shown)}."]
 
 
 def _compute_seen_alone(

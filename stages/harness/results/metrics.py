@@ -20,6 +20,7 @@ RATE = "samples_per_second"
 MEMORY = "peak_process_memory_bytes"
 SPAN_SUFFIX = "_seconds"
 BLOCK_PAUSE = 600.0  # seconds
+LEAST_BEYOND = 0.001  # of the total: what is less is rounding, of which a ratio says nothing
 
 
 def declared(job: Job, results: Iterable[CellResult]) -> dict[str, Metric]:
@@ -69,12 +70,18 @@ def _of_total(result: CellResult, train: Result, total: tuple[str, ...]) -> dict
     if not counted:
         return {TOTAL: whole}
     stepping = undisturbed.seconds(counted)
-    return {TOTAL: whole, UNDISTURBED: stepping, BEYOND: None if whole is None else whole - stepping}
+    return {TOTAL: whole, UNDISTURBED: stepping, BEYOND: None if whole is None else max(0.0, whole - stepping)}
 
 
 def steps(result: CellResult, total: tuple[str, ...]) -> list[StepTimes]:
     """Return the step times of those spans of the training that the total is made of."""
     return [each for each in result.steps or () if total == WALL or each.span in total]
+
+
+def told_by_steps(group: Iterable[CellResult], job: Job) -> frozenset[str]:
+    """Name the metrics that the undisturbed steps tell of: beside them the total, the rate, and those spans' times."""
+    spans = {each.span for result in group for each in steps(result, job.total)}
+    return frozenset((TOTAL, UNDISTURBED, RATE, *(span + SPAN_SUFFIX for span in spans)))
 
 
 def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> float | None:
@@ -97,6 +104,16 @@ def samples(group: Iterable[CellResult], metric: str, job: Job) -> dict[Cell, fl
     """Return the metric of each cell that has it."""
     found = {result.cell: values(result, job).get(metric) for result in group}
     return {cell: value for cell, value in found.items() if value is not None}
+
+
+def compared_samples(group: Iterable[CellResult], metric: str, job: Job) -> dict[Cell, float]:
+    """Return the metric of each cell that has it, but for one that a ratio would say nothing of."""
+    cells = list(group)
+    found = samples(cells, metric, job)
+    if metric != BEYOND:
+        return found
+    totals = samples(cells, TOTAL, job)
+    return {cell: value for cell, value in found.items() if value >= LEAST_BEYOND * totals[cell]}
 
 
 def moments(results: Iterable[CellResult], metric: str) -> dict[Cell, float]:
