@@ -111,7 +111,8 @@ def faced(
     found = face_off(
         host=noisy(10.0, repeats, spread, 2 * seed), other=noisy(10.0 * slowdown, repeats, spread, 2 * seed + 1)
     )
-    return with_steps(found, seed=seed, **{name: tail for name, tail in (("host", host), ("other", other)) if tail})
+    tails = {name: tail for name, tail in (("host", host), ("other", other)) if tail}
+    return with_steps(found, 0.01, seed, **tails)
 
 
 def beside(found: Sequence[CellResult], image: str, repeats: Sequence[int], **load: Any) -> list[CellResult]:

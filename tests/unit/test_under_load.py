@@ -81,10 +81,7 @@ def recorded(name, setting, number=REPEATS):
     """Real trainings of one and the same setting, called `setting`, in so many repeats."""
     trainings = steps_quality.read(steps_quality.RECORDED / f"steps-{name}.jsonl")[:number]
     place = 0 if setting == steps_quality.SIDES[0] else 1
-    return [
-        steps_quality._cell(setting, repeat, each, 2 * repeat + place)
-        for repeat, each in enumerate(trainings, 1)
-    ]
+    return [steps_quality.cell(setting, repeat, each, 2 * repeat + place) for repeat, each in enumerate(trainings, 1)]
 
 
 def test_load_beside_one_side_alone_is_no_verdict_by_steps():

@@ -10,13 +10,13 @@ from stages.harness.results.metrics import (
     UNDISTURBED,
     blocks,
     compared_samples,
+    confirmable,
     curve,
     declared,
     moments,
     steps,
     summaries,
     timed,
-    told_by_steps,
 )
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, stability, verdicts
@@ -74,8 +74,8 @@ def _ratios(
     tails = verdicts.ratios(overhangs, "lower", rules.margin, earlier, confounded)
     for name, group in rivals.items():
         settled = by_steps.with_tail(found[name], tails.get(name))
-        told = told_by_steps(group, job) & told_by_steps(reference, job)
-        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles), told)
+        confirmed_by_steps = confirmable(group, job) & confirmable(reference, job)
+        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles), confirmed_by_steps)
     return found
 
 

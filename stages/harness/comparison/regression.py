@@ -24,10 +24,10 @@ from stages.harness.results.metrics import (
     TOTAL,
     UNDISTURBED,
     compared_samples,
+    confirmable,
     declared,
     samples,
     timed,
-    told_by_steps,
 )
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, verdicts
@@ -151,10 +151,10 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
         load = under_load.LoadBeside(
             under_load.side(now.name, group, now.profiles), under_load.side(then.name, before, then.profiles)
         )
-        told = told_by_steps(group, now.job) & told_by_steps(before, now.job)
+        confirmed_by_steps = confirmable(group, now.job) & confirmable(before, now.job)
         of_setting = {metric: each for (setting, metric), each in judged.items() if setting == name}
         intervals = {metric: tests[name, metric].interval for metric in of_setting}
-        judged |= {(name, each.metric): each for each in _weighed(of_setting, intervals, load, told)}
+        judged |= {(name, each.metric): each for each in _weighed(of_setting, intervals, load, confirmed_by_steps)}
     unknown = {
         (name, TOTAL): Change(name, TOTAL, "cannot say", f"cannot say: {reason}", False)
         for name, reason in confounded.items()
@@ -202,7 +202,7 @@ def _weighed(
     judged: Mapping[str, Change],
     intervals: Mapping[str, tuple[float, float]],  # by metric, of the log of the ratio
     load: under_load.LoadBeside,
-    told: Collection[str],
+    confirmable: Collection[str],
 ) -> Iterator[Change]:
     """Take back what load could have made of a setting, as of a face-off: see under_load."""
     loaded = [each for each in (load.here, load.there) if each.could_have_made(each.disturbed)]
@@ -213,7 +213,7 @@ def _weighed(
         why: str | None = None
         if loaded and change.verdict in CALLED:
             is_large = metric in (TOTAL, UNDISTURBED) and load.is_too_small_for(low, high)
-            why = None if is_large else _unconfirmed(change, steps, unlike, told)
+            why = None if is_large else _unconfirmed(change, steps, unlike, confirmable)
         yield (
             change
             if why is None
@@ -226,11 +226,11 @@ def _weighed(
         )
 
 
-def _unconfirmed(change: Change, steps: Change | None, unlike: str | None, told: Collection[str]) -> str | None:
+def _unconfirmed(change: Change, steps: Change | None, unlike: str | None, confirmable: Collection[str]) -> str | None:
     """Say why steps do not confirm it, or do not see through the load; None where they do both."""
     if change.metric == BEYOND:
         return under_load.ITS_TAIL
-    if change.metric not in told or steps is None:
+    if change.metric not in confirmable or steps is None:
         return f"and there are no step times to see through it; {under_load.END}"
     if unlike is None and steps.verdict != change.verdict:
         return f"and its steps undisturbed do not say the same ({steps.verdict}); {under_load.END}"

@@ -189,8 +189,8 @@ def _threads(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> 
     return facts.torch_threads if facts else checks.threads(variant.env if variant else {}, 0) or None  # 0: not known
 
 
-def weighed(ratios: Mapping[str, Ratio], beside: LoadBeside, told: Collection[str]) -> dict[str, Ratio]:
-    """Take back what load could have made, of the verdicts of one setting; `told`: see metrics.told_by_steps."""
+def weighed(ratios: Mapping[str, Ratio], beside: LoadBeside, confirmable: Collection[str]) -> dict[str, Ratio]:
+    """Take back what load could have made, of the verdicts of one setting; `confirmable`: see metrics.confirmable."""
     found = dict(ratios)
     steps = ratios.get(UNDISTURBED)
     for name, ratio in ratios.items():
@@ -201,7 +201,7 @@ def weighed(ratios: Mapping[str, Ratio], beside: LoadBeside, told: Collection[st
         why, more = beside.unlike(ratio.pairs.keys()), None
         if name == BEYOND:
             why = ITS_TAIL
-        elif name not in told or steps is None:
+        elif name not in confirmable or steps is None:
             why = f"and there are no step times to see through it; {END}"
         elif why is None and steps.verdict != ratio.verdict:
             why, more = _unconfirmed(steps)

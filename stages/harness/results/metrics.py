@@ -78,7 +78,7 @@ def steps(result: CellResult, total: tuple[str, ...]) -> list[StepTimes]:
     return [each for each in result.steps or () if total == WALL or each.span in total]
 
 
-def told_by_steps(group: Iterable[CellResult], job: Job) -> frozenset[str]:
+def confirmable(group: Iterable[CellResult], job: Job) -> frozenset[str]:
     """Name the metrics that the undisturbed steps tell of: beside them the total, the rate, and those spans' times."""
     spans = {each.span for result in group for each in steps(result, job.total)}
     return frozenset((TOTAL, UNDISTURBED, RATE, *(span + SPAN_SUFFIX for span in spans)))
