@@ -260,7 +260,7 @@ def test_room_for_what_the_job_writes():
     never = look(situation(checkout_disk=full), compare={"remeasure": 0})["disk of the checkout"]
     assert never.needed == needed.replace(f"{more}, ", "")
     assert (check.needed, check.found) == (needed, "95.4 MiB free at /checkout")
-    assert check.advice.startswith("make room for 1.5 GiB more")
+    assert check.advice.startswith("make room for 1.6 GiB more")
     assert statuses(situation(checkout_disk=dataclasses.replace(full, free_bytes=2 * 10**9))) == {}
     done = found_by.Measured(ALL, {}, {})
     nothing_left = found_by.JobState(JOB, {}, None, True, {})
