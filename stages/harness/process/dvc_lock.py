@@ -183,7 +183,7 @@ def _is_of_whole_pipeline() -> bool:
     at = next((at for at, name in enumerate(names) if (name, words[at + 1]) == ("dvc", "repro")), None)
     if at is None or not OPTIONS.issuperset(words[at + 2 :]):
         return False
-    return importlib.metadata.version("dvc") == KNOWN_DVC
+    return _is_of_own_environment(words[0]) and importlib.metadata.version("dvc") == KNOWN_DVC
 
 
 def _is_of_own_environment(python: str) -> bool:
