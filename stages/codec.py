@@ -32,6 +32,14 @@ class RecordError(FaceoffError):
     """A value is not what the schema says: names the file, the key, what was expected and what was found."""
 
 
+class OtherSchemaError(RecordError):
+    """A record is of another schema version; `found`: which, None where it says none."""
+
+    def __init__(self, message: str, found: Optional[int]) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 def check(key: str, value: object, holds: bool, expected: str) -> None:
     """Raise a RecordError that names `key` unless `holds`. For `__post_init__`; `decode` puts the place in front."""
     if not holds:
@@ -149,9 +157,10 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
         raise RecordError("{}: not readable as JSON ({})".format(where, error)) from None
     version = document.pop("schema_version", None) if isinstance(document, dict) else None
     if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
-        raise RecordError(
+        raise OtherSchemaError(
             "{}: not of schema version {}; made by another version of faceoff: measure again with "
-            "`dvc repro -f`".format(where, SCHEMA_VERSION)
+            "`dvc repro -f`".format(where, SCHEMA_VERSION),
+            version if type(version) is int else None,
         )
     digest = document.pop("digest", None)
     record: Record = decode(kind, document, where)
@@ -225,7 +234,9 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     ]
     missing = [name for name in required if name not in value]
     if missing:
-        raise RecordError("{}: key '{}' is missing".format(where, missing[0]))
+        line = next(field.metadata.get("line") for field in dataclasses.fields(kind) if field.name == missing[0])
+        advice = ": write `{}`".format(line) if line else ""
+        raise RecordError("{}: key '{}' is missing{}".format(where, missing[0], advice))
     decoded = {name: decode(hints[name], item, join(where, name)) for name, item in value.items()}
     for name, item in decoded.items():
         if isinstance(item, (int, float)):

@@ -136,6 +136,22 @@ def test_a_damaged_result_of_then_is_named_with_its_revision(folder):
     assert done.stderr.startswith(f"faceoff: {THEN}:metrics/machine.json: ")
 
 
+@pytest.mark.parametrize(
+    ("schema_version", "words"),
+    [
+        (5, "an older faceoff (schema 5, not 6): measure that commit again with this version, or compare with a newer"),
+        (7, "a newer faceoff (schema 7, not 6): compare with that version of faceoff"),
+    ],
+)
+def test_results_of_another_schema_are_said_to_be_those_of_then(folder, schema_version, words):
+    path = records.COMPARISON_PATH
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": schema_version}))
+    git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "--all", "-m", "other")
+    done = against(folder, "HEAD")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"faceoff: the results in HEAD are of {words}")
+
+
 @pytest.mark.parametrize("revision", ["no-such", "--output=x"])
 def test_no_such_revision_is_one_line(folder, revision):
     done = project.run_stage(folder, "compare", f"--against={revision}")

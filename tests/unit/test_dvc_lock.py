@@ -230,7 +230,7 @@ def test_it_is_short_after_a_stage_of_the_whole_pipeline_but_the_last(folder, wo
 
 
 def test_it_stays_whole_where_dvc_runs_in_another_environment_than_the_stages(folder):
-    """Of the same interpreter, as pipx makes one; which version of DVC that has, the stage's own Python does not say."""
+    """Of the same interpreter, as pipx makes one: the stage's own Python does not know that DVC's version."""
     (folder / "other/bin").mkdir(parents=True)
     (folder / "other/pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
     (folder / "other/bin/python").symlink_to(Path(sys.executable).resolve())

@@ -3,8 +3,8 @@
 To commit one, DVC reads and writes all of it, 3 ms of CPU for each stage in it: 2 s a stage at 600. What it does not
 commit it only hands on, and what it needs to know it has read when it began. So a stage that has ended well puts the
 file aside but for one entry, DVC adds that stage's, and the next stage first of all puts the two together. While a
-stage is at work the file is whole, and so it is once DVC has come to its own end. Where a plain `dvc repro` is killed or
-fails while it commits, the file stays short until the next run.
+stage is at work the file is whole, and so it is once DVC has ended well. Where a plain `dvc repro` is killed or fails
+while it commits, the file stays short until the next run.
 
 A short one says so in its first line, and for which DVC: another one has read a short file and would measure all again.
 It names the stage, too.
