@@ -347,7 +347,7 @@ def test_what_the_job_writes_elsewhere_needs_room_where_it_lies():
     same = found_by.Disk("/", int(4.5e9), 1, None)
     together = situation(job=dataclasses.replace(writes, elsewhere=dict.fromkeys(cache, same)), checkout_disk=same)
     check = look(together)["disk of ~/.cache/mine"]
-    assert check.status == "failed" and check.needed.endswith(", besides 1.1 GiB for the checkout on the same disk")
+    assert check.status == "failed" and check.needed.endswith(", besides 1.2 GiB for the checkout on the same disk")
     roomy = dict.fromkeys(cache, dataclasses.replace(same, device=3))
     assert statuses(situation(job=dataclasses.replace(writes, elsewhere=roomy))) == {}
 
