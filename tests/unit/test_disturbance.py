@@ -207,7 +207,9 @@ if run == 2 and "of_run_1" in os.listdir(state):
     tell(resumed_after_spans=1)
 if run == 1:
     tell(span="epoch", seconds=9)
-    time.sleep(1.5)
+    progress = os.environ["FACEOFF_EVENTS"].replace("events.jsonl", "progress.json")
+    while '"seconds": 9.0' not in open(progress).read():
+        time.sleep(0.1)
     os.kill(os.getppid(), 9)
     time.sleep(9)
 """
