@@ -207,6 +207,12 @@ def test_faster_steps_and_a_slower_tail_leave_it_to_the_total():
     assert by_steps.decisive({name: unsure[name] for name in (TOTAL, STEPS)}) == STEPS
 
 
+def test_steps_are_a_headline_at_half_the_level():
+    found = {TOTAL: ratio("inconclusive", mean=1.02), STEPS: ratio("slower", mean=1.04, p_value=0.024)}
+    assert by_steps.decisive(found) == STEPS
+    assert by_steps.decisive({**found, STEPS: ratio("slower", mean=1.04, p_value=0.026)}) == TOTAL
+
+
 # ------------------------------------------------------------------------------------------------------- what is read
 
 

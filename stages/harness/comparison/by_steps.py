@@ -16,6 +16,7 @@ from stages.records import Ratio
 
 CALLED = ("faster", "slower")
 SETTLED = (*CALLED, "equivalent")
+CHANCES = 2  # of a false alarm that a headline has: the total's, and where that is open the steps'
 
 
 def overhang(totals: Mapping[str, Pair], steps: Mapping[str, Pair]) -> dict[str, Pair]:
@@ -49,9 +50,14 @@ def with_tail(ratios: Mapping[str, Ratio], tail: Ratio | None) -> dict[str, Rati
 
 
 def decisive(ratios: Mapping[str, Ratio]) -> str:
-    """Name the metric whose verdict is the headline: the total where it is settled, else the steps where they are."""
+    """Name the metric whose verdict is the headline: the total where it is settled, else the steps where they are.
+
+    The steps at half the level, for they are its second chance.
+    """
     total, steps = ratios.get(TOTAL), ratios.get(UNDISTURBED)
     if total is None or steps is None or total.verdict in SETTLED or steps.verdict not in SETTLED:
+        return TOTAL
+    if steps.verdict in CALLED and (steps.p_value is None or steps.p_value >= LEVEL / CHANCES):
         return TOTAL
     return TOTAL if opposed(ratios) or _is_beyond_one(total, steps.verdict) else UNDISTURBED
 
