@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import yaml
@@ -38,8 +38,8 @@ IMPORTS = """
 import sys, time
 began = time.perf_counter()
 sys.path[0] = "."
-from jobs.dogs_cats import imports
-with getattr(imports, "cheap", None) or imports.uncollected():
+from jobs.dogs_cats.imports import cheap
+with cheap():
     from jobs.dogs_cats import {module}, learners
 learners.find().import_fastai()
 print("imports", time.perf_counter() - began)
@@ -55,7 +55,7 @@ BETWEEN, AGAIN = "checkpoints, models, predictions", "runs that were disturbed a
 SUPERVISOR, AROUND = "supervisor", "start and end of what a cell runs in (harness, container)"
 OTHER_STAGES, DVC, REST = "other stages", "DVC", "checks before, the table after, and what was not seen"
 TITLES = {
-    Kind("workload.measure"): "profile: measured, what torch reaches",
+    Kind("workload.measure"): "profile: import of torch, and what it reaches",
     Kind("profile", "measure"): "profile: measured, by the job",
     Kind("profile"): "profile: facts",
     Kind("preflight_inside"): "preflight inside the image, without dry-runs",
@@ -145,9 +145,9 @@ def run(folder: Path, entry: str, looker: Looker) -> None:
         raise FaceoffError(f"stages.{entry} ended with exit code {process.returncode}: {words}")
 
 
-def divided(looker: Looker) -> Counter[str]:
+def divided(looker: Looker) -> dict[str, float]:
     """Return the seconds of each part. The run's folder is the working directory."""
-    parts: Counter[str] = Counter()
+    parts: dict[str, float] = defaultdict(float)
     for kind, seconds in looker.seconds.items():
         if kind.command and kind.entry in records.STAGES:
             continue  # divided below
@@ -161,7 +161,8 @@ def divided(looker: Looker) -> Counter[str]:
     }
     for (cell, stage), command in looker.commands.items():
         result = codec.read(cell.result_path(stage), Result)
-        parts.update(of_command(command, result, job, imports[cell.image, stage]))
+        for part, seconds in of_command(command, result, job, imports[cell.image, stage]).items():
+            parts[part] += seconds
     return parts
 
 
@@ -201,10 +202,10 @@ def import_seconds(image: str, module: str) -> float:
     return statistics.median(taken)
 
 
-def print_table(parts: Counter[str], wall_seconds: float) -> None:
+def print_table(parts: dict[str, float], wall_seconds: float) -> None:
     """Print the parts, the largest first."""
     print(f"\n{'part':62}{'seconds':>9}{'share':>8}")
-    for part, seconds in parts.most_common():
+    for part, seconds in sorted(parts.items(), key=lambda each: -each[1]):
         print(f"{part:62}{seconds:9.1f}{seconds / wall_seconds:8.1%}")
     print(f"{'all':62}{wall_seconds:9.1f}{1:8.1%}")
 

@@ -7,7 +7,7 @@ container does too, since that has the folder at the same path, and is seen wher
 import json
 import os
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ class Looker:
     """Looks at the processes that work in a folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.seconds: Counter[Kind] = Counter()
+        self.seconds: dict[Kind, float] = defaultdict(float)
         self.commands: dict[tuple[Cell, str], Command] = {}
         self._folder = folder
         self._elsewhere: dict[str, float] = {}  # pid of no concern: when it was first seen

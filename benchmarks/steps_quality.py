@@ -156,14 +156,14 @@ def verdict(pairs: Pairs, metric: str, margin: float) -> str:
 def headline(pairs: Pairs, margin: float) -> SettingResult:
     """Judge by all rules."""
     cells = [
-        _cell(side, repeat, training, 2 * repeat + place)
+        cell(side, repeat, training, 2 * repeat + place)
         for repeat, pair in enumerate(pairs, start=1)
         for place, (side, training) in enumerate(zip(SIDES, pair, strict=True))
     ]
     return compare.compare(cells, schema.CompareParams(SIDES[0], margin, (), 0), {}, results.SILENT_JOB)[1]
 
 
-def _cell(setting: str, repeat: int, training: Training, place: int) -> CellResult:
+def cell(setting: str, repeat: int, training: Training, place: int) -> CellResult:
     image, variant = setting.split("/")
     cell = Cell(image, variant, repeat)
     began = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(minutes=place)

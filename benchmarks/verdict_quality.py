@@ -99,6 +99,8 @@ def main() -> int:
     ):  # fmt: skip
         groups = face_offs(runs, margin, drift, slowdown, rivals, arguments.face_offs, arguments.seed)
         fails += report(groups, drift, slowdown, rivals)
+        if not drift and rivals == 1:
+            report_plans(runs, margin, slowdown, arguments.face_offs // 2, arguments.seed)
     for fail in fails:
         print(f"\nnot as it should be: {fail}")
     return 1 if fails and arguments.check else 0
@@ -221,6 +223,27 @@ def report(groups: list[list[FaceOff]], drift: float, slowdown: float, rivals: i
     ended = Counter(each.end.verdict for each in every)
     print("  verdicts in the end: " + ", ".join(f"{name} {ended[name] / len(every):.1%}" for name in sorted(ended)))
     return fails
+
+
+def report_plans(runs: numpy.ndarray, margin: float, slowdown: float, number: int, seed: int) -> None:
+    """Print how right the repeats are that an inconclusive verdict names, against those that settled it in the end."""
+    generator, named, needed = numpy.random.default_rng(seed), [], []
+    for _ in range(number):
+        values = draw(runs, 0.0, slowdown, 1, generator)
+        found = judged(values, PILOT, [], margin)["1"]
+        if found.verdict == "inconclusive":
+            named.append(PILOT + (found.likely_repeats or MAX_REPEATS))
+            needed.append(next(each for each in range(PILOT + 1, MAX_REPEATS + 1) if is_settled(values, each, margin)))
+    if named:
+        right = numpy.mean([each <= 2 * there and there <= 2 * each for each, there in zip(named, needed, strict=True)])
+        print(f"  of {len(named)} verdicts that {PILOT} repeats leave open: named, in all, {spread(named)}; ", end="")
+        print(f"needed at the next look {spread(needed)}; within a factor of 2 of each other {right:.0%}")
+
+
+def is_settled(values: Values, repeats: int, margin: float) -> bool:
+    """Whether so many repeats settle it, at the second look; the most that there are do for all."""
+    settles = judged(values, repeats, [PILOT], margin)["1"].verdict != "inconclusive"
+    return settles or repeats == MAX_REPEATS
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,12 @@ def waits_passively(env: Mapping[str, str]) -> bool:
     """Return whether OpenMP's threads soon sleep while they wait, by these variables: by itself they spin for a while.
 
     GOMP_SPINCOUNT goes before the policy: https://gcc.gnu.org/onlinedocs/libgomp/GOMP_005fSPINCOUNT.html
+    KMP_BLOCKTIME says nothing: Intel's runtime reads it, and libgomp, which torch has on Linux, does not.
     """
     spins = env.get("GOMP_SPINCOUNT", "").strip()
     if spins:
         return spins.isdigit() and int(spins) <= FEW_SPINS
-    return env.get("OMP_WAIT_POLICY", "").strip().lower() == "passive" or env.get("KMP_BLOCKTIME") == "0"
+    return env.get("OMP_WAIT_POLICY", "").strip().lower() == "passive"
 
 
 def idle(warnings: Iterable[str]) -> List[Check]:

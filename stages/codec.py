@@ -20,7 +20,7 @@ from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
 from stages.errors import FULL, FaceoffError, no_room
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 # What a field's name says of its number: see `_check_number`.
 AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|per_second|samples|items|steps)")
 SHARE = re.compile(r"(.+_)?(share|p_value)")
@@ -30,6 +30,14 @@ Record = TypeVar("Record")
 
 class RecordError(FaceoffError):
     """A value is not what the schema says: names the file, the key, what was expected and what was found."""
+
+
+class OtherSchemaError(RecordError):
+    """A record is of another schema version; `found`: which, None where it says none."""
+
+    def __init__(self, message: str, found: Optional[int]) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 def check(key: str, value: object, holds: bool, expected: str) -> None:
@@ -153,9 +161,10 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
         raise RecordError("{}: not readable as JSON ({})".format(where, error)) from None
     version = document.pop("schema_version", None) if isinstance(document, dict) else None
     if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
-        raise RecordError(
+        raise OtherSchemaError(
             "{}: not of schema version {}; made by another version of faceoff: measure again with "
-            "`dvc repro -f`".format(where, SCHEMA_VERSION)
+            "`dvc repro -f`".format(where, SCHEMA_VERSION),
+            version if type(version) is int else None,
         )
     digest = document.pop("digest", None)
     record: Record = decode(kind, document, where)
@@ -229,7 +238,9 @@ def _decode_dataclass(kind: Any, value: Any, where: str) -> Any:
     ]
     missing = [name for name in required if name not in value]
     if missing:
-        raise RecordError("{}: key '{}' is missing".format(where, missing[0]))
+        line = next(field.metadata.get("line") for field in dataclasses.fields(kind) if field.name == missing[0])
+        advice = ": write `{}`".format(line) if line else ""
+        raise RecordError("{}: key '{}' is missing{}".format(where, missing[0], advice))
     decoded = {name: decode(hints[name], item, join(where, name)) for name, item in value.items()}
     for name, item in decoded.items():
         if isinstance(item, (int, float)):

@@ -29,11 +29,7 @@ USAGE = (
     "(IMAGE: a folder of docker/)"
 )
 COUNTS = {"--": range(1, sys.maxsize), "--result": (1,), "--profile": (0,), "--preflight": (0,)}  # of words that follow
-# Of an image: what looks at it from inside, one after the other. The second of a profile need not look at torch again.
-IMAGE_STAGES = {
-    "--profile": (("profile",), ("preflight_inside", "--profiled")),
-    "--preflight": (("preflight_inside",),),
-}
+IMAGE_STAGES = {"--profile": ("profile", "--preflight"), "--preflight": ("preflight_inside",)}  # that look inside
 
 
 @dvc_stage
@@ -51,20 +47,16 @@ def main() -> int:
         return of_cell.attempt(select.environment(name, wanted, Path()))
     environment = select.environment(name, wanted, Path())
     if how in IMAGE_STAGES:
-        return look(name, environment, wanted, IMAGE_STAGES[how])
+        return look(name, environment, wanted, *IMAGE_STAGES[how])
     return command(name, tuple(rest), environment, wanted)
 
 
-def look(name: str, environment: Environment, wanted: Params, stages: tuple[tuple[str, ...], ...]) -> int:
-    """Tell the stages that look at the image from inside what there is to know, and run them one after the other."""
+def look(name: str, environment: Environment, wanted: Params, stage: str, *options: str) -> int:
+    """Tell the stage that looks at the image from inside what there is to know, and run it."""
     path = records.image_task_path(name)
     codec.write(path, tasks.image_task(name, wanted, in_container=environment.isolated))
-    for stage, *options in stages:
-        words = ("python", "-m", f"stages.{stage}", "--task", str(path), *options)
-        code = command(name, words, environment, wanted)
-        if code:
-            return code
-    return 0
+    words = ("python", "-m", f"stages.{stage}", "--task", str(path), *options)
+    return command(name, words, environment, wanted)
 
 
 def command(name: str, words: tuple[str, ...], environment: Environment, wanted: Params) -> int:

@@ -1,9 +1,10 @@
 """Stage profile: the environment as the job sees it, inside an image.
 
-    python -m stages.profile --task models/cuda-10.0.task.json
+    python -m stages.profile --task models/cuda-10.0.task.json [--preflight]
 
 Writes metrics/<image>/facts.json, what stays the same from run to run, and metrics/<image>/profile.json, the same with
-what moves and what was measured. Runs inside images: Python 3.7 syntax.
+what moves and what was measured; then, with --preflight, does what stages.preflight_inside does: in one process, since
+to start one takes time, in a container more. Runs inside images: Python 3.7 syntax.
 """
 
 import argparse
@@ -14,28 +15,32 @@ from pathlib import Path
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.visible_cards import VISIBLE
-from stages.workload import facts, job_cards
+from stages.workload import facts, job_cards, preflight
 from stages.workload.measure import measure
+from stages.workload.measure.process import MeasuringProcess
 from stages.workload.probes import conditions
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m stages.profile")
     parser.add_argument("--task", required=True, type=Path, help="file that stages.inside has left")
-    task = codec.read(parser.parse_args().task, records.ImageTask)  # type: records.ImageTask
+    parser.add_argument("--preflight", action="store_true", help="look too whether the cells can run")
+    arguments = parser.parse_args()
+    task = codec.read(arguments.task, records.ImageTask)  # type: records.ImageTask
     for path in (records.facts_path(task.image), records.profile_path(task.image)):
         if path.exists():
             path.unlink()
     began = time.perf_counter()
-    found, import_seconds = facts.look(task.image)
-    check_cards(task, found)
-    moment = conditions.look(records.DATA_DIR, visible=os.environ.get(VISIBLE))
-    looked_seconds = time.perf_counter() - began - import_seconds
-    measured = measure(task, found) if task.measure_seconds else ()
+    with MeasuringProcess() as process:
+        found, import_seconds = facts.look(task.image, process)
+        check_cards(task, found)
+        moment = conditions.look(records.DATA_DIR, visible=os.environ.get(VISIBLE))
+        looked_seconds = time.perf_counter() - began - import_seconds
+        measured = measure(task, found, process) if task.measure_seconds else ()
     codec.write(records.facts_path(task.image), found)
     codec.write(records.profile_path(task.image), records.Profile(found, moment, measured, looked_seconds))
     print(f"{task.image}: {facts.describe(found)}")
-    return 0
+    return preflight.run(task, found, moment) if arguments.preflight else 0
 
 
 def check_cards(task: records.ImageTask, found: records.Facts) -> None:

@@ -66,6 +66,7 @@ def ratio(here: Summary, baseline: Summary, verdict: str, **changes: Any) -> Rat
         p_value=None if wide is None else 0.0004,
         verdict=verdict,
         reason=None if verdict in ("faster", "slower", "equivalent") else "2 pairs of repeats are too few, 3 the least",
+        likely_repeats=None,
         more_repeats=None,
     )
     return dataclasses.replace(plain, **changes)

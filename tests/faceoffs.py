@@ -17,6 +17,7 @@ BASELINE = "host/fp32-bs16"
 BEGIN = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
 STEPS, STEPPING = 20, 0.9  # of an epoch, and the share of its time that they take
 Tail = Callable[[list[float], int], list[float]]  # what becomes of the steps of an epoch, by its index
+REPEATS = 8  # of faced
 ITEMS = tuple(f"item-{number}" for number in range(400))
 
 
@@ -85,6 +86,33 @@ def _with_steps(result: CellResult, spread: float, noise: random.Random, tail: T
         spans.append(dataclasses.replace(span, seconds=span.seconds + sum(taken) - sum(plain)))
         steps.append(StepTimes(span.name, tuple(taken)))
     return dataclasses.replace(result, train=dataclasses.replace(result.train, spans=tuple(spans)), steps=tuple(steps))
+
+
+def waits(seed: int, most: float = 6.0) -> Tail:
+    """A tail that makes a total noisy: in each epoch one step waits, for up to `most` seconds."""
+    noise = random.Random(seed)  # noqa: S311 - repeatable
+
+    def tail(steps: list[float], _: int) -> list[float]:
+        steps[noise.randrange(1, len(steps))] += noise.uniform(0, most)
+        return steps
+
+    return tail
+
+
+def faced(
+    seed: int = 0,
+    slowdown: float = 1.0,
+    repeats: int = REPEATS,
+    host: Tail | None = None,
+    other: Tail | None = None,
+    spread: float = 0.003,
+) -> list[CellResult]:
+    """Cells of two images with step times; `host`, `other`: their tails."""
+    found = face_off(
+        host=noisy(10.0, repeats, spread, 2 * seed), other=noisy(10.0 * slowdown, repeats, spread, 2 * seed + 1)
+    )
+    tails = {name: tail for name, tail in (("host", host), ("other", other)) if tail}
+    return with_steps(found, 0.01, seed, **tails)
 
 
 def beside(found: Sequence[CellResult], image: str, repeats: Sequence[int], **load: Any) -> list[CellResult]:

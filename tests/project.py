@@ -26,7 +26,7 @@ PARAMS: dict[str, Any] = {
     "variants": {"plain": {}},
     "repeats": [1, 2, 3],
     "seed": 42,
-    "env": {},
+    "env": {"OMP_WAIT_POLICY": "passive"},
     "container": {"gpus": "auto", "shm_size": "1g", "memory": None, "cpus": None, "cpuset": None, "base_images": {}},
     "on_failure": "stop",
     "limits": {"stall_minutes": 10, "cell_minutes": None},
@@ -61,7 +61,8 @@ def make_project(folder: Path, images: list[str], **overrides: Any) -> Path:
         params[key] = {**params[key], **value} if merged else value
     baseline = {"baseline": f"{images[0]}/{next(iter(params['variants']))}"}
     params["compare"] = {**baseline, **params["compare"]}
-    for part in ("stages", "docker", "jobs"):
+    shutil.copytree(ROOT / "stages", folder / "stages")  # compiled as conftest.py has left it
+    for part in ("docker", "jobs"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     # This checkout's .venv, which a project in another folder does not have.
     (folder / "docker/host/image.yaml").write_text(f"python: {sys.executable}\n", encoding="utf-8")

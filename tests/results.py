@@ -145,7 +145,14 @@ def _result(cell: Cell, stage: str, given: dict[str, Any]) -> Result:
 
 def not_run(result: Result, status: str, reason: str) -> Result:
     """The record of a cell that did not run: nothing of the job."""
-    empty = {"spans": (), "metrics": {}, "facts": {}, "ceilings": None, "command_seconds": None, "attempts": ()}
+    empty: dict[str, Any] = {
+        "spans": (),
+        "metrics": {},
+        "facts": {},
+        "ceilings": None,
+        "command_seconds": None,
+        "attempts": (),
+    }
     empty |= {"peak_process_memory_bytes": None, "predictions_sha256": None, "steps": None}
     absent = {name: reason for name, value in empty.items() if value is None}
     return dataclasses.replace(result, status=status, reason=reason, absent=absent, **empty)
@@ -228,7 +235,15 @@ def machine(name: str = "one", hardware: records.Hardware = HARDWARE) -> records
 
 
 def facts(image: str, hardware: records.Hardware = HARDWARE) -> records.Facts:
-    plain = "Debian GNU/Linux 12 (bookworm)", "2.36", 2, {}, hardware, CONTENTS, {"gpu_uuid": "it trains on no GPU"}
+    plain: Any = (
+        "Debian GNU/Linux 12 (bookworm)",
+        "2.36",
+        2,
+        {},
+        hardware,
+        CONTENTS,
+        {"gpu_uuid": "it trains on no GPU"},
+    )
     return records.Facts(image, "cpu", None, *plain)
 
 

@@ -1,27 +1,36 @@
 """What each side of a training step reaches alone: the loader without a use for its batches, compute without one.
 
-Measured after the training, outside of every timed epoch. Runs inside images: Python 3.7 syntax.
+Measured once a setting, after a training, outside of every timed epoch. Runs inside images: Python 3.7 syntax.
 """
 
 import time
+from typing import Optional
 
 from jobs.dogs_cats.clocks import synchronised_clock
 from jobs.dogs_cats.learners import Learner
 from jobs.dogs_cats.photos import Beat, Input
 from stages.contract import Ceilings
 
-SECONDS = 3.0  # that each side may take, about: a cell shall not get much longer by this
+SECONDS = 1.0  # that each side is counted for, about: it explains, and no verdict comes of it
 LEAST_STEPS = 5  # ... but a rate of fewer steps would be chance
-MOST_SECONDS = 8.0  # ... and a chance is better than a minute of it, on a loaded machine
+CAP_SECONDS = 6.0  # of both together, after which no batch and no step begins: a chance, or none, on a loaded machine
 WARM_UP_STEPS = 2  # memory of the network's sizes is allocated in the first
 
 
-def measure(learner: Learner, taken: Input, beat: Beat = None) -> Ceilings:
-    """Measure a learner that has trained; it must not be used for another training after this."""
-    return Ceilings(loader_samples_per_second(learner, taken, beat), compute_samples_per_second(learner, taken))
+def measure(learner: Learner, taken: Input, beat: Beat = None) -> Optional[Ceilings]:
+    """Measure a learner that has trained; it must not be used for another training after this.
+
+    None where the time was up before there was anything to count: another repeat may see to it.
+    """
+    began = time.perf_counter()
+    loader = loader_samples_per_second(learner, taken, began + CAP_SECONDS / 2, beat)
+    if loader is None:
+        return None
+    compute = compute_samples_per_second(learner, taken, began + CAP_SECONDS)
+    return None if compute is None else Ceilings(loader, compute)
 
 
-def loader_samples_per_second(learner: Learner, taken: Input, beat: Beat = None) -> float:
+def loader_samples_per_second(learner: Learner, taken: Input, deadline: float, beat: Beat = None) -> Optional[float]:
     """Return the rate at which the workers deliver, once each has delivered a batch: starting them is not in it.
 
     `beat`: called at each batch, since no step of the network shows here that the job goes on.
@@ -35,39 +44,41 @@ def loader_samples_per_second(learner: Learner, taken: Input, beat: Beat = None)
             beat()
         if index < skipped:
             began = ended
-            continue
-        samples += size
-        if is_enough(index - skipped + 1, ended - began):
+        else:
+            samples += size
+        if is_enough(index - skipped + 1, ended - began) or ended > deadline:
             break
-    return samples / (ended - began)
+    return samples / (ended - began) if samples else None
 
 
-def compute_samples_per_second(learner: Learner, taken: Input) -> float:
+def compute_samples_per_second(learner: Learner, taken: Input, deadline: float) -> Optional[float]:
     """Return the rate of whole steps on the same batch, which lies on the device already."""
-    pace = Pace()
+    pace = Pace(deadline)
     learner.repeat_steps(pace.goes_on)
-    return taken.batch_size * pace.steps / pace.seconds
+    return taken.batch_size * pace.steps / pace.seconds if pace.steps > 0 else None
 
 
 def is_enough(steps: int, seconds: float) -> bool:
     """Whether so many steps, in so much time, tell the rate."""
-    return seconds > (SECONDS if steps >= LEAST_STEPS else MOST_SECONDS)
+    return steps >= LEAST_STEPS and seconds > SECONDS
 
 
 class Pace:
     """Tells a loop of steps whether another one is due, and how long the steps after the warm-up took."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
         self.steps = -1 - WARM_UP_STEPS  # done, the warm-up not counted
         self.seconds = 0.0
         self._began = 0.0
+        self._deadline = deadline
 
     def goes_on(self) -> bool:
         """Say whether another step is due; to be asked before each."""
         self.steps += 1
+        now = time.perf_counter()
         if self.steps == 0:
-            self._began = synchronised_clock()
-        if self.steps < 1 or not is_enough(self.steps, time.perf_counter() - self._began):
+            self._began = now = synchronised_clock()
+        if now <= self._deadline and (self.steps < 1 or not is_enough(self.steps, now - self._began)):
             return True
         self.seconds = synchronised_clock() - self._began
         return False

@@ -21,7 +21,7 @@ EPOCHS = 2  # the first makes the optimiser's memory and chooses algorithms; the
 EVALUATION_PASSES = 10  # over the validation photos: the plain prediction, and with augmentation one plain and eight
 FORWARD_SHARE = 1 / 3  # of a training step: the backward pass takes twice as long
 CELL_PROCESSES = 2  # that each import torch and fastai: the training's and the evaluation's
-CELL_SECONDS = 6.0  # for the ceilings, after the epochs
+CELL_SECONDS = 3.0  # for the ceilings, after the epochs of a setting's first cell
 DECODED_PHOTOS = 64  # that tell how fast photos are decoded
 
 

@@ -29,6 +29,7 @@ OUT_OF_GPU_MEMORY = (
 )
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 LOADER_DIED, KILLED_BY = "dataloader worker", r"is killed by signal: ([\w ]+)"
+LOST_TOUCH = (ConnectionError, EOFError)  # with a process of the loader, before torch has seen that it died
 LESS = "lower batch_size of the variant, dogs_cats.recipe.size or dogs_cats.recipe.workers in params.yaml"
 ENLARGE = "raise container.shm_size (outside of a container: mount -o remount,size=... /dev/shm)"
 LESS_MEMORY = "raise container.memory where it is set, end what else runs here, or " + LESS
@@ -45,7 +46,7 @@ def explained(taken: Input, fastai: str) -> Iterator[None]:
     try:
         with lost_batches.reported():
             yield
-    except (RuntimeError, MemoryError) as error:
+    except (RuntimeError, MemoryError, *LOST_TOUCH) as error:
         line = _explanation(error, taken, fastai, before)
         if line is None:
             raise
@@ -73,7 +74,8 @@ def _explanation(error: Exception, taken: Input, fastai: str, before: Before) ->
                 taken.batch_size, _gpu_numbers(said)
             )
         )
-    died, died_of = LOADER_DIED in said.lower(), re.search(KILLED_BY, said)
+    died = LOADER_DIED in said.lower() or isinstance(error, LOST_TOUCH)
+    died_of = re.search(KILLED_BY, said)
     signal = died_of.group(1) if died_of else None
     need = needs.shared_memory_bytes(fastai, torch.cuda.is_available(), taken.batch_size, taken.recipe)
     may_be_full = died and signal in (None, "Bus error") and before.free_shm_bytes < need

@@ -23,14 +23,14 @@ COMMANDS = {
 
 def main() -> int:
     """Run the command that the first argument names."""
-    from jobs.dogs_cats.imports import uncollected
+    from jobs.dogs_cats.imports import cheap
     from stages.errors import FaceoffError
 
     name, arguments = (sys.argv[1:2] or [""])[0], sys.argv[2:]
     try:
         if name not in COMMANDS:
             raise FaceoffError("run.py: no command {!r}; there are {}".format(name, ", ".join(COMMANDS)))
-        with uncollected():
+        with cheap():
             command = importlib.import_module("jobs.dogs_cats." + COMMANDS[name])
         return int(command.main(arguments))
     except FaceoffError as error:

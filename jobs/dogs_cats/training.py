@@ -51,8 +51,9 @@ def main(arguments: Sequence[str]) -> int:
         training.run(learner, kept[1])
         save(learner, seam.folder(contract.OUTPUT) / MODEL_NAME)
         say_peak(training.progress.peak_gpu_memory_bytes)
-        if cell["ceilings"]:
-            seam.say(ceilings=dataclasses.asdict(ceilings.measure(learner, taken, heartbeat)))
+        reached = ceilings.measure(learner, taken, heartbeat) if cell["ceilings"] else None
+        if reached is not None:
+            seam.say(ceilings=dataclasses.asdict(reached))
     return 0
 
 

@@ -88,6 +88,7 @@ from stages.records.preflight import (
 )
 from stages.records.results import (
     BEGAN_ANEW,
+    IN_VAIN,
     STATUSES,
     Attempt,
     Discarded,
@@ -105,6 +106,7 @@ __all__ = [
     "CURVES_PATH",
     "DATASET_PATH",
     "DATA_DIR",
+    "IN_VAIN",
     "JOB_PATH",
     "LIMIT_STATUSES",
     "MACHINE_PATH",

@@ -103,6 +103,16 @@ class Cell:
         return Path("models") / self.setting / "{}.aside".format(self.repeat)
 
     @property
+    def aside_output_dir(self) -> Path:
+        """Folder of what that run's command left."""
+        return self.aside_dir / "output"
+
+    @property
+    def aside_result_path(self) -> Path:
+        """That run's result, which counts if the process that measures once more is killed."""
+        return self.aside_dir / "result.json"
+
+    @property
     def running_path(self) -> Path:
         """There while the cell is trained or evaluated: its lock; why it failed goes in."""
         return Path("models") / self.setting / "{}.running".format(self.repeat)

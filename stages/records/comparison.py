@@ -52,7 +52,8 @@ class Ratio:
     p_value: Optional[float]
     verdict: str  # of VERDICTS
     reason: Optional[str]  # why it 'cannot say', or what would settle it; None where it is settled
-    more_repeats: Optional[int]  # that would settle it; None where it is settled or can't be
+    likely_repeats: Optional[int]  # that would settle it as likely as not; None where it is settled or can't be
+    more_repeats: Optional[int]  # that would settle it in nine of ten cases
 
     def __post_init__(self) -> None:
         check("verdict", self.verdict, self.verdict in VERDICTS, "one of " + ", ".join(VERDICTS))

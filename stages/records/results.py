@@ -12,6 +12,7 @@ from stages.records.cells import STAGES, Cell
 from stages.records.environment import Conditions, Load
 from stages.records.job import Belongs
 
+IN_VAIN = "disturbed, and measured once more in vain: "  # begin of a warning, which says why
 BEGAN_ANEW = "it began anew after "  # begin of a note; it is a whole training all the same
 STATUSES = ("ok", "failed", "unsupported")
 
@@ -77,7 +78,7 @@ class Result:
     discarded: Tuple[Discarded, ...]  # what was disturbed and measured once more
     warnings: Tuple[str, ...]  # what casts doubt on the times: a busy CPU, a throttled card, more than one attempt
     started_at: str  # UTC, ISO 8601; of the first attempt, and of a cell that failed, of the one that did
-    wall_seconds: float  # of the supervisor, all attempts together
+    wall_seconds: float  # of the supervisor, all attempts together, without the runs that are discarded
     notes: Tuple[str, ...]  # what could not be seen from outside of the training, and that it began anew
     absent: Dict[str, str]  # null field: why the job or the machine does not give it
 

@@ -1,21 +1,23 @@
 """The environment as the job sees it, as far as it stays the same from run to run.
 
-torch, where there is one, is imported and asked in a child: a library that crashes or a driver that hangs is told in
-one line.
+torch, where there is one, is imported and asked in another process: a library that crashes or a driver that hangs is
+told in one line. Of a profile, it is the one that measures next, and has torch then.
 
 Runs inside images: Python 3.7 syntax; torch in the child, and pynvml where it is installed.
 """
 
+import dataclasses
 import os
 import time
-from typing import NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Iterator, NamedTuple, Optional, Sequence, Tuple
 
-from stages import variables
+from stages import codec, variables
 from stages.errors import FaceoffError
 from stages.records import DATA_DIR, Contents, Facts
 from stages.units import amount
 from stages.visible_cards import CARD, INSTANCE, VISIBLE
 from stages.workload import contents
+from stages.workload.measure.process import MeasuringProcess
 from stages.workload.probes import files, hardware
 from stages.workload.probes.guard import guarded
 
@@ -40,14 +42,18 @@ class Software(NamedTuple):
     import_seconds: float
 
 
-def look(image: str) -> Tuple[Facts, float]:
+def look(image: str, process: Optional[MeasuringProcess] = None) -> Tuple[Facts, float]:
     """Return the facts, and what of the time went to imports.
 
-    Raises FaceoffError where torch is broken or CUDA hangs: as would the job.
+    `process`: that is to import torch; None: one of its own. Raises FaceoffError where torch is broken or CUDA hangs:
+    as would the job.
     """
     seen = hardware.look(DATA_DIR, visible=os.environ.get(VISIBLE))
-    answer, reason = guarded("the look at torch", _software, SOFTWARE_SECONDS)
-    software, problem = answer or (None, reason)
+    if process is None:
+        answer, reason = guarded("the look at torch", lambda: _software(DEVICE_SECONDS), SOFTWARE_SECONDS)
+        software, problem = answer or (None, reason)
+    else:
+        software, problem = _asked(process)
     if software is None:
         raise FaceoffError(f"image {image}: {problem}")
     device = software.device
@@ -87,15 +93,34 @@ def describe(facts: Facts) -> str:
     )
 
 
-def _software() -> Tuple[Optional[Software], Optional[str]]:
-    """Return what Python and torch tell, or why nothing is told; runs in a guard's child."""
+def _asked(process: MeasuringProcess) -> Tuple[Optional[Software], Optional[str]]:
+    """Return what `answers` tells in the process that measures, or why nothing is told."""
+    outcome = process.run(__name__, "answers", {}, DEVICE_SECONDS, SOFTWARE_SECONDS)
+    if not outcome.samples:
+        return None, f"the look at torch: {outcome.failure}"
+    document, problem = outcome.samples[0]
+    if document is None:
+        return None, problem
+    found, device, torch_threads, import_seconds = document
+    known = codec.decode(Contents, found, "contents")  # type: Contents
+    return Software(known, None if device is None else Device(*device), torch_threads, import_seconds), None
+
+
+def answers(seconds: float) -> Iterator[Any]:
+    """Yield what `_software` returns, in JSON's types. `seconds`: for CUDA."""
+    software, problem = _software(seconds)
+    yield software and [dataclasses.asdict(software.contents), *software[1:]], problem
+
+
+def _software(device_seconds: float) -> Tuple[Optional[Software], Optional[str]]:
+    """Return what Python and torch tell, or why nothing is told; runs in another process."""
     began = time.perf_counter()
     try:
         torch = contents.find_torch()
         import_seconds = time.perf_counter() - began
         if torch is None:
             return Software(contents.read(), None, None, import_seconds), None
-        device, problem = guarded("CUDA", _device, DEVICE_SECONDS)
+        device, problem = guarded("CUDA", _device, device_seconds)
         if device is None:
             advice = "see what nvidia-smi says and mend the driver, or set container.gpus: none in params.yaml"
             return None, f"{problem}; {advice}"

@@ -4,13 +4,11 @@ Runs inside images: Python 3.7 syntax; torch, where there is one, is asked in a 
 """
 
 import dataclasses
-import os
 from typing import Dict, Iterator, List, Optional, Tuple
 
-from stages import checks
-from stages.records import DATA_DIR, MANIFEST_PATH, Check, Conditions, Facts, ImageTask
+from stages import checks, codec
+from stages.records import MANIFEST_PATH, Check, Conditions, Facts, ImageTask, Preflight, preflight_path
 from stages.units import amount
-from stages.visible_cards import VISIBLE
 from stages.workload import dry_run, job_cards
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions, files, limits
@@ -23,9 +21,18 @@ LOOK = "mend what it says; the cells would end alike"
 SMALLER = "let the variant need less in params.yaml: smaller batches, for example"
 
 
-def look_over(task: ImageTask, seen: Facts) -> Tuple[Check, ...]:
+def run(task: ImageTask, seen: Facts, moment: Conditions) -> int:
+    """Write down what is right and what is not, and tell of it; the exit code."""
+    path = preflight_path(task.image)
+    if path.exists():
+        path.unlink()
+    found = look_over(task, seen, moment)
+    codec.write(path, Preflight(task.image, found))
+    return checks.report(found, "preflight in " + task.image)
+
+
+def look_over(task: ImageTask, seen: Facts, moment: Conditions) -> Tuple[Check, ...]:
     """Return what was checked, and what could not be, each with its reason. `seen`: what the image is now."""
-    moment = conditions.look(DATA_DIR, visible=os.environ.get(VISIBLE))
     found = [*cards(task, seen), *gpus(seen, task.gpus), *shared_memory(task, seen)]
     found += checks.idle(conditions.warnings(_of_the_job(moment, seen)))
     reason = why_no_dry_run(task, tuple(found))

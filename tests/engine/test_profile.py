@@ -84,7 +84,7 @@ def test_every_part_was_measured_there_or_says_why_not(measured: Profiled) -> No
     for name in ("JPEG decode, 1 core", "matrix product, fp32", "memory copy", "read of photos, warm"):
         assert len(found[name].samples) > 1, found[name]
     for layer in ("first", "heaviest"):
-        assert len(found[f"convolution, {layer} layer, batch size 16, fp32"].samples) > 1
+        assert len(found[f"convolution, {layer} layer, batch size 16, contiguous, fp32"].samples) > 1
     assert found["JPEG decode, all usable cores"].detail.startswith("Pillow, 1 process,")
 
 

@@ -18,7 +18,7 @@ from stages import codec, records
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import Mount
 from tests import real_engine
-from tests.project import cell_stage, make_project, run_stage, stage, write_job
+from tests.project import PARAMS, cell_stage, make_project, run_stage, stage, write_job
 from tests.real_engine import make_job
 
 pytestmark = pytest.mark.engine
@@ -116,6 +116,7 @@ def test_its_variables_are_facts(profiled: records.Facts) -> None:
         "LD_LIBRARY_PATH": "/usr/local/nvidia/lib64",
         "MKL_THREADING_LAYER": "GNU",
         "OMP_NUM_THREADS": "1",
+        **PARAMS["env"],
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }
 

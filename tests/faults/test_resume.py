@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 CELL = Cell("host", "plain", 1)
 NAME = f"train@{CELL.matrix_name}"
-PAUSE_SECONDS = 3  # more than what of a process is not its command: its very begin and end
+PAUSE_SECONDS = 2  # more than what of a process is not its command: its very begin and end
 
 
 @pytest.fixture(scope="module")

@@ -105,8 +105,9 @@ def test_a_strangers_script_runs_unchanged(tmp_path):
     assert "epoch 2 loss " in printed  # what it prints is shown
     assert "faceoff" not in (ROOT / "jobs/unchanged_script/train.py").read_text().lower()
     bs16, bs64 = checkout.settings(folder).values()
-    # Of its epochs, as seen from outside; it has no loader, so not of samples.
-    assert set(bs16.metrics) == {"total_seconds", "train_seconds", "peak_process_memory_bytes"}
+    # Of its epochs and their steps, as seen from outside; it has no loader, so not of samples.
+    by_steps = {"undisturbed_seconds", "beyond_seconds"}
+    assert set(bs16.metrics) == {"total_seconds", *by_steps, "train_seconds", "peak_process_memory_bytes"}
     assert bs16.metrics["peak_process_memory_bytes"].mean > 50e6  # torch alone takes more
     assert bs64.verdict == "cannot say" and bs64.ratios["total_seconds"].reason in bs64.words
     assert checkout.comparison(folder).total == records.WALL

@@ -17,13 +17,22 @@ EPOCHS = 120
 TRAIN = [sys.executable, "-m", "stages.inside", "host", "--result", str(CELL.result_path("train"))]
 
 
-@pytest.fixture
-def project(tmp_path):
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project ready to train, once; each test has a copy."""
     variants = {"long": {"epochs": EPOCHS, "learning_rate": 0.001}}
-    folder = make_project(tmp_path / "project", ["host"], job="says_more", variants=variants)
+    return ready(make_project(tmp_path_factory.mktemp("made"), ["host"], job="says_more", variants=variants))
+
+
+def ready(folder):
     for name in (("machine",), ("job",), ("download",), ("image", "host")):
         stage(folder, *name)
     return folder
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "project")
 
 
 def events(folder):
@@ -104,12 +113,14 @@ STALLS = {"stall_minutes": 0.05, "cell_minutes": None}  # 3 s
 STEP = 'echo \'{"span": "work", "seconds": 1}\' >> "$FACEOFF_EVENTS"\n'
 
 
+@pytest.fixture(scope="module")
+def made_hanging(tmp_path_factory):
+    return ready(make_project(tmp_path_factory.mktemp("hanging"), ["host"], limits=STALLS))
+
+
 @pytest.fixture
-def hanging(tmp_path):
-    folder = make_project(tmp_path / "project", ["host"], limits=STALLS)
-    for name in (("machine",), ("job",), ("download",), ("image", "host")):
-        stage(folder, *name)
-    return folder
+def hanging(made_hanging, tmp_path):
+    return shutil.copytree(made_hanging, tmp_path / "project")
 
 
 def attempt(folder, script):

@@ -18,7 +18,7 @@ from stages.workload.probes import gpus
 from tests import nvml
 from tests.environments import facts, gpu, hardware
 from tests.nvml import LOST, T4, TWIN
-from tests.project import TINY, make_project, run_stage, write_job
+from tests.project import PARAMS, TINY, make_project, run_stage, write_job
 from tests.supervised import Checkout, write_image_task
 
 FIRST, SECOND = str(T4["uuid"]), str(TWIN["uuid"])
@@ -310,6 +310,7 @@ def profile(face: Face, driver: Path | None = None, **task: object) -> subproces
     path = write_image_task(face.root, **{"gpus": "all", "gpu_uuids": (FIRST,), **task})
     values = {"LD_LIBRARY_PATH": str(driver or face.driver), "NVML_STANDIN": str(face.driver / "cards.txt")}
     values |= {"PYTHONPATH": f"{face.root}:{face.root.parent / 'modules'}", "CUDA_VISIBLE_DEVICES": FIRST}
+    values |= PARAMS["env"]
     words = [str(face.python), "-m", "stages.profile", "--task", path]
     return subprocess.run(words, cwd=face.root, env=values, capture_output=True, text=True)
 

@@ -61,6 +61,16 @@ def test_each_step_of_a_training_is_told_and_none_of_a_validation(tmp_path: Path
     assert (validation.name, validation.step_seconds) == ("validation", ())
 
 
+def test_without_a_loader_the_first_step_has_no_begin_and_is_not_timed(tmp_path: Path) -> None:
+    """Its row holds the next one's backward pass, as the hook notes it."""
+    rows = [batch(None, None, None, wait=0.0, backwards=2, backward_at=2.0, steps=1, step_at=1.25)]
+    for at in (2.25, 3.25, 4.25):
+        rows.append(batch(None, None, None, wait=0.0, backwards=1, backward_at=at + 0.75, steps=1, step_at=at))
+    rows.append(batch(None, None, None, wait=0.0, backwards=0, steps=1, step_at=5.25))
+    [span] = write(tmp_path, process(), *rows).spans
+    assert (span.name, span.steps, span.seconds, span.step_seconds) == ("train", 5, 4.0, (1.0,) * 4)
+
+
 def test_cuda_leaves_whole_spans_and_waits_alone_and_says_so(tmp_path: Path) -> None:
     found = write(tmp_path, process(), *epoch(1, 1.0), {"event": "cuda"})
     assert found.cuda and found.spans[0].split is None

@@ -1,6 +1,8 @@
 """The page in a real, headless Chromium: quiet, off the network, true to comparison.json, and readable by everybody."""
 
+import contextlib
 import dataclasses
+import functools
 import io
 import itertools
 import json
@@ -54,8 +56,8 @@ def files(request, tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def visit(browser, files):
+@contextlib.contextmanager
+def visiting(browser, files):
     """Opens the page, with all that can be unfolded unfolded."""
     contexts = []
 
@@ -71,6 +73,19 @@ def visit(browser, files):
         context.close()
 
 
+@pytest.fixture
+def visit(browser, files):
+    with visiting(browser, files) as visit:
+        yield visit
+
+
+@pytest.fixture(scope="module")
+def see(browser, files):
+    """The page at a width, opened once for all that only look at it."""
+    with visiting(browser, files) as visit:
+        yield functools.cache(visit)
+
+
 def test_nothing_on_the_console_and_no_request_but_for_the_page_itself(browser, files):
     context = browser.new_context()
     page, said, asked = context.new_page(), [], []
@@ -83,9 +98,9 @@ def test_nothing_on_the_console_and_no_request_but_for_the_page_itself(browser, 
     assert (said, asked) == ([], [address])
 
 
-def test_every_value_is_that_of_the_record(visit, files):
+def test_every_value_is_that_of_the_record(see, files):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
-    shown = visit().eval_on_selector_all(
+    shown = see().eval_on_selector_all(
         "data[data-place]", "all => all.map(each => [each.dataset.place, each.value, each.textContent])"
     )
     for place, value, text in shown:
@@ -135,16 +150,16 @@ def needed(document):
     return places
 
 
-def test_no_number_of_the_tables_of_results_comes_from_elsewhere(visit):
+def test_no_number_of_the_tables_of_results_comes_from_elsewhere(see):
     cells = "#verdicts td, #pictures td, #metrics td, #cells td"
-    left = visit().eval_on_selector_all(cells, WITHOUT_VALUES)
+    left = see().eval_on_selector_all(cells, WITHOUT_VALUES)
     named = ("what would settle it", "on")  # words of the record
     assert [text for label, text in left if label not in named and re.search(r"\d", text)] == []
 
 
-def test_sentences_are_those_of_the_record(visit, files):
+def test_sentences_are_those_of_the_record(see, files):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
-    read = " ".join(visit().inner_text("body").split())
+    read = " ".join(see().inner_text("body").split())
     for setting in document["settings"]:
         said = [*setting["explanation"], *setting["warnings"], *setting["differences"], *setting["not_given"]]
         said += setting["reasons"].values()
@@ -157,9 +172,9 @@ DRAWN = {320: "narrow", 1280: "wide"}
 
 
 @pytest.mark.parametrize("width", DRAWN)
-def test_the_texts_of_drawings_say_the_metrics_of_the_record(visit, files, width):
+def test_the_texts_of_drawings_say_the_metrics_of_the_record(see, files, width):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
-    page, settings, kind = visit(width), document["settings"], DRAWN[width]
+    page, settings, kind = see(width), document["settings"], DRAWN[width]
 
     def texts(drawing):
         """Of a drawing all that holds a number, but for the axes'."""
@@ -206,10 +221,10 @@ def fits(text, name):
 
 
 @pytest.mark.parametrize("width", DRAWN)
-def test_curves_lie_where_their_values_are(visit, files, width):
+def test_curves_lie_where_their_values_are(see, files, width):
     """Of each panel, one straight line leads from epochs and values to places."""
     settings = json.loads((files / records.COMPARISON_PATH.name).read_text())["settings"]
-    page = visit(width)
+    page = see(width)
     names = dict.fromkeys(name for each in settings for point in each["curve"] for name in point["values"])
     for panel, name in enumerate(names):
         points = []
@@ -231,10 +246,10 @@ def on_line(points, tolerance):
 
 
 @pytest.mark.parametrize("width", DRAWN)
-def test_marks_and_intervals_lie_where_their_values_are(visit, files, width):
+def test_marks_and_intervals_lie_where_their_values_are(see, files, width):
     """On the logarithmic axis: where all ratios are drawn, one straight line leads from their logarithms to places."""
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
-    page, points, kind = visit(width), [], DRAWN[width]
+    page, points, kind = see(width), [], DRAWN[width]
     for setting, each in enumerate(document["settings"]):
         ratio = each["ratios"].get("total_seconds")
         if ratio is None:
@@ -255,10 +270,10 @@ def ends(page, selector):
 
 
 @pytest.mark.parametrize("width", DRAWN)
-def test_bars_are_as_long_as_their_values(visit, files, width):
+def test_bars_are_as_long_as_their_values(see, files, width):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
     spans = [f"{name}_seconds" for name in document["total"]] if document["total"] != ["wall"] else ["total_seconds"]
-    page, times, shares = visit(width), {}, {}
+    page, times, shares = see(width), {}, {}
     for index, setting in enumerate(document["settings"]):
         if setting["metrics"]:
             times[index] = [setting["metrics"][name]["mean"] for name in spans]
@@ -277,15 +292,13 @@ def test_bars_are_as_long_as_their_values(visit, files, width):
             assert length == pytest.approx(scale * value, abs=3)  # the outline's width
 
 
-@pytest.mark.parametrize("width", DRAWN)
-def test_a_checker_of_accessibility_finds_nothing_serious(visit, width):
-    page = visit(width, bypass_csp=True)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page).response
-        assert len(found["passes"]) > 10
-        serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
-        assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious] == []
+@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
+def test_a_checker_of_accessibility_finds_nothing_serious(visit, width, scheme):
+    """No width has colours of its own, so each scheme is looked at in one."""
+    found = Axe().run(visit(width, color_scheme=scheme, bypass_csp=True)).response
+    assert len(found["passes"]) > 10
+    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in serious] == []
 
 
 @of_one_sample
@@ -380,16 +393,16 @@ def test_the_keyboard_reaches_all_in_the_order_of_the_page_and_shows_where_it_is
 
 
 @pytest.mark.parametrize("width", [320, 768, 1280])
-def test_nothing_is_cut_off_and_nothing_scrolls_sideways(visit, width):
-    page = visit(width)
+def test_nothing_is_cut_off_and_nothing_scrolls_sideways(see, width):
+    page = see(width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     boxes = page.eval_on_selector_all("body *:not(.sr):not(thead *):not(thead)", BOXES)
     assert [text[:60] for text, left, _, right, _ in boxes if right > width + 1 or left < -1] == []
 
 
 @pytest.mark.parametrize(("width", "kind"), [(320, "narrow"), (1280, "wide")])
-def test_no_text_of_a_drawing_lies_on_another(visit, width, kind):
-    page = visit(width)
+def test_no_text_of_a_drawing_lies_on_another(see, width, kind):
+    page = see(width)
     for drawing in ("forest", "times", "split", "curves"):
         boxes = page.eval_on_selector_all(f"svg[aria-labelledby={drawing}-{kind}-title] text", BOXES)
         overlapping = [
@@ -402,8 +415,8 @@ def test_no_text_of_a_drawing_lies_on_another(visit, width, kind):
 
 
 @of_one_sample
-def test_the_machine_is_shown_with_its_limits_what_the_provider_states_and_whether_that_agrees(visit):
-    rows = visit().eval_on_selector_all(
+def test_the_machine_is_shown_with_its_limits_what_the_provider_states_and_whether_that_agrees(see):
+    rows = see().eval_on_selector_all(
         "#machine tbody tr", "all => all.map(each => [...each.children].map(cell => cell.textContent))"
     )
     found = {name: tuple(rest) for name, *rest in rows}
@@ -417,8 +430,8 @@ def test_the_machine_is_shown_with_its_limits_what_the_provider_states_and_wheth
     assert found["open of shards"][0] == "1234 files/s ± 12 files/s"
 
 
-def test_a_drawing_is_called_by_a_name_and_every_id_is_one_of_a_kind(visit):
-    page = visit()
+def test_a_drawing_is_called_by_a_name_and_every_id_is_one_of_a_kind(see):
+    page = see()
     ids = page.eval_on_selector_all("[id]", "all => all.map(each => each.id)")
     assert len(ids) == len(set(ids))
     named = page.eval_on_selector_all(

@@ -1,8 +1,11 @@
 """`python -m stages.compare --against REV`, on results in a real git repository."""
 
+import contextlib
 import dataclasses
 import json
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -14,24 +17,29 @@ THEN = "v1"
 REPEATS = [1, 2, 3, 4, 5]
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A project whose results are committed under the tag THEN."""
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # for the repository stays as it was
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project whose results are committed under the tag THEN; each test has a copy."""
     variants = {"fp32-bs16": {"precision": "fp32", "batch_size": 16}}
-    made = project.make_project(
-        tmp_path / "project", ["host", "cpu"], job="toy", variants=variants, repeats=REPEATS, toy={"size": 96}
-    )
-    project.write_job(made, "toy", results.TOY)
-    monkeypatch.chdir(made)
-    (made / ".gitignore").write_text("/data\n/reports\n")
-    results.measure(host=10.0, cpu=12.0)
-    project.stage(made, "compare")
-    git("init", "-q")
-    git("add", "--all")
-    git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
-    git("tag", THEN)
-    return made
+    folder = tmp_path_factory.mktemp("made")
+    project.make_project(folder, ["host", "cpu"], job="toy", variants=variants, repeats=REPEATS, toy={"size": 96})
+    project.write_job(folder, "toy", results.TOY)
+    with contextlib.chdir(folder):
+        Path(".gitignore").write_text("/data\n/reports\n__pycache__\n")
+        results.measure(host=10.0, cpu=12.0)
+        project.stage(folder, "compare")
+        git("init", "-q")
+        git("add", "--all")
+        git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
+        git("tag", THEN)
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # for the repository stays as it was
+    monkeypatch.chdir(shutil.copytree(made, tmp_path / "project"))
+    return tmp_path / "project"
 
 
 def git(*arguments):
@@ -126,6 +134,22 @@ def test_a_damaged_result_of_then_is_named_with_its_revision(folder):
     done = against(folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"faceoff: {THEN}:metrics/machine.json: ")
+
+
+@pytest.mark.parametrize(
+    ("schema_version", "words"),
+    [
+        (5, "an older faceoff (schema 5, not 6): measure that commit again with this version, or compare with a newer"),
+        (7, "a newer faceoff (schema 7, not 6): compare with that version of faceoff"),
+    ],
+)
+def test_results_of_another_schema_are_said_to_be_those_of_then(folder, schema_version, words):
+    path = records.COMPARISON_PATH
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": schema_version}))
+    git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "--all", "-m", "other")
+    done = against(folder, "HEAD")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"faceoff: the results in HEAD are of {words}")
 
 
 @pytest.mark.parametrize("revision", ["no-such", "--output=x"])

@@ -139,3 +139,19 @@ def test_the_last_line_counts_what_was_found(statuses, words, capsys):
     found = [Check("a", status, "b", "c", None if status == "passed" else "d") for status in statuses]
     assert checks.report(found, "preflight") == statuses.count("failed")
     assert capsys.readouterr().out.splitlines()[-1] == f"preflight: {words}"
+
+
+@pytest.mark.parametrize(
+    ("env", "passive"),
+    [
+        ({}, False),
+        ({"OMP_WAIT_POLICY": " Passive "}, True),
+        ({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "1000"}, True),
+        ({"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "infinity"}, False),
+        ({"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "1000"}, True),
+        ({"OMP_WAIT_POLICY": "active", "GOMP_SPINCOUNT": "infinity"}, False),
+        ({"KMP_BLOCKTIME": "0"}, False),
+    ],
+)
+def test_threads_wait_passively_by_what_libgomp_reads_alone(env, passive):
+    assert checks.waits_passively(env) == passive

@@ -2,6 +2,9 @@
 
 import contextlib
 import dataclasses
+import hashlib
+import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +13,11 @@ from typing import Any
 
 import pytest
 
+from stages import codec, records
 from stages.contract import Events
+from stages.harness.cells.attempt import CellStage
+from stages.harness.environments.launch import Outcome, Show, Work
+from stages.harness.params import schema
 from stages.harness.params.schema import LimitParams
 from stages.harness.process.watchdog import Watch, watched
 from stages.records import Conditions, GpuState, Load
@@ -18,6 +25,7 @@ from stages.workload.supervisor import disturbance, observation, progress
 from stages.workload.supervisor.command import Ended
 from stages.workload.supervisor.disturbance import Measured
 from stages.workload.supervisor.recorder import Recorded
+from tests import attempts
 from tests.environments import unknown
 from tests.supervised import CELL, EVENTS, PYTHONS, Checkout
 
@@ -29,6 +37,7 @@ from stages.errors import run_entry
 from stages.workload import supervisor
 from stages.workload.probes import load
 load.Meter = functools.partial(load.Meter, pathlib.Path({machine!r}))
+supervisor.disturbance.LOOK_SECONDS = 0.3
 run_entry(lambda: supervisor.main({stage!r}))
 """
 # Each run has its own share of others while it runs, and leaves what tells which run it was.
@@ -120,6 +129,7 @@ def left(folder: Path) -> list[str]:
 
 
 def test_a_training_that_was_disturbed_is_measured_once_more_from_nothing(machine: Machine) -> None:
+    began = time.monotonic()
     said = run(machine, "train", machine.job_of(0.5, 0.0))
     found = machine.result()
     (first,) = found.discarded
@@ -129,7 +139,9 @@ def test_a_training_that_was_disturbed_is_measured_once_more_from_nothing(machin
     assert f"host/plain, repeat 1: train: {first.disturbed_by[0]}: measured once more\n" in said
     assert [span.seconds for span in found.spans] == [1.5] and found.facts["found"] == ""
     assert found.attempts[0].load.others_share == pytest.approx(0, abs=0.02) and found.warnings == ()
-    assert found.started_at >= first.started_at and found.wall_seconds > first.command_seconds
+    assert found.started_at >= first.started_at and found.command_seconds is not None
+    both = time.monotonic() - began
+    assert found.command_seconds < found.wall_seconds < both - first.command_seconds  # it ends when it did
     assert left(CELL.output_dir) == left(CELL.state_dir) == ["of_run_1"]
     assert CELL.steps_path.read_text().splitlines()[1:] == ["epoch,200000"]
     assert not CELL.aside_dir.exists()
@@ -195,7 +207,9 @@ if run == 2 and "of_run_1" in os.listdir(state):
     tell(resumed_after_spans=1)
 if run == 1:
     tell(span="epoch", seconds=9)
-    time.sleep(1.5)
+    progress = os.environ["FACEOFF_EVENTS"].replace("events.jsonl", "progress.json")
+    while '"seconds": 9.0' not in open(progress).read():
+        time.sleep(0.1)
     os.kill(os.getppid(), 9)
     time.sleep(9)
 """
@@ -208,6 +222,58 @@ if run == 1:
     assert [run.spans[0].seconds for run in found.discarded] == [0.5]
     assert len(found.attempts) == 1 + resumes and machine.runs == 3
     assert left(CELL.output_dir) == ["of_run_2"] and not CELL.aside_dir.exists()
+
+
+class Killing:
+    """An environment whose supervisor is a machine's, and is killed when it is overdue."""
+
+    isolated = False
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def make(self, before: records.Image | None, show: Show) -> records.Image:
+        raise NotImplementedError
+
+    def run(self, work: Work, watch: Watch | None = None) -> Outcome:
+        entry = self.machine.entry(work.command[2].removeprefix("stages."))
+        words = [self.machine.python, *entry, *work.command[3:]]
+        environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+        with subprocess.Popen(words, env=environment) as process, watched(watch, process.kill) as broken:
+            code = process.wait()
+            return Outcome(code if code >= 0 else 128 - code, False, broken(), isolated=False)
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_repetition_that_is_killed_for_a_limit_leaves_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], stage: str
+) -> None:
+    machine = Machine(tmp_path / "machine", PYTHONS[0])
+    limits = {"stall_minutes": 0.06, "cell_minutes": None}
+    compare = {"margin": 0.02, "looks": [], "remeasure": 1}
+    root = attempts.make(tmp_path / "project", limits=limits, compare=compare)
+    monkeypatch.chdir(root)
+    also = "if run: time.sleep(60)\n"
+    also += 'open(output + "/predictions.csv", "w").write("item,label,predicted\\na,b,1\\n")\n'
+    script = JOB.format(machine=str(machine.machine), shares=(0.5, 0.0), after=0.0, also=also)
+    attempts.is_run(root, *((script,) if stage == "train" else ("", script)))
+    if stage == "evaluate":
+        assert CellStage(CELL, "train", schema.load()).attempt(Killing(machine)) == 0
+    with machine.counting():
+        assert CellStage(CELL, stage, schema.load()).attempt(Killing(machine)) == 0
+    found = codec.read(CELL.result_path(stage), records.Result)
+    assert machine.runs == 2 and [span.seconds for span in found.spans] == [0.5] and found.status == "ok"
+    why = "disturbed, and measured once more in vain: no event for 0.06 minutes (limits.stall_minutes)"
+    assert (
+        f"{stage}: {why}" in str(found.warnings) and f"faceoff: host/plain, repeat 1: {why}" in capfd.readouterr().err
+    )
+    if stage == "train":
+        assert left(CELL.output_dir) == ["of_run_0", "predictions.csv"]
+        kept, digest = CELL.steps_path.read_text(), found.steps and found.steps.sha256
+    else:
+        kept, digest = CELL.predictions_path.read_text(), found.predictions_sha256
+    assert hashlib.sha256(kept.encode()).hexdigest() == digest and len(kept.splitlines()) == 2
+    assert not CELL.aside_dir.exists()
 
 
 # --------------------------------------------------------------------------------------------------------- the rule
@@ -234,7 +300,7 @@ def measured(others: float | None = 0.0, cards: tuple[dict[str, Any], ...] = (),
         card_warnings=(),
     )
     counted = changes.pop("counted", progress.NOTHING)
-    return Measured(recorded, counted, observation.Seen(), "2026-11-27T10:00:00+00:00")
+    return Measured(recorded, counted, observation.Seen(), "2026-11-27T10:00:00+00:00", 11.0)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +325,24 @@ def test_what_is_a_disturbance(run: Measured, expected: tuple[str, ...]) -> None
 def test_a_run_that_nothing_disturbed_counts_before_one_with_less_load_but_a_hot_card() -> None:
     hot, loaded = measured(0.01, cards=({"temperature_celsius": 90},)), measured(0.09)
     assert disturbance._degree(loaded.recorded) < disturbance._degree(hot.recorded)
+
+
+@pytest.mark.parametrize(
+    ("card", "why"),
+    [
+        ({"temperature_celsius": 90}, disturbance.HOT),
+        ({"other_processes": ("pid 7",), "temperature_celsius": 90}, disturbance.GOES_ON),
+        ({}, None),
+    ],
+)
+def test_a_card_that_the_run_itself_made_hot_is_no_disturbance_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, card: dict[str, Any], why: str | None
+) -> None:
+    after = measured(cards_after=(card,)).recorded.conditions[1]
+    monkeypatch.setattr(disturbance, "LOOK_SECONDS", 0)
+    monkeypatch.setattr("stages.workload.probes.load.passing", lambda _: ())
+    monkeypatch.setattr("stages.workload.probes.conditions.look", lambda *_, **__: after)
+    assert disturbance._why_not(Checkout(tmp_path).task("train", ("true",)), measured(0.5)) == why
 
 
 def test_when_a_disturbed_run_is_left_as_it_is(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """dvc.lock is short while DVC commits a stage, and whole when it has ended; tests/pipeline has it with a real DVC."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -72,6 +73,16 @@ def test_what_dvc_commits_to_a_short_one_is_in_the_whole_one_as_if_it_had_never_
     assert dvc_lock.is_short() is None and not dvc_lock.ASIDE_PATH.exists()
 
 
+def test_a_second_stage_that_dvc_commits_from_its_cache_counts_too():
+    """Of that one no process tells: it is not the stage that the short file names."""
+    dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
+    dvc_lock.put_aside("machine", "1@2")
+    for name in ("machine", "scorecard"):
+        commit(name, entry(name, "2"))
+    dvc_lock.put_together()
+    assert read() == {name: entry(name, "1" if name.startswith("train") else "2") for name in NAMES}
+
+
 def test_a_file_system_without_links_has_a_copy(monkeypatch):
     monkeypatch.setattr(Path, "hardlink_to", lambda *_: (_ for _ in ()).throw(OSError("no links")))
     dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
@@ -88,8 +99,8 @@ def test_wherever_dvc_was_killed_while_it_wrote_no_committed_stage_is_lost(runni
     aside = dvc_lock.ASIDE_PATH.read_text()
     commit(running, entry(running, "2"))
     written = dvc_lock.LOCK_PATH.read_text()
-    lines = {written.index(line) for line in written.splitlines(keepends=True)}
-    for length in sorted({*range(0, len(written), 211), *lines}):
+    ends = itertools.accumulate(len(line) for line in written.splitlines(keepends=True))
+    for length in sorted({*range(0, len(written), 211), *ends}):
         dvc_lock.ASIDE_PATH.write_text(aside)
         dvc_lock.LOCK_PATH.write_text(written[:length])
         dvc_files.mend()
@@ -181,17 +192,17 @@ run_entry(main)
 """
 # A process of DVC's name, which runs the stage as its own child.
 PARENT = """
-import os, subprocess, sys
-sys.exit(subprocess.run([sys.executable, "-c", open("stage.py").read()]).returncode)
+import subprocess, sys
+sys.exit(subprocess.run([{python!r}, "-c", open("stage.py").read()]).returncode)
 """
 
 
-def run(folder, *words, stage="train@1-host-fp32.5", **variables):
+def run(folder, *words, stage="train@1-host-fp32.5", python=sys.executable, **variables):
     """Run a stage of a DVC that was called with these words; its exit code and what it complained of."""
     (folder / "stage.py").write_text(STAGE)
-    (folder / "dvc").write_text(PARENT)
+    (folder / "dvc").write_text(PARENT.format(python=sys.executable))
     done = subprocess.run(
-        [sys.executable, "dvc", *words],
+        [python, "dvc", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": stage, **variables},
         capture_output=True,
         text=True,
@@ -216,6 +227,18 @@ def test_it_is_short_after_a_stage_of_the_whole_pipeline_but_the_last(folder, wo
     dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
     assert run(folder, *words, stage=stage, **variables) == (0, "")
     assert len(read()) == expected
+
+
+def test_it_stays_whole_where_dvc_runs_in_another_environment_than_the_stages(folder):
+    """Of the same interpreter, as pipx makes one: the stage's own Python does not know that DVC's version."""
+    (folder / "other/bin").mkdir(parents=True)
+    (folder / "other/pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
+    (folder / "other/bin/python").symlink_to(Path(sys.executable).resolve())
+    (folder / "same").symlink_to(sys.prefix)
+    for python, expected in (("other/bin/python", 3), ("same/bin/python", 1)):
+        dvc_lock.LOCK_PATH.write_text(lock(**COMMITTED))
+        assert run(folder, "repro", python=folder / python) == (0, "")
+        assert len(read()) == expected, python
 
 
 def test_it_stays_whole_after_a_stage_that_fails(folder):

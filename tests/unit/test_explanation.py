@@ -13,6 +13,7 @@ from stages.harness.comparison.parts import OUTSIDE, WAIT, parts
 from stages.harness.results.read import CellResult
 from stages.records import WALL, Cell, Measurement
 from tests import environments, results
+from tests.faceoffs import beside
 
 NOISE = (0.0, 0.01, -0.01)  # shares by which the three repeats differ from what they are on average
 PLAIN = MappingProxyType({"wait": 2.0, "copy": 0.5, "compute": 6.0, "other": 0.5, "validation": 1.0})
@@ -51,7 +52,7 @@ def _with_env(train, env):
 
 def ratio(verdict):
     reason = None if verdict in ("faster", "slower", "equivalent") else "why"
-    return records.Ratio({}, 1.1, 1.0, 1.2, 0.01, verdict, reason, None)
+    return records.Ratio({}, 1.1, 1.0, 1.2, 0.01, verdict, reason, None, None)
 
 
 def explain(one, other, total_ratio, profiles=MappingProxyType({}), total=TOTAL):
@@ -280,11 +281,15 @@ class TestExplanation:
             return explanation.explain(one, setting(), ratio("inconclusive"), {}, TOTAL, ratio("slower"))
 
         first, *_ = told(setting(compute=9.0, wait=1.0))
-        assert first.startswith("As measured, with what else the machine did, compute takes 3.00 s more")
+        assert first.startswith("By the whole time, compute takes 3.00 s more")
         assert "waiting" not in first
+        (of_load, *_) = told(beside(setting(compute=9.0, wait=1.0), "host", [1], others_share=0.4))
+        assert of_load.startswith("As measured, with what else the machine did, compute takes 3.00 s more")
         noisy = setting(repeats=(0.0, 0.6, -0.4), compute=6.6)
-        assert told(noisy)[0].startswith("In which part of the steps the difference lies does not show")
-        assert not any("nothing to explain" in each for each in told(noisy))
+        assert told(noisy)[0].startswith("By the whole time, no part shows the difference for sure.")
+        assert not any("nothing to explain" in each or "alone, on one batch" in each for each in told(noisy))
+        alone = setting(repeats=(0.0, 0.6, -0.4), compute=6.6, compute_rate=100.0)
+        assert told(alone)[1] == "Compute alone, on one batch again and again, takes 2.00 times as long, which fits."
 
     def test_another_fact_of_the_job_is_told(self):
         one, other = (setting(compute=9.0, facts={"memory_format": each}) for each in ("contiguous", "channels_last"))

@@ -96,6 +96,28 @@ def edit(folder, old, new):
     path.write_text(re.sub(old, lambda _: new, text, count=1, flags=re.MULTILINE))
 
 
+@pytest.mark.parametrize("section", ["env", "compare"])
+def test_keys_that_a_file_of_before_has_not_are_named_with_the_line_to_write(folder, section):
+    """That is the default one: what it says is in this checkout's params.yaml."""
+    default, path = yaml.safe_load((ROOT / "params.yaml").read_text()), folder / "params.yaml"
+    content, key = yaml.safe_load(path.read_text()), {"env": "env", "compare": "remeasure"}[section]
+    holder, place = (content, "") if section == key else (content[section], f" {section}:")
+    del holder[key]
+    path.write_text(yaml.safe_dump(content))
+    said, _, line = refusal(folder).rstrip("`").partition(": write `")
+    assert said == f"params.yaml:{place} key '{key}' is missing"
+    assert yaml.safe_load(line) == {key: (default if section == key else default[section])[key]}
+    holder.update(yaml.safe_load(line))
+    path.write_text(yaml.safe_dump(content))
+    assert run_stage(folder, "params").returncode == 0
+
+
+def test_env_with_nothing_sets_nothing(folder):
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    text = yaml.safe_dump({**content, "env": None}).replace("env: null", "env:")
+    assert "\nenv:\n" in text and schema.parse(text, "params.yaml", folder).env == {}
+
+
 def test_a_good_file_is_left_as_it_is(folder):
     before = (folder / "params.yaml").read_bytes()
     done = run_stage(folder, "params")

@@ -271,6 +271,24 @@ def test_how_a_dry_run_ends_is_told(checkout: Checkout, script: str, status: str
     assert (check.status, words in check.found, code) == (status, True, int(status == "failed")), check
 
 
+def test_a_short_first_variant_concludes_nothing_about_the_others(checkout: Checkout) -> None:
+    """The second one takes hours: it has a look at its memory, and is the longest."""
+    script = """case "$FACEOFF_CELL" in *'"variant": "long"'*) seconds=36000 ;; *) seconds=30 ;; esac
+echo "{\\"estimate\\": {\\"cell_seconds\\": $seconds}}" >> "$FACEOFF_EVENTS"
+sleep 0.3
+"""
+    plain = checkout.task("train", checkout.script(script, "job.sh"))
+    names = ("short", "long")
+    tasks = tuple(dataclasses.replace(plain, cell=dataclasses.replace(plain.cell, variant=each)) for each in names)
+    path = checkout.root / write_image_task(checkout.root, plain, checkout.job)
+    image_task = dataclasses.replace(
+        codec.read(path, records.ImageTask), cells=tasks, session_max_hours=9.0, cells_left={"short": 3, "long": 3}
+    )
+    found = {each.name: each for each in preflight.look_over(image_task, results.facts("host"), MOMENT)}
+    assert {"memory, short", "memory, long"} <= set(found)
+    assert found["session"].needed.startswith("30.0 h for 6 cells, 10.0 h for the longest")
+
+
 def test_what_the_job_does_not_give_is_not_checked_and_says_so(checkout: Checkout) -> None:
     checkout.job = dataclasses.replace(checkout.job, dry_run=False)
     code, found = looked_over(checkout, "raise ValueError")

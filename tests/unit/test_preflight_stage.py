@@ -1,6 +1,7 @@
 """What the entry of preflight finds in a checkout: data, results and images, of this run, another or an old one."""
 
 import json
+import shutil
 
 import pytest
 
@@ -19,14 +20,20 @@ JOB = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A project that has looked at its machine: two variants, three repeats each."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A project that has looked at its machine: two variants, three repeats each. Each test has a copy."""
     variants = {"small": {"size": 1}, "large": {"size": 2}}
-    make_project(tmp_path, ["host"], job="mine", variants=variants, session={"max_hours": 9.0})
-    write_job(tmp_path, "mine", JOB)
-    stage(tmp_path, "machine")
-    return tmp_path
+    folder = tmp_path_factory.mktemp("made")
+    make_project(folder, ["host"], job="mine", variants=variants, session={"max_hours": 9.0})
+    write_job(folder, "mine", JOB)
+    stage(folder, "machine")
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def checks(folder):

@@ -164,9 +164,8 @@ def test_what_an_interpreters_job_gets_of_the_shell_is_on_the_images_page() -> N
 
 def checkout(path: Path) -> Path:
     """A git checkout of this project, as one that was just cloned and set up; git knows no user here."""
-    ignore = shutil.ignore_patterns("__pycache__")
     for folder in ("stages", "jobs", "docker", "presets", ".dvc/plots"):
-        shutil.copytree(ROOT / folder, path / folder, ignore=ignore)
+        shutil.copytree(ROOT / folder, path / folder)
     for file in ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(ROOT / file, path / file)
     (path / ".venv").symlink_to(Path(sys.executable).parent.parent)
@@ -197,7 +196,8 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
         assert setting["metrics"]["peak_process_memory_bytes"]["mean"] > 0
         assert len(setting["metrics"]["total_seconds"]["samples"]) == 3
     assert settings["host/small-batch"]["verdict"] == "baseline"
-    assert settings["host/large-batch"]["verdict"] in {"faster", "slower", "equivalent", "inconclusive"}
+    large = settings["host/large-batch"]
+    assert large["verdict"] != "cannot say" or "load could have made it" in large["words"], large["words"]
     assert (project / records.PAGE_PATH).is_file()
 
 

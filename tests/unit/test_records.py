@@ -249,12 +249,12 @@ def test_status_and_reason_must_agree(status, reason):
         "",
         "[]",
         "{",
-        '{"schema_version": 4, "job": "toy", "sha256": "a", "files": 1, "size_bytes": 12}',
         '{"schema_version": 5, "job": "toy", "sha256": "a", "files": 1, "size_bytes": 12}',
+        '{"schema_version": 6, "job": "toy", "sha256": "a", "files": 1, "size_bytes": 12}',
         '{"schema_version": true}',
-        '{"schema_version": 5.0}',
+        '{"schema_version": 6.0}',
         "{}",
-        '{"schema_version": 5, "job": NaN}',
+        '{"schema_version": 6, "job": NaN}',
         "[" * 100_000,
         '"\\ud800"',
         "\x00",
@@ -270,8 +270,8 @@ def test_a_file_that_is_no_record_is_refused_by_its_name(text, tmp_path):
 
 def test_a_file_of_another_schema_says_what_to_do(tmp_path):
     path = tmp_path / "manifest.json"
-    path.write_text('{"schema_version": 4}')
-    with pytest.raises(RecordError, match=r"not of schema version 5; .*: measure again with `dvc repro -f`"):
+    path.write_text('{"schema_version": 5}')
+    with pytest.raises(RecordError, match=r"not of schema version 6; .*: measure again with `dvc repro -f`"):
         codec.read(path, Manifest)
 
 

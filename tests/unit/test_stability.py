@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import pytest
+
 from stages import records
 from stages.harness.results import metrics
 from stages.harness.statistics import stability
@@ -104,12 +106,48 @@ def test_what_was_measured_once_more_is_told_with_both_times_and_which_counts():
     )
     counts = f"{first.train.command_seconds:.1f} s"
     for run, expected in (
-        (earlier, f"99.9 s then, {counts} now; the second counts, as the less disturbed"),
-        (later, f"{counts} then, 99.9 s now; the first counts, as the less disturbed"),
+        (earlier, f"99.9 s then, {counts} now; the later counts, as the less disturbed"),
+        (later, f"{counts} then, 99.9 s now; the earlier counts, as the less disturbed"),
     ):
         train = dataclasses.replace(first.train, discarded=(run,))
         said = compared([dataclasses.replace(first, train=train), *others])["host"].warnings
         assert said == (f"repeat 1: training measured once more: {because[0]}; {expected}",)
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_what_counts_for_the_other_was_lost_is_not_called_less_disturbed(anew):
+    """The repetition was interrupted: the next run went on with it, or began it anew, however disturbed that was."""
+    first, *others = face_off(**EVEN)
+    (attempt,) = first.train.attempts
+    because, load = (
+        ("other processes took 41% of the CPUs' time",),
+        dataclasses.replace(attempt.load, others_share=0.41),
+    )
+    again = dataclasses.replace(attempt, after_spans=1)
+    changed = {"notes": (records.BEGAN_ANEW + "1 attempt that does not count",)} if anew else {}
+    changed |= {"discarded": (records.Discarded("2026-01-01T00:00:00+00:00", 99.94, (), load, because),)}
+    train = dataclasses.replace(first.train, attempts=(attempt,) if anew else (attempt, again), **changed)
+    (said,) = compared([dataclasses.replace(first, train=train), *others])["host"].warnings
+    assert said.endswith("the later counts, for the earlier was lost when the later was interrupted")
+
+
+def test_a_cooler_run_beside_more_load_is_not_called_less_disturbed():
+    first, *others = face_off(**EVEN)
+    (attempt,) = first.train.attempts
+    quiet = dataclasses.replace(attempt.load, others_share=0.0)
+    run = records.Discarded("2026-01-01T00:00:00+00:00", 99.94, (), quiet, ("GPU-1: it is 90 °C hot",))
+    loaded = dataclasses.replace(attempt, load=dataclasses.replace(quiet, others_share=0.09))
+    train = dataclasses.replace(first.train, attempts=(loaded,), discarded=(run,))
+    (said,) = compared([dataclasses.replace(first, train=train), *others])["host"].warnings
+    assert said.endswith(" s now; the later counts")
+
+
+def test_a_repeat_takes_as_long_as_its_runs_that_are_discarded_too():
+    first, second = face_off(host=[10.0] * 2)
+    run = records.Discarded(second.train.started_at, 50.0, (), second.train.attempts[0].load, ("load",))
+    once_more = dataclasses.replace(second, train=dataclasses.replace(second.train, discarded=(run,)))
+    plain, found = metrics.repeat_seconds([first, second]), [first, once_more]
+    assert metrics.repeat_seconds(found) == plain + 25 and metrics.repeat_seconds(found, discarded=False) == plain
 
 
 def test_a_run_that_was_discarded_is_no_pause_between_two_blocks():

@@ -12,6 +12,7 @@ from typing import Callable, Iterator, List, NamedTuple, Optional
 import numpy as np
 import torch
 
+from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.photos import Input
 from stages.contract import Span
 from stages.errors import FaceoffError
@@ -126,8 +127,9 @@ class Learner:
 
 def find() -> Learner:
     """Return the learner for the fastai that is installed. Raises FaceoffError where there is none."""
-    from jobs.dogs_cats.learners.fastai1 import Fastai1
-    from jobs.dogs_cats.learners.fastai2 import Fastai2
+    with cheap():  # by the networks comes torchvision
+        from jobs.dogs_cats.learners.fastai1 import Fastai1
+        from jobs.dogs_cats.learners.fastai2 import Fastai2
 
     if importlib.util.find_spec("fastai") is not None:
         for kind in (Fastai2, Fastai1):

@@ -10,7 +10,7 @@ import torch
 
 from jobs.dogs_cats import learners, networks
 from jobs.dogs_cats.clocks import EpochTimer, synchronised_clock
-from jobs.dogs_cats.imports import uncollected
+from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.learners import AfterEpoch, Learner, Prediction
 from jobs.dogs_cats.photos import Input
 from jobs.dogs_cats.split import Splitter, copies_marked
@@ -31,7 +31,7 @@ class Fastai1(Learner):
     def import_fastai(self) -> None:
         if not hasattr(torch, "gesv"):
             torch.gesv = torch.solve  # fastai 1.0.48 calls it by the name that it had before torch 1.2
-        with uncollected():
+        with cheap():
             importlib.import_module("fastai.vision")
 
     def prepare(self, taken: Input) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from jobs.dogs_cats import learners, networks
 from jobs.dogs_cats.clocks import EpochTimer, synchronised_clock
-from jobs.dogs_cats.imports import uncollected
+from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.learners import AfterEpoch, Learner, Prediction
 from jobs.dogs_cats.photos import Input
 from jobs.dogs_cats.split import Splitter, copies_marked
@@ -25,7 +25,7 @@ class Fastai2(Learner):
         return None  # fp16 on a GPU, bfloat16 on a CPU
 
     def import_fastai(self) -> None:
-        with warnings.catch_warnings(), uncollected():
+        with warnings.catch_warnings(), cheap():
             warnings.simplefilter("ignore", FutureWarning)  # fastai's use of torch.jit.script is not the user's affair
             importlib.import_module("fastai.vision.all")
 
@@ -124,7 +124,7 @@ class Fastai2(Learner):
         from fastai.torch_core import to_device
 
         learner, train = self._learner, self._learner.dls.train
-        batch = to_device(next(iter(train.new(after_batch=[], device=None))), train.device)
+        batch = to_device(next(iter(train.new(after_batch=[], device=None, num_workers=0))), train.device)
         learner.dls.train = _Repeated(train, batch, goes_on)
         try:
             with learner.no_bar(), learner.no_logging():

@@ -91,11 +91,13 @@ class CellStage:
                 self._discard_half_written()
             if outcome.exit_code in INTERRUPTIONS:
                 return outcome.exit_code
-            changed = folder.changed() if not outcome.isolated and outcome.exit_code == 0 else None
+            changed = None if outcome.isolated else folder.changed()
             if outcome.exit_code == 0 and changed is None:
                 return 0
             said = running.read_text(encoding="utf-8").strip()
-            reason = changed or failures.reason(outcome, said, self.cell, self.params)
+            reason = failures.reason(outcome, said, self.cell, self.params) if outcome.exit_code else str(changed)
+            if changed is None and self._earlier_counts(reason):
+                return 0
             if reason != said or outcome.exit_code > 128:  # of a signal the supervisor has said nothing
                 print(f"faceoff: {self.title}: {reason}", file=sys.stderr)
             self._record(task.belongs, reason, started_at, time.monotonic() - began)
@@ -111,6 +113,7 @@ class CellStage:
         if self.stage == "train" and events.exists() and events.stat().st_size:
             codec.remove(self.cell.earlier_events_path)
             events.replace(self.cell.earlier_events_path)
+        codec.remove(self.cell.aside_dir)
         codec.remove(events)  # a job may have made a folder of it
         codec.write_text(events, "")
         before = touched_at(events)
@@ -122,6 +125,23 @@ class CellStage:
         if self.params.limits.stall_minutes is not None and is_silent and outcome.overdue is None:
             print(f"faceoff: {self.title}: limits.stall_minutes is off: the job wrote no event")
         return outcome
+
+    def _earlier_counts(self, reason: str) -> bool:
+        """Put the run in place that was to be replaced, where its replacement was killed, for this reason."""
+        cell = self.cell
+        try:
+            result = codec.read(cell.aside_result_path, records.Result)
+        except codec.RecordError:  # no run was under way but the first
+            return False
+        warning = f"{records.IN_VAIN}{reason}"
+        print(f"faceoff: {self.title}: {warning}", file=sys.stderr)
+        if self.stage == "train":
+            codec.remove(cell.output_dir)
+            cell.aside_output_dir.rename(cell.output_dir)
+        result = dataclasses.replace(result, warnings=(*result.warnings, f"{self.stage}: {warning}"))
+        codec.write(cell.result_path(self.stage), result)
+        codec.remove(cell.aside_dir)
+        return True
 
     def _again(self) -> str:
         return f"dvc repro -s -f {self.stage}@{self.cell.matrix_name}"

@@ -9,10 +9,11 @@ from stages.harness.results.metrics import (
     TOTAL,
     UNDISTURBED,
     blocks,
+    compared_samples,
+    confirmable,
     curve,
     declared,
     moments,
-    samples,
     steps,
     summaries,
     timed,
@@ -73,7 +74,8 @@ def _ratios(
     tails = verdicts.ratios(overhangs, "lower", rules.margin, earlier, confounded)
     for name, group in rivals.items():
         settled = by_steps.with_tail(found[name], tails.get(name))
-        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles))
+        confirmed_by_steps = confirmable(group, job) & confirmable(reference, job)
+        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles), confirmed_by_steps)
     return found
 
 
@@ -89,9 +91,9 @@ def pairs(
 
     What is of steps makes a pair where both tell those of the same spans.
     """
-    here = samples(group, metric, job)
+    here = compared_samples(group, metric, job)
     of_steps = _stepping_spans(group, job), _stepping_spans(reference, job)
-    there = {cell.repeat: (cell, value) for cell, value in samples(reference, metric, job).items()}
+    there = {cell.repeat: (cell, value) for cell, value in compared_samples(reference, metric, job).items()}
     found = {}
     for cell, value in here.items():
         other, reference_value = there.get(cell.repeat, (cell, 0.0))

@@ -7,7 +7,7 @@ do not add up to the difference, it says that. What the job does not tell is not
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from stages.harness.comparison import as_run, bottlenecks, evidence, profile_diff
+from stages.harness.comparison import as_run, bottlenecks, evidence, profile_diff, under_load
 from stages.harness.comparison.bottlenecks import bottleneck, speedup_of_steps
 from stages.harness.comparison.confounders import DEVICE
 from stages.harness.comparison.parts import COMPUTE, EXPLAINED_BY, WAIT, Part, parts
@@ -46,10 +46,16 @@ def explain(
     pieces = parts(setting, baseline, total)
     isolation = _isolation(setting, baseline, profiles)
     if decides.verdict in ("faster", "slower"):
-        named, sentence = _attribution(pieces, ratio) if by_steps is None else _seen_through_load(pieces, by_steps)
-        said = [*sentence, *isolation, *_other_facts(setting, baseline)]
+        if by_steps is None:
+            named, sentences = _attribution(pieces, ratio)
+        else:
+            load = under_load.load(setting, baseline, profiles).both
+            named, sentences = _beside_steps(pieces, by_steps, was_loaded=bool(load.loaded(load.disturbed)))
+        said = [*sentences, *isolation, *_other_facts(setting, baseline)]
         for part in named:
             said += _evidence(part, setting, baseline, profiles)
+        if by_steps is not None and COMPUTE not in [part.name for part in named]:
+            said += _compute_seen_alone(by_steps.verdict == "slower", setting, baseline, profiles)
     else:
         said = [*_shifts(pieces, decides.verdict), *isolation]
     if decides.verdict in ("slower", "equivalent"):
@@ -212,14 +218,25 @@ def _share(of_difference: float) -> str:
     return f"{of_difference:.0%} of it" if of_difference > 0 else f"which takes {-of_difference:.0%} of it back"
 
 
-def _seen_through_load(pieces: Sequence[Part], steps: Ratio) -> tuple[list[Part], list[str]]:
+def _beside_steps(pieces: Sequence[Part], steps: Ratio, *, was_loaded: bool) -> tuple[list[Part], list[str]]:
     """Pick the parts that go the way of the undisturbed steps, where the total itself shows nothing sure."""
     if not pieces:
         return [], []
     shown = [part for part in pieces if part.shown and (part.difference > 0) == (steps.verdict == "slower")]
+    measured = "As measured, with what else the machine did" if was_loaded else "By the whole time"
     if not shown:
-        return [], ["In which part of the steps the difference lies does not show through what else the machine did."]
-    return shown, [f"As measured, with what else the machine did, {'; '.join(part.words for part in shown)}."]
+        return [], [f"{measured}, no part shows the difference for sure."]
+    return shown, [f"{measured}, {'; '.join(part.words for part in shown)}."]
+
+
+def _compute_seen_alone(
+    takes_longer: bool, setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles: Mapping[str, Profile]
+) -> Iterable[str]:
+    """Tell of compute what was measured apart from the training, where that goes the way of the undisturbed steps."""
+    alone = _times_as_long_alone(bottleneck(setting), bottleneck(baseline))
+    if alone is not None and (alone > AGREES_WITHIN if takes_longer else alone < 1 / AGREES_WITHIN):
+        yield f"Compute alone, on one batch again and again, takes {alone:.2f} times as long, which fits."
+        yield from evidence.of_profiles(EXPLAINED_BY[COMPUTE], takes_longer, setting, baseline, profiles)
 
 
 def _shifts(pieces: Sequence[Part], verdict: str) -> list[str]:
@@ -249,9 +266,9 @@ def _evidence(
 
 def _compute_alone(found: Bottleneck, reference: Bottleneck) -> Iterable[str]:
     """Whether compute as measured alone, after the last span and with its model, tells the same as that span."""
-    if found.compute_samples_per_second is None or reference.compute_samples_per_second is None:
+    alone = _times_as_long_alone(found, reference)
+    if alone is None:
         return
-    alone = reference.compute_samples_per_second / found.compute_samples_per_second
     within = _compute_seconds_per_sample(found.last) / _compute_seconds_per_sample(reference.last)
     said = f"Compute alone, on one batch again and again, takes {alone:.2f} times as long"
     if max(alone, within) <= AGREES_WITHIN * min(alone, within) and (alone > 1) == (within > 1):
@@ -261,6 +278,13 @@ def _compute_alone(found: Bottleneck, reference: Bottleneck) -> Iterable[str]:
         f"{said}, in {list(found.spans)[-1]!r} {within:.2f} times, which does not agree: what else goes on while it "
         "trains has a share in it."
     )
+
+
+def _times_as_long_alone(found: Bottleneck | None, reference: Bottleneck | None) -> float | None:
+    """Divide what compute alone takes by what it takes in the baseline; None where it was not measured of both."""
+    if not (found and reference and found.compute_samples_per_second and reference.compute_samples_per_second):
+        return None
+    return reference.compute_samples_per_second / found.compute_samples_per_second
 
 
 def _compute_seconds_per_sample(steps: SpanSteps) -> float:

@@ -18,7 +18,7 @@ from stages.harness.comparison.regression import Run
 from stages.harness.comparison.runs import read_run_of
 from stages.harness.pipeline import revisions
 from stages.harness.pipeline.revisions import Commit
-from stages.harness.results.metrics import UNDISTURBED, declared, samples, timed
+from stages.harness.results.metrics import compared_samples, declared, timed
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import shifts
 from stages.harness.statistics.estimates import CONFIDENCE, RESOLUTION
@@ -193,7 +193,7 @@ def _lines(setting: str, groups: Sequence[_Group]) -> Iterator[Line]:
 
 def _point(group: _Group, metric: str) -> Point | None:
     """Return the metric of a commit; None where it has none above 0."""
-    values = [value for value in samples(group.results, metric, group.run.job).values() if value > 0]
+    values = [value for value in compared_samples(group.results, metric, group.run.job).values() if value > 0]
     if not values:
         return None
     logs = numpy.log(values)
@@ -203,20 +203,19 @@ def _point(group: _Group, metric: str) -> Point | None:
             float(logs.std(ddof=1)) / math.sqrt(len(logs)), RESOLUTION
         )
         low, high = math.exp(logs.mean() - reach), math.exp(logs.mean() + reach)
-    doubt = _doubt(group, metric)
-    return Point(group.place, tuple(values), math.exp(logs.mean()), low, high, group.number, doubt)
+    return Point(group.place, tuple(values), math.exp(logs.mean()), low, high, group.number, _doubt(group))
 
 
-def _doubt(group: _Group, metric: str) -> str | None:
-    """Say why the point is no account of the commit: repeats that failed, or load that could have made it."""
+def _doubt(group: _Group) -> str | None:
+    """Say why the commit's points are no account of it: repeats that failed, or load that could have made them.
+
+    That of the undisturbed steps too: they see through load only where it was alike beside all that is compared.
+    """
     failed = sum(each.status == "failed" for each in group.results)
     if failed:
         return f"{failed} of {formatting.count(len(group.results), 'repeat')} failed"
-    load = under_load.load(group.results, (), group.run.profiles)
-    repeats = load.by_repeat.keys()
-    if not load.could_have_made(repeats) or (metric == UNDISTURBED and not load.spins):
-        return None
-    return load.words(repeats, "repeat")
+    side = under_load.side(group.run.name, group.results, group.run.profiles)
+    return side.words(side.disturbed, "repeat") if side.could_have_made(side.disturbed) else None
 
 
 # ---------------------------------------------------------------------------------------------------------- changes

@@ -17,7 +17,7 @@ from stages.harness.comparison import regression
 from stages.harness.comparison.regression import Run
 from stages.harness.params import thresholds
 from stages.harness.params.thresholds import Threshold
-from stages.harness.results.metrics import TOTAL, declared, samples
+from stages.harness.results.metrics import TOTAL, compared_samples, declared
 from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS
 from stages.harness.statistics.welch import spread_out
 from stages.records import Change, Limit, Metric
@@ -51,7 +51,7 @@ def judge(now: Run, then: Run, wanted: Mapping[str, str], changes: Sequence[Chan
         confounder = regression.confounder(now, then, group, before)
         for name, text in wanted.items():
             threshold, most = thresholds.allowed(text, name, metrics[name])
-            here, there = ([*samples(each, name, now.job).values()] for each in (group, before))
+            here, there = ([*compared_samples(each, name, now.job).values()] for each in (group, before))
             reason = confounder or _too_little(here, there, threshold)
             if reason:
                 reasons[setting, name] = reason

@@ -19,7 +19,7 @@ def warnings(results: Sequence[CellResult], profiles: Mapping[str, Profile]) -> 
     said: dict[str, list[str]] = {}
     for setting, group in groups.items():
         facts = as_run.facts(group, profiles)
-        check = facts and checks.crowded(facts.hardware.limits, facts.torch_threads, _workers(group))
+        check = facts and checks.crowded(facts.hardware.limits, facts.torch_threads, workers(group))
         if check:
             said.setdefault(f"{check.found}: {check.advice}", []).append(setting)
     return tuple(
@@ -32,7 +32,7 @@ def _named(settings: Sequence[str]) -> str:
     return ", ".join(settings[:SHOWN]) + more
 
 
-def _workers(group: Sequence[CellResult]) -> int | None:
+def workers(group: Sequence[CellResult]) -> int | None:
     """Return how many the job says that it has, if it does."""
     trained = [each.train for each in group if each.train]
     found = (checks.workers({**train.belongs.variant.parameters, **train.facts}) for train in trained)

@@ -7,7 +7,7 @@ correction; docs/statistics.md tells the method. Only the same machine, job and 
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from statsmodels.stats.multitest import multipletests
@@ -16,7 +16,16 @@ from stages.errors import FaceoffError
 from stages.harness import formatting
 from stages.harness.comparison import confounders, sentences, under_load
 from stages.harness.comparison.by_steps import CALLED
-from stages.harness.results.metrics import BEYOND, TOTAL, UNDISTURBED, declared, samples, timed
+from stages.harness.results.metrics import (
+    BEYOND,
+    TOTAL,
+    UNDISTURBED,
+    compared_samples,
+    confirmable,
+    declared,
+    samples,
+    timed,
+)
 from stages.harness.results.read import CellResult
 from stages.harness.statistics import predictions, verdicts
 from stages.harness.statistics.estimates import CONFIDENCE, LEVEL, MIN_PAIRS
@@ -118,7 +127,7 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     tests = {}
     for name, (group, before) in both.items():
         for metric in metrics if confounded[name] is None else ():
-            here, there = ([*samples(each, metric, now.job).values()] for each in (group, before))
+            here, there = ([*compared_samples(each, metric, now.job).values()] for each in (group, before))
             if min(map(len, (here, there))) >= MIN_PAIRS and min((*here, *there)) > 0:
                 tests[name, metric] = welch(here, there, margin)
     differs: dict[tuple[str, str], float] = {}
@@ -131,9 +140,13 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
         for key, test in tests.items()
     }
     for name, (group, before) in both.items():
-        judged |= _in_doubt(
-            {key: each for key, each in judged.items() if key[0] == name}, _load(now, group, then, before)
+        load = under_load.LoadBeside(
+            under_load.side(now.name, group, now.profiles), under_load.side(then.name, before, then.profiles)
         )
+        confirmed_by_steps = confirmable(group, now.job) & confirmable(before, now.job)
+        of_setting = {metric: each for (setting, metric), each in judged.items() if setting == name}
+        intervals = {metric: tests[name, metric].interval for metric in of_setting}
+        judged |= {(name, each.metric): each for each in _weighed(of_setting, intervals, load, confirmed_by_steps)}
     unknown = {
         (name, TOTAL): Change(name, TOTAL, "cannot say", None, None, None, False, f"cannot say: {reason}")
         for name, reason in confounded.items()
@@ -180,33 +193,43 @@ def confounder(now: Run, then: Run, group: Sequence[CellResult], before: Sequenc
     return found
 
 
-def _load(now: Run, group: Sequence[CellResult], then: Run, before: Sequence[CellResult]) -> tuple[str, bool] | None:
-    """Say what load could have made a difference, and whether threads may spin; None where there was too little."""
-    loads = [(now, under_load.load(group, (), now.profiles)), (then, under_load.load(before, (), then.profiles))]
-    found = [(run, load) for run, load in loads if load.could_have_made(load.by_repeat.keys())]
-    if not found:
-        return None
-    said = " and ".join(f"{load.words(load.by_repeat.keys(), 'repeat')} ({run.name})" for run, load in found)
-    return said, any(load.spins for _, load in loads)
-
-
-def _in_doubt(judged: Mapping[tuple[str, str], Change], load: tuple[str, bool] | None) -> dict[tuple[str, str], Change]:
-    """Take back what load could have made, as of a face-off: see under_load."""
-    if load is None:
-        return {**judged}
-    words, spins = load
-    steps = {change.verdict for (_, metric), change in judged.items() if metric == UNDISTURBED and not spins}
-    return {
-        key: change
-        if change.verdict not in CALLED or (change.verdict in steps and change.metric != BEYOND)
-        else dataclasses.replace(
-            change,
-            verdict="cannot say",
-            words=f"cannot say: load could have made it: {words}; {under_load.END}; as measured, {change.words}",
-            is_regression=False,
+def _weighed(
+    judged: Mapping[str, Change],
+    intervals: Mapping[str, tuple[float, float]],  # by metric, of the log of the ratio
+    load: under_load.LoadBeside,
+    confirmable: Collection[str],
+) -> Iterator[Change]:
+    """Take back what load could have made of a setting, as of a face-off: see under_load."""
+    loaded = [each for each in (load.here, load.there) if each.could_have_made(each.disturbed)]
+    words = " and ".join(f"{each.words(each.disturbed, 'repeat')} ({each.name})" for each in loaded)
+    unlike, steps = load.unlike(), judged.get(UNDISTURBED)
+    for metric, change in judged.items():
+        low, high = map(math.exp, intervals[metric])
+        why: str | None = None
+        if loaded and change.verdict in CALLED:
+            is_large = metric in (TOTAL, UNDISTURBED) and load.is_too_small_for(low, high)
+            why = None if is_large else _unconfirmed(change, steps, unlike, confirmable)
+        yield (
+            change
+            if why is None
+            else dataclasses.replace(
+                change,
+                verdict="cannot say",
+                words=f"cannot say: load could have made it: {words}, {why}; as measured, {change.words}",
+                is_regression=False,
+            )
         )
-        for key, change in judged.items()
-    }
+
+
+def _unconfirmed(change: Change, steps: Change | None, unlike: str | None, confirmable: Collection[str]) -> str | None:
+    """Say why steps do not confirm it, or do not see through the load; None where they do both."""
+    if change.metric == BEYOND:
+        return under_load.ITS_TAIL
+    if change.metric not in confirmable or steps is None:
+        return f"and there are no step times to see through it; {under_load.END}"
+    if unlike is None and steps.verdict != change.verdict:
+        return f"and its steps undisturbed do not say the same ({steps.verdict}); {under_load.END}"
+    return unlike
 
 
 def _judged(

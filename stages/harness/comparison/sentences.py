@@ -29,7 +29,8 @@ def words(ratios: Mapping[str, Ratio], status: str, predicted: PairedPredictions
     if total is None:
         return f"cannot say: {WITHOUT_METRICS[status]}"
     found = ratios[by]
-    amount = f"{formatting.factor(found.mean)} times the baseline's time ({_sureness(found)})"
+    whose = "the time of the baseline's steps" if by == UNDISTURBED else "the baseline's time"
+    amount = f"{formatting.factor(found.mean)} times {whose} ({_sureness(found)})"
     if found.verdict == "cannot say":
         how = "as measured" if found.low is None else "without the drift"
         return f"cannot say: {found.reason}; {how}, {amount}{of_predictions(predicted)}"

@@ -27,6 +27,8 @@ PRICED_BY = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}  # in second
 # What container.gpus says, for all images alike.
 NOT_FOR_ENV = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES")
 
+ENV_LINE = 'env: {OMP_WAIT_POLICY: passive, GOMP_SPINCOUNT: "1000"}'
+
 # Image names become folder, stage, tag and experiment names, and part of a command line in dvc.yaml.
 IMAGE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 DOCKER_SIZE = re.compile(r"(\d+)([bkmg]?)")
@@ -81,7 +83,8 @@ class CompareParams:
     baseline: str
     margin: float  # a ratio within 1 / (1 + margin) and 1 + margin is as good as equal
     looks: tuple[int, ...]  # how many repeats there were each time that they were judged and more added
-    remeasure: int  # how often a stage of a cell that was disturbed is measured once more
+    # How often a stage of a cell that was disturbed is measured once more.
+    remeasure: int = dataclasses.field(metadata={"line": "remeasure: 1"})
     thresholds: dict[str, str] = dataclasses.field(default_factory=dict)  # metric: what --against lets pass
 
     def __post_init__(self) -> None:
@@ -177,7 +180,8 @@ class Params:
     variants: dict[str, Variant]
     repeats: tuple[int, ...]
     seed: int  # a repeat's own is this and its number
-    env: dict[str, Any]  # environment variables of every image alike, below its own and the variant's
+    # Environment variables of every image alike, below its own and the variant's.
+    env: dict[str, Any] = dataclasses.field(metadata={"line": ENV_LINE})
     container: ContainerParams
     limits: LimitParams
     on_failure: str  # of ON_FAILURE: what a cell that fails does to the run
@@ -274,6 +278,7 @@ def parse(text: str, where: str, root: Path = Path()) -> Params:
     content = _with_on(document(text, where), where)
     job = content.get("job")
     _check_job_names(root)
+    content.update({"env": {}} if content.get("env", ...) is None else {})  # `env:` with nothing
     sections = {name: content.pop(name) for name in jobs.names(root) if name in content}
     _refuse_unknown(content, jobs.names(root), where)
     content["variants"] = _split_variants(content, where)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.codec import SCHEMA_VERSION, OtherSchemaError
 from stages.errors import FaceoffError
 
 PARTS = ("metrics", "params.yaml", "docker", "jobs")  # the last two too: params are checked against them
@@ -34,6 +35,8 @@ def laid_out(revision: str) -> Iterator[Path]:
             files.extractall(name)  # which makes no links, and keeps within the folder
         try:
             yield Path(name)
+        except OtherSchemaError as error:
+            raise FaceoffError(_of_other_schema(revision, error.found), exit_code=2) from None
         except FaceoffError as error:
             raise FaceoffError(str(error).replace(f"{name}/", f"{revision}:"), exit_code=2) from None
 
@@ -43,6 +46,16 @@ def of_results(path: Path, most: int) -> tuple[Commit, ...]:
     log = ["log", "--first-parent", f"--max-count={most}", "--format=%H%x00%h%x00%cI%x00%s", "--", str(path)]
     lines = _git("HEAD", *log).decode(errors="replace").splitlines()
     return tuple(Commit(*line.split("\0", 3)) for line in reversed(lines))
+
+
+def _of_other_schema(revision: str, found: int | None) -> str:
+    """Say what to do about results of another schema: measuring again, as elsewhere, would be of today's."""
+    if found is not None and found > SCHEMA_VERSION:
+        advice = "compare with that version of faceoff"
+        return f"the results in {revision} are of a newer faceoff (schema {found}, not {SCHEMA_VERSION}): {advice}"
+    schema = "no schema" if found is None else f"schema {found}"
+    advice = "measure that commit again with this version, or compare with a newer one"
+    return f"the results in {revision} are of an older faceoff ({schema}, not {SCHEMA_VERSION}): {advice}"
 
 
 def _git(revision: str, *arguments: str) -> bytes:

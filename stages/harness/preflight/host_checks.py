@@ -244,6 +244,8 @@ def _checkout_parts(params: Params, found: Situation) -> dict[str, int | None]:
     if definition.download:
         parts["the job's data"] = 0 if found.job.has_data else _most(each.data_bytes for each in estimates.values())
     parts[f"outputs of {len(left)} cells"] = None if None in outputs else sum(each or 0 for each in outputs)
+    if params.compare.remeasure and left and None not in outputs:
+        parts["one more while a cell is measured once more"] = _most(outputs)
     if definition.resumes and left:
         parts["a checkpoint"] = _most(each.state_bytes for each in estimates.values())
     return parts

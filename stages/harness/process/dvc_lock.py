@@ -3,9 +3,11 @@
 To commit one, DVC reads and writes all of it, 3 ms of CPU for each stage in it: 2 s a stage at 600. What it does not
 commit it only hands on, and what it needs to know it has read when it began. So a stage that has ended well puts the
 file aside but for one entry, DVC adds that stage's, and the next stage first of all puts the two together. While a
-stage is at work, and once DVC has ended, the file is whole.
+stage is at work the file is whole, and so it is once DVC has ended well. Where a plain `dvc repro` is killed or fails
+while it commits, the file stays short until the next run.
 
 A short one says so in its first line, and for which DVC: another one has read a short file and would measure all again.
+It names the stage, too.
 """
 
 import functools
@@ -14,6 +16,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +36,8 @@ LAST = "scorecard"  # the stage with which each `dvc repro` of the whole pipelin
 OPTIONS = {"-f", "--force", "-k", "--keep-going", "--ignore-errors", "-q", "--quiet", "-v", "--verbose"}
 
 IS_SHORT = "# faceoff: short while DVC "
-SHORT = IS_SHORT + "{} commits a stage; the others are in " + f"{ASIDE_PATH}\n"
+SHORT = IS_SHORT + "{} commits {}; the others are in " + f"{ASIDE_PATH}\n"
+AT_WORK = re.compile(IS_SHORT + r"\S+ commits (\S+); ")
 HALF_IS_LOST = (
     f"dvc.lock is of amid another run, without the other half, {ASIDE_PATH}: take a whole one from git, or run once "
     "more, which measures again what it lacks"
@@ -104,16 +108,20 @@ def put_aside(stage: str, dvc: str) -> None:
         ASIDE_PATH.hardlink_to(LOCK_PATH)
     except OSError:  # of a file system that has no such thing
         shutil.copyfile(LOCK_PATH, ASIDE_PATH)
-    codec.write_text(LOCK_PATH, SHORT.format(dvc) + HEAD + one)
+    codec.write_text(LOCK_PATH, SHORT.format(dvc, stage) + HEAD + one)
 
 
 def put_together() -> None:
     """Make dvc.lock whole, which is short."""
     aside = entries(ASIDE_PATH.read_text(encoding="utf-8")) if ASIDE_PATH.exists() else {}
-    found = entries(LOCK_PATH.read_text(encoding="utf-8"))
-    if found:
+    text = LOCK_PATH.read_text(encoding="utf-8")
+    found = entries(text)
+    if found:  # DVC may have been killed while it wrote the last one
         last, lines = found.popitem()
-        found.update({last: lines} if _is_complete(lines) else {})  # DVC may have been killed while it wrote it
+        at_work = AT_WORK.match(text)
+        # The one that the file was left with, unless it is the stage's own, is a copy, of which a part may be lost.
+        is_copy = not found and last in aside and not (at_work and at_work[1] == last)
+        found.update({last: lines} if _is_complete(lines) and not is_copy else {})
     whole = {**aside, **found}
     if whole:
         codec.write_text(LOCK_PATH, HEAD + "".join(whole.values()))
@@ -175,4 +183,17 @@ def _is_of_whole_pipeline() -> bool:
     at = next((at for at, name in enumerate(names) if (name, words[at + 1]) == ("dvc", "repro")), None)
     if at is None or not OPTIONS.issuperset(words[at + 2 :]):
         return False
-    return importlib.metadata.version("dvc") == KNOWN_DVC
+    return _is_of_own_environment(words[0]) and importlib.metadata.version("dvc") == KNOWN_DVC
+
+
+def _is_of_own_environment(python: str) -> bool:
+    """Whether DVC runs in this Python's environment, so that its version is the one here; `python`: as it was called.
+
+    Virtual environments are links to one interpreter: the folder of the link tells them apart.
+    """
+    found = shutil.which(python)
+    try:
+        same_interpreter = Path(f"/proc/{os.getppid()}/exe").samefile("/proc/self/exe")
+    except OSError:
+        return False
+    return same_interpreter and found is not None and Path(found).parent.samefile(Path(sys.executable).parent)

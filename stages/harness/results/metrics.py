@@ -20,6 +20,7 @@ RATE = "samples_per_second"
 MEMORY = "peak_process_memory_bytes"
 SPAN_SUFFIX = "_seconds"
 BLOCK_PAUSE = 600.0  # seconds
+LEAST_BEYOND = 0.001  # of the total: what is less is rounding, of which a ratio says nothing
 
 
 def declared(job: Job, results: Iterable[CellResult]) -> dict[str, Metric]:
@@ -69,12 +70,18 @@ def _of_total(result: CellResult, train: Result, total: tuple[str, ...]) -> dict
     if not counted:
         return {TOTAL: whole}
     stepping = undisturbed.seconds(counted)
-    return {TOTAL: whole, UNDISTURBED: stepping, BEYOND: None if whole is None else whole - stepping}
+    return {TOTAL: whole, UNDISTURBED: stepping, BEYOND: None if whole is None else max(0.0, whole - stepping)}
 
 
 def steps(result: CellResult, total: tuple[str, ...]) -> list[StepTimes]:
     """Return the step times of those spans of the training that the total is made of."""
     return [each for each in result.steps or () if total == WALL or each.span in total]
+
+
+def confirmable(group: Iterable[CellResult], job: Job) -> frozenset[str]:
+    """Name the metrics that the undisturbed steps tell of: beside them the total, the rate, and those spans' times."""
+    spans = {each.span for result in group for each in steps(result, job.total)}
+    return frozenset((TOTAL, UNDISTURBED, RATE, *(span + SPAN_SUFFIX for span in spans)))
 
 
 def _total(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> float | None:
@@ -99,6 +106,16 @@ def samples(group: Iterable[CellResult], metric: str, job: Job) -> dict[Cell, fl
     return {cell: value for cell, value in found.items() if value is not None}
 
 
+def compared_samples(group: Iterable[CellResult], metric: str, job: Job) -> dict[Cell, float]:
+    """Return the metric of each cell that has it, but for one that a ratio would say nothing of."""
+    cells = list(group)
+    found = samples(cells, metric, job)
+    if metric != BEYOND:
+        return found
+    totals = samples(cells, TOTAL, job)
+    return {cell: value for cell, value in found.items() if value >= LEAST_BEYOND * totals[cell]}
+
+
 def moments(results: Iterable[CellResult], metric: str) -> dict[Cell, float]:
     """Return when each trained cell began the stage that the metric comes from: hours since the first."""
     began = {each.cell: _seconds(_source(each, metric).started_at) for each in results if each.train}
@@ -119,8 +136,8 @@ def _has_span(stage: Result, metric: str) -> bool:
 def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
     """Return in which block each cell that was trained is, by number.
 
-    A block is a stretch of repeats without a pause: it ends where nothing runs for longer than a whole repeat takes,
-    and for BLOCK_PAUSE at least. What a machine did before it may do otherwise after it.
+    A block is a stretch of repeats without a pause: it ends where nothing runs for longer than a whole repeat takes
+    undisturbed, and for BLOCK_PAUSE at least. What a machine did before it may do otherwise after it.
     """
     runs = [
         (_seconds(run.started_at), run.wall_seconds, result.cell, run is result.train)
@@ -134,7 +151,7 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
         for run in stage.discarded
     ]
     runs.sort(key=lambda run: run[0])
-    pause, number, found = max(BLOCK_PAUSE, repeat_seconds(results)), 0, {}
+    pause, number, found = max(BLOCK_PAUSE, repeat_seconds(results, discarded=False)), 0, {}
     ended = runs[0][0] if runs else 0.0
     for began, seconds, cell, is_training in runs:
         number += began - ended > pause
@@ -144,11 +161,17 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
     return found
 
 
-def repeat_seconds(results: Sequence[CellResult]) -> float:
-    """Return what one repeat of all settings takes in the mean, from the command's begin to the last result."""
-    walls = [each.train.wall_seconds + each.evaluate.wall_seconds for each in results if each.train and each.evaluate]
+def repeat_seconds(results: Sequence[CellResult], discarded: bool = True) -> float:
+    """Return what one repeat of all settings takes in the mean, from the command's begin to the last result.
+
+    `discarded`: with the runs that were disturbed and made once more, as the next repeat may have them too.
+    """
+    whole = [each.stages for each in results if each.train and each.evaluate]
+    walls = [sum(stage.wall_seconds for stage in stages) for stages in whole]
+    if discarded:
+        walls += [run.command_seconds for stages in whole for stage in stages for run in stage.discarded]
     settings = len({each.cell.setting for each in results if each.train})
-    return settings * sum(walls) / len(walls) if walls else 0.0
+    return settings * sum(walls) / len(whole) if whole else 0.0
 
 
 def _seconds(started_at: str) -> float:

@@ -11,6 +11,7 @@ from scipy import stats
 from stages.harness.statistics.estimates import Estimate, drift_freedom
 
 PLANNED_POWER = 0.9  # that the repeats which are asked for settle it
+EVEN_POWER = 0.5  # that those do which are named first: what a face-off that goes on takes in the median
 QUANTILES = (0.1, 0.3, 0.5, 0.7, 0.9)  # each stands for a fifth of what the truth may be
 MAX_REPEATS = 1000  # beyond it, no number of repeats is named
 
@@ -18,15 +19,28 @@ MAX_REPEATS = 1000  # beyond it, no number of repeats is named
 def more_repeats(found: Estimate, bound: float, p_differs: float, p_within: float) -> int | None:
     """Find the fewest repeats that settle a verdict at the next look, with PLANNED_POWER over all that may be true.
 
-    The p-values are those that are needed for it then. None where MAX_REPEATS would not do.
+    The p-values are those that are needed for it then. None where MAX_REPEATS would not do. A few pairs that agree
+    better than their two sides do may do so by chance: it is not counted on.
     """
-    truths = _truths(found)
+    return _fewest(found, max(found.pair_error, found.unpaired_error), PLANNED_POWER, bound, p_differs, p_within)
+
+
+def as_likely_as_not(found: Estimate, bound: float, p_differs: float, p_within: float) -> int | None:
+    """Find the fewest repeats that do so with EVEN_POWER, by the mean of the two spreads and not by the larger."""
+    spread = math.hypot(found.pair_error, found.unpaired_error) / math.sqrt(2)
+    return _fewest(found, spread, EVEN_POWER, bound, p_differs, p_within)
+
+
+def _fewest(
+    found: Estimate, pair_error: float, wanted_power: float, bound: float, p_differs: float, p_within: float
+) -> int | None:
+    truths = _truths(found, pair_error)
 
     def power(repeats: int) -> float:
         return _settled([_after(truth, repeats) for truth in truths], bound, p_differs, p_within)
 
     wanted = range(found.pairs + 1, MAX_REPEATS + 1)
-    place = bisect.bisect_left(wanted, True, key=lambda repeats: power(repeats) >= PLANNED_POWER)
+    place = bisect.bisect_left(wanted, True, key=lambda repeats: power(repeats) >= wanted_power)
     return rounded_up(wanted[place] - found.pairs) if place < len(wanted) else None
 
 
@@ -35,7 +49,7 @@ def rounded_up(repeats: int) -> int:
     return repeats if repeats < 20 else 10 * math.ceil(repeats / 10)
 
 
-def _truths(found: Estimate) -> list[Estimate]:
+def _truths(found: Estimate, pair_error: float) -> list[Estimate]:
     """List what may be true where this was found, each as likely.
 
     That is the spreads that a few pairs may come from, and with each the ratios. What is found of a few pairs is most
@@ -43,22 +57,18 @@ def _truths(found: Estimate) -> list[Estimate]:
     """
     return [
         dataclasses.replace(scaled, log_ratio=found.log_ratio + scaled.error * stats.norm.ppf(of_ratio))
-        for scaled in (_of_spread(found, of_spread) for of_spread in QUANTILES)
+        for scaled in (_of_spread(found, pair_error, of_spread) for of_spread in QUANTILES)
         for of_ratio in QUANTILES
     ]
 
 
-def _of_spread(found: Estimate, quantile: float) -> Estimate:
-    """Return the spread that the given share of all that may be true exceeds.
-
-    A few pairs that agree better than their two sides do may do so by chance: it is not to be counted on.
-    """
+def _of_spread(found: Estimate, pair_error: float, quantile: float) -> Estimate:
+    """Return the spread that the given share of all that may be true exceeds."""
     pairs, drift = (
         math.sqrt(freedom / stats.chi2.isf(quantile, freedom))
         for freedom in (found.pairs - 1, drift_freedom(found.blocks))
     )
-    error = max(found.pair_error, found.unpaired_error)
-    return dataclasses.replace(found, pair_error=error * pairs, drift_error=found.drift_error * drift)
+    return dataclasses.replace(found, pair_error=pair_error * pairs, drift_error=found.drift_error * drift)
 
 
 def _after(truth: Estimate, repeats: int) -> Estimate:

@@ -16,7 +16,7 @@ from statsmodels.regression.linear_model import OLS
 
 from stages.harness.results.metrics import TOTAL, blocks, moments, samples
 from stages.harness.results.read import CellResult
-from stages.records import Cell, Job, Result
+from stages.records import BEGAN_ANEW, Cell, Job, Load, Result
 
 LEAST = 0.01
 DRIFT_LEVEL = 0.05  # of the trend's p-value; one trend is looked at in a run
@@ -131,11 +131,18 @@ def _load(results: Sequence[CellResult]) -> Iterable[str]:
 def _measured_once_more(stage: Result) -> Iterable[str]:
     """Tell what disturbed the runs that do not count, and what each took beside the one that does."""
     what = "training" if stage.stage == "train" else "evaluation"
-    counts = stage.command_seconds or 0.0
+    interrupted = len(stage.attempts) > 1 or any(note.startswith(BEGAN_ANEW) for note in stage.notes)
     for run in stage.discarded:
-        first, second, which = counts, run.command_seconds, "first"
-        if run.started_at <= stage.started_at:
-            first, second, which = run.command_seconds, counts, "second"
-        times = f"{first:.1f} s then, {second:.1f} s now"
-        why = "; ".join(run.disturbed_by)
-        yield f"{what} measured once more: {why}; {times}; the {which} counts, as the less disturbed"
+        times, is_later = [run.command_seconds, stage.command_seconds or 0.0], run.started_at <= stage.started_at
+        then, now = times if is_later else reversed(times)
+        if is_later and interrupted:  # then there was no choice: nothing was left of the earlier but its times
+            counts = "the later counts, for the earlier was lost when the later was interrupted"
+        else:
+            counts = f"the {'later' if is_later else 'earlier'} counts"
+            counts += ", as the less disturbed" if _taken(stage.attempts[-1].load) <= _taken(run.load) else ""
+        yield f"{what} measured once more: {'; '.join(run.disturbed_by)}; {then:.1f} s then, {now:.1f} s now; {counts}"
+
+
+def _taken(load: Load) -> float:
+    """Return the share of the CPUs' time that others took."""
+    return (load.others_share or 0.0) + (load.steal_share or 0.0)

@@ -86,12 +86,13 @@ def _judged(pairs: Pairs, setting: str, looks: Sequence[Mapping[str, Tested]], b
     p_within = min(each.p_within for each in at_looks if abs(now.log_ratio) <= bound or each is at_looks[-1])
     said = verdict(now.log_ratio, p_differs, p_within, better)
     low, high = now.interval()
-    more = reason = None
+    likely = more = reason = None
     if said == "inconclusive":
         level = LEVEL / price(len(looks) + 1)
         more = planning.more_repeats(now, bound, level / comparisons, level)
+        likely = planning.as_likely_as_not(now, bound, level / comparisons, level)
         excluded = low > 0 or high < 0
-        reason = _why_not_yet(comparisons, len(looks), excluded) + _what_would_settle(more, len(pairs))
+        reason = _why_not_yet(comparisons, len(looks), excluded) + _what_would_settle(likely, more, len(pairs))
     return Ratio(
         pairs=_quotients(pairs),
         mean=math.exp(now.log_ratio),
@@ -100,6 +101,7 @@ def _judged(pairs: Pairs, setting: str, looks: Sequence[Mapping[str, Tested]], b
         p_value=p_differs,
         verdict=said,
         reason=reason,
+        likely_repeats=likely,
         more_repeats=more,
     )
 
@@ -120,10 +122,12 @@ def _why_not_yet(comparisons: int, looks: int, excluded: bool) -> str:
     return f"the interval excludes 1, but not after the correction for {corrected}; "
 
 
-def _what_would_settle(more: int | None, pairs: int) -> str:
-    if more is None:
+def _what_would_settle(likely: int | None, more: int | None, pairs: int) -> str:
+    if likely is None:
         return f"more than {planning.MAX_REPEATS} repeats would be needed"
-    return f"about {count(more, 'more repeat')} would settle it, judged from {count(pairs, 'pair')}"
+    said = f"about {count(likely, 'more repeat')} would settle it as likely as not"
+    nine = more if more is not None else f"more than {planning.MAX_REPEATS}"
+    return f"{said}, {nine} in nine of ten cases, judged from {count(pairs, 'pair')}"
 
 
 def _untested(pairs: Pairs, confounder: str) -> Ratio:
@@ -140,6 +144,7 @@ def _untested(pairs: Pairs, confounder: str) -> Ratio:
         p_value=None,
         verdict="cannot say",
         reason=confounder,
+        likely_repeats=None,
         more_repeats=None,
     )
 
@@ -172,6 +177,7 @@ def _as_measured(pairs: Pairs, reason: str, more: int | None) -> Ratio:
         p_value=None,
         verdict="cannot say",
         reason=reason,
+        likely_repeats=more,
         more_repeats=more,
     )
 

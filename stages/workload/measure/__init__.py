@@ -39,11 +39,14 @@ class Part(NamedTuple):
     module: str = DEVICE
 
 
-def measure(task: ImageTask, facts: Facts) -> Tuple[Measurement, ...]:
-    """Measure within the task's seconds, which is all that it takes, starting Python and importing torch included."""
+def measure(task: ImageTask, facts: Facts, process: Optional[MeasuringProcess] = None) -> Tuple[Measurement, ...]:
+    """Measure within the task's seconds, which is all that it takes, starting Python and importing torch included.
+
+    `process`: one that has torch already; it is ended.
+    """
     deadline = time.monotonic() + task.measure_seconds
     own_seconds = task.measure_seconds * (1 - JOBS_SHARE if task.measure else 1)
-    measured = run(list(plan(facts)), own_seconds, facts.absent.get("device"))
+    measured = run(list(plan(facts)), own_seconds, facts.absent.get("device"), process)
     if task.measure is None:
         return measured
     reported, failure = of_job.run(task, facts, max(0.0, deadline - time.monotonic()))
@@ -69,15 +72,20 @@ def plan(facts: Facts) -> Iterator[Part]:
         yield Part("host to device, " + kind, "bytes/s", "host_to_device", arguments, peaks.link(facts), "copy")
 
 
-def run(parts: Sequence[Part], seconds: float, not_possible: Optional[str] = None) -> Tuple[Measurement, ...]:
+def run(
+    parts: Sequence[Part],
+    seconds: float,
+    not_possible: Optional[str] = None,
+    process: Optional[MeasuringProcess] = None,
+) -> Tuple[Measurement, ...]:
     """Run each part in turn, in an equal share of the time that is left. `not_possible`: why none can be."""
     deadline = time.monotonic() + seconds
     measured = []
-    with MeasuringProcess() as process:
+    with process or MeasuringProcess() as measuring:
         for index, part in enumerate(parts):
             outcome = Outcome([], [], not_possible)
             if not not_possible:
-                outcome = _run_part(process, part, deadline, len(parts) - index)
+                outcome = _run_part(measuring, part, deadline, len(parts) - index)
             measured.append(_measurement(part, outcome))
     return tuple(measured)
 

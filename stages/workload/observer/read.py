@@ -8,7 +8,7 @@ import statistics
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Set, Tuple
 
-from stages.contract import Span, Split
+from stages.contract import SPLIT_SLACK, Span, Split
 from stages.workload.observer.lines import Process, read_processes
 from stages.workload.observer.runs import Run, Step, runs_of
 
@@ -99,8 +99,14 @@ def _span(process: Process, run: Run, steps: Sequence[Step]) -> Span:
         samples=run.samples,
         steps=len(steps) if run.training else len(run.batches),
         split=_split(run) if run.training and not process.cuda else None,
-        step_seconds=tuple(step.seconds for step in steps),
+        step_seconds=_step_seconds(run, steps),
     )
+
+
+def _step_seconds(run: Run, steps: Sequence[Step]) -> Tuple[float, ...]:
+    """Return what each step took whose begin is known; nothing where that cannot be."""
+    seconds = tuple(step.seconds for step in (steps if run.begin_is_known else steps[1:]))
+    return seconds if all(each >= 0 for each in seconds) and sum(seconds) <= run.seconds * SPLIT_SLACK else ()
 
 
 def _split(run: Run) -> Optional[Split]:

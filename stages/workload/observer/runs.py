@@ -63,7 +63,14 @@ class Run:
         if self.loader is not None:
             return self.loader.began
         first = self.rows[0]
-        return first.asked or first.backward_at or first.step_at or 0.0
+        if first.asked is not None:
+            return first.asked
+        return min((each for each in (first.backward_at, first.step_at) if each is not None), default=0.0)
+
+    @property
+    def begin_is_known(self) -> bool:
+        """Whether it is that of the first step; else that is where the first work that was seen ended."""
+        return self.loader is not None or (bool(self.rows) and self.rows[0].asked is not None)
 
     @property
     def ended(self) -> float:

@@ -23,7 +23,7 @@ from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Discarded, Result, Task
 from stages.workload import surroundings
 from stages.workload.supervisor import disturbance, observation, progress, reasons, results
-from stages.workload.supervisor.disturbance import Measured, empty
+from stages.workload.supervisor.disturbance import Chosen, Measured, empty
 from stages.workload.supervisor.progress import Progress
 from stages.workload.supervisor.recorder import Recorder, now
 
@@ -69,20 +69,22 @@ def train(task: Task, began: float) -> Result:
     def once_more(discarded: Tuple[Discarded, ...]) -> Measured:
         return _train(task, progress.once_more(task, discarded), time.perf_counter(), now())
 
+    def keep(chosen: Chosen) -> Result:
+        steps = results.keep_steps(task, chosen.kept.spans, chosen.kept.seen.queued)
+        return results.ok(task, chosen, None, steps)
+
     try:
         first = _train(task, earlier, began, started_at)
         if first.recorded.events.unsupported is not None:
             empty(cell.output_dir)
             results.keep_steps(task, ())
             return results.unsupported(task, first.recorded, started_at, time.perf_counter() - began)
-        chosen = disturbance.least_disturbed(task, first, earlier.discarded, once_more, cell.output_dir)
-        steps = results.keep_steps(task, chosen.kept.spans, chosen.kept.seen.queued)
+        return disturbance.least_disturbed(task, first, earlier.discarded, once_more, keep, cell.output_dir)
     except BaseException:
         empty(cell.output_dir)
         raise
     finally:
         remove(cell.aside_dir)
-    return results.ok(task, chosen, None, steps, time.perf_counter() - began)
 
 
 def _train(task: Task, earlier: Progress, began: float, started_at: str) -> Measured:
@@ -94,7 +96,7 @@ def _train(task: Task, earlier: Progress, began: float, started_at: str) -> Meas
         recorded.check()
         _check_output(cell.output_dir)
         if recorded.events.unsupported is not None:
-            return Measured(recorded, progress.NOTHING, observation.Seen(), started_at)
+            return Measured(recorded, progress.NOTHING, observation.Seen(), started_at, time.perf_counter() - began)
         counted = progress.count(earlier, recorded.events.resumed_after_spans)
         said = (*counted.spans, *recorded.events.spans)
         seen = observation.seen(task, said, len(counted.attempts) + 1)
@@ -104,7 +106,7 @@ def _train(task: Task, earlier: Progress, began: float, started_at: str) -> Meas
     sync_folder(cell.output_dir)
     if earlier.parts and recorded.events.resumed_after_spans is None:
         print(f"{cell.setting}, repeat {cell.repeat}: began anew: the job said nothing of going on")
-    return Measured(recorded, counted, seen, started_at)
+    return Measured(recorded, counted, seen, started_at, time.perf_counter() - began)
 
 
 def evaluate(task: Task, began: float) -> Result:
@@ -113,25 +115,27 @@ def evaluate(task: Task, began: float) -> Result:
     remove(cell.predictions_path)
     remove(cell.aside_dir)
     trained = read(cell.result_path("train"), Result)
-    chosen = None
+
+    def once_more(_: Tuple[Discarded, ...]) -> Measured:
+        return _evaluate(task, trained, time.perf_counter(), now())
+
+    def keep(chosen: Chosen) -> Result:
+        return results.ok(task, chosen, results.keep_predictions(task, trained), None)
+
     try:
-        if trained.status == "ok" and task.job.evaluate is not None:
-            _leave_if_over(task)
-            surroundings.check(task)
-            first = _evaluate(task, trained, began, started_at)
-            chosen = disturbance.least_disturbed(
-                task, first, (), lambda _: _evaluate(task, trained, time.perf_counter(), now()), cell.evaluation_dir
-            )
-        digest = results.keep_predictions(task, trained)
+        if trained.status != "ok" or task.job.evaluate is None:
+            digest = results.keep_predictions(task, trained)
+            return results.not_run(task, trained, digest, started_at, time.perf_counter() - began)
+        _leave_if_over(task)
+        surroundings.check(task)
+        first = _evaluate(task, trained, began, started_at)
+        if first.recorded.events.unsupported is not None:
+            results.keep_predictions(task, trained)
+            return results.unsupported(task, first.recorded, started_at, time.perf_counter() - began)
+        return disturbance.least_disturbed(task, first, (), once_more, keep, cell.evaluation_dir)
     finally:
         remove(cell.evaluation_dir)
         remove(cell.aside_dir)
-    wall_seconds = time.perf_counter() - began
-    if chosen is None:
-        return results.not_run(task, trained, digest, started_at, wall_seconds)
-    if chosen.kept.recorded.events.unsupported is not None:
-        return results.unsupported(task, chosen.kept.recorded, started_at, wall_seconds)
-    return results.ok(task, chosen, digest, None, wall_seconds)
 
 
 def _evaluate(task: Task, trained: Result, began: float, started_at: str) -> Measured:
@@ -142,7 +146,7 @@ def _evaluate(task: Task, trained: Result, began: float, started_at: str) -> Mea
     recorded.check()
     _check_output(folder)
     results.check_spans(task, (*trained.spans, *recorded.events.spans))
-    return Measured(recorded, progress.NOTHING, observation.Seen(), started_at)
+    return Measured(recorded, progress.NOTHING, observation.Seen(), started_at, time.perf_counter() - began)
 
 
 def _leave_if_over(task: Task) -> None:

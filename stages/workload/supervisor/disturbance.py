@@ -8,12 +8,12 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import dataclasses
 import time
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
-from stages.codec import remove, sync_folder, write_text
+from stages.codec import remove, sync_folder, write, write_text
 from stages.contract import Span
 from stages.errors import FaceoffError
-from stages.records import DATA_DIR, Discarded, Task
+from stages.records import DATA_DIR, IN_VAIN, Discarded, Result, Task
 from stages.workload.probes import conditions, load
 from stages.workload.supervisor.observation import Seen
 from stages.workload.supervisor.progress import Counted
@@ -21,6 +21,7 @@ from stages.workload.supervisor.recorder import Recorded
 
 LOOK_SECONDS = 1.0  # at what goes on now: 100 ticks of the kernel's clock on each CPU
 GOES_ON = "what disturbed it goes on"
+HOT = "a card is hot, and the next run would begin on it"
 SESSION_ENDS = "the session ends before"
 SEVERAL = "it was trained in several attempts"
 
@@ -32,6 +33,7 @@ class Measured(NamedTuple):
     counted: Counted
     seen: Seen
     started_at: str  # UTC, ISO 8601
+    wall_seconds: float  # of this process, for this run alone
 
     @property
     def spans(self) -> Tuple[Span, ...]:
@@ -47,39 +49,44 @@ class Chosen(NamedTuple):
     warnings: Tuple[str, ...] = ()  # why it was not run once more, though it was disturbed
 
 
+Keep = Callable[[Chosen], Result]  # writes what is kept beside the result, and returns that
 Once = Callable[[Tuple[Discarded, ...]], Measured]  # runs the command from the begin; told what is discarded so far
 
 
-def least_disturbed(task: Task, first: Measured, spent: Tuple[Discarded, ...], once: Once, folder: Path) -> Chosen:
+def least_disturbed(
+    task: Task, first: Measured, spent: Tuple[Discarded, ...], once: Once, keep: Keep, folder: Path
+) -> Result:
     """Run the command once more where it was disturbed, `task.remeasure` times at most; `spent` of them are gone.
 
-    The folder, the command's output, is left as the run that counts has left it.
+    The folder, the command's output, is left as the run that counts has left it. Should this process be killed for the
+    repetition, the host finds the result of the run before it.
     """
+    return keep(_choose(task, first, spent, once, keep, folder))
+
+
+def _choose(task: Task, first: Measured, spent: Tuple[Discarded, ...], once: Once, keep: Keep, folder: Path) -> Chosen:
     kept, discarded = first, spent
     while found(kept.recorded) and len(discarded) < task.remeasure:
         why_not = _why_not(task, kept)
         if why_not is not None:
             return Chosen(kept, discarded, (f"disturbed, and not measured once more: {why_not}",))
         print("{}: {}: measured once more".format(_title(task), "; ".join(found(kept.recorded))), flush=True)
-        aside = task.cell.aside_dir
-        _move(folder, aside)
-        write_text(task.cell.events_path, "")
-        aside.touch()  # for the host's watchdog: what follows is a run of its own
+        _put_aside(task, keep(Chosen(kept, discarded)), folder)
         try:
             again = once((*discarded, _discarded(kept)))
             if again.recorded.events.unsupported is not None:
                 raise FaceoffError(again.recorded.events.unsupported)
-        except FaceoffError as error:  # and no SystemExit: this process was asked to stop
-            _move(aside, folder)
-            said = f"disturbed, and measured once more in vain: {error}"
+        except (FaceoffError, OSError) as error:  # and no SystemExit: this process was asked to stop
+            _put_back(task, folder)
+            said = IN_VAIN + str(error)
             print("{}: {}".format(_title(task), said), flush=True)
             return Chosen(kept, discarded, (said,))
         if _degree(again.recorded) <= _degree(kept.recorded):
             kept, worse = again, kept
-            remove(aside)
+            remove(task.cell.aside_dir)
         else:
             worse = again
-            _move(aside, folder)
+            _put_back(task, folder)
         discarded = (*discarded, _discarded(worse))
     return Chosen(kept, discarded)
 
@@ -110,16 +117,23 @@ def _why_not(task: Task, kept: Measured) -> Optional[str]:
     ends_at = task.session_ends_at
     if ends_at is not None and time.time() + 2 * kept.recorded.ended.seconds > ends_at:
         return SESSION_ENDS
-    return GOES_ON if _now(kept.recorded) else None
+    return _now(kept.recorded)
 
 
-def _now(recorded: Recorded) -> List[str]:
-    """Return what would disturb a run that began now."""
+def _now(recorded: Recorded) -> Optional[str]:
+    """Say what would disturb a run that began now."""
     meter = load.Meter()
     time.sleep(LOOK_SECONDS)
     taken = meter.read()
     now = conditions.look(DATA_DIR, sample_seconds=0, visible=recorded.visible)
-    return [*load.passing(taken), *conditions.heat(recorded.conditions[1], now), *conditions.of_cards(now)]
+    others = (
+        *load.passing(taken),
+        *conditions.heat(recorded.conditions[1], now),
+        *conditions.of_cards(now, heat=False),
+    )
+    if others:
+        return GOES_ON
+    return HOT if conditions.of_cards(now) else None
 
 
 def _discarded(run: Measured) -> Discarded:
@@ -131,6 +145,21 @@ def _discarded(run: Measured) -> Discarded:
         load=recorded.load,
         disturbed_by=found(recorded),
     )
+
+
+def _put_aside(task: Task, result: Result, folder: Path) -> None:
+    """Keep the run while another is made; the result comes last, when all that it tells of is there."""
+    cell = task.cell
+    empty(cell.aside_dir)
+    _move(folder, cell.aside_output_dir)
+    write(cell.aside_result_path, result)
+    write_text(cell.events_path, "")
+    cell.aside_dir.touch()  # for the host's watchdog: what follows is a run of its own
+
+
+def _put_back(task: Task, folder: Path) -> None:
+    remove(task.cell.aside_result_path)
+    _move(task.cell.aside_output_dir, folder)
 
 
 def _move(folder: Path, to: Path) -> None:

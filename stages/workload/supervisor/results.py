@@ -20,18 +20,12 @@ PARTLY = "of span {!r} some tell their steps and some do not: none of them are k
 SUM_SLACK, SUM_SLACK_SECONDS = 1.05, 1.0  # by which spans may exceed their command: the job has a clock of its own
 
 
-def ok(
-    task: Task,
-    chosen: Chosen,
-    predictions: Optional[str],
-    steps: Optional[Steps],
-    wall_seconds: float,
-) -> Result:
+def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[Steps]) -> Result:
     """Return the result of a command that ended well.
 
     `predictions`: sha256 of the kept file, of an evaluation; `steps`: of the kept file, of a training.
     """
-    recorded, earlier, seen, started_at = chosen.kept
+    recorded, earlier, seen, started_at, wall_seconds = chosen.kept
     events = recorded.events
     attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
     moments = (*earlier.conditions, *recorded.conditions)

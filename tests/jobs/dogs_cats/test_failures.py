@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -20,11 +21,11 @@ GPU_FULL = {
 WORKER = "DataLoader worker (pid 20) is killed by signal: {}. "
 
 
-def said(text: str) -> str:
+def said(text: str, error: Callable[[str], Exception] = RuntimeError) -> str:
     recipe = dataclasses.replace(parameters.section(DOGS_CATS).recipe, workers=2)
     taken = Input(recipe, "fp32", 16, 43, [], [], [], None)
     with pytest.raises((FaceoffError, RuntimeError)) as caught, failures.explained(taken, "1.0.48"):
-        raise RuntimeError(text)
+        raise error(text)
     return str(caught.value)
 
 
@@ -50,6 +51,16 @@ def test_a_loaders_bus_error_is_put_down_to_a_dev_shm_that_is_too_small(monkeypa
     )
     assert "raise container.shm_size (outside of a container: mount -o remount" in line
     assert "lower batch_size of the variant, dogs_cats.recipe.size or dogs_cats.recipe.workers" in line
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError, EOFError])
+def test_a_loaders_process_that_is_gone_before_torch_sees_it(
+    monkeypatch: pytest.MonkeyPatch, error: Callable[[str], Exception]
+) -> None:
+    has_shm(monkeypatch, 2**18)
+    assert said("[Errno 104] Connection reset by peer", error).startswith("the loader's processes ran out of shared")
+    has_shm(monkeypatch, LARGE)
+    assert said("", error).startswith("a process of the loader died (torch does not say of what)")
 
 
 def test_a_loaders_bus_error_with_room_in_dev_shm_is_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:

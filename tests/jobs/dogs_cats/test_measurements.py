@@ -60,23 +60,34 @@ def test_all_that_the_job_measures(tmp_path: Path) -> None:
     assert explains == {
         "read of photos, cold": "wait",
         "JPEG decode, all usable cores": "wait",
-        "convolution, heaviest layer, batch size 4, fp32": "compute",
-        "convolution, heaviest layer, batch size 4, bf16": "compute",
+        "convolution, heaviest layer, batch size 4, contiguous, fp32": "compute",
+        "convolution, heaviest layer, batch size 4, contiguous, bf16": "compute",
     }
-    heaviest = found["convolution, heaviest layer, batch size 4, fp32"]
-    assert heaviest.applies == {"batch_size": 4, "number_format": "fp32"}
+    heaviest = found["convolution, heaviest layer, batch size 4, contiguous, fp32"]
+    assert heaviest.applies == {"batch_size": 4, "memory_format": "contiguous", "number_format": "fp32"}
     assert heaviest.detail.startswith("64 to 64 channels, 3 x 3") and all(each > 0 for each in heaviest.samples)
-    first = found["convolution, first layer, batch size 4, fp32"].detail
+    first = found["convolution, first layer, batch size 4, contiguous, fp32"].detail
     assert first.startswith("3 to 64 channels, 7 x 7, stride 2 on 4 x 3 x 32 x 32, contiguous")
 
 
 def test_what_a_variant_says_of_its_own_network_is_what_its_measurement_applies_to() -> None:
     own: dict[str, Any] = {"precision": "fp32", "batch_size": 4, "arch": "resnet34"}
     parts = [part for part in of_network(DOGS_CATS, [*VARIANTS, own]) if part.explains]
+    plain = {"batch_size": 4, "memory_format": "contiguous", "number_format": "fp32"}
     assert [part.applies for part in parts if part.applies["number_format"] == "fp32"] == [
-        {"batch_size": 4, "number_format": "fp32"},
-        {"batch_size": 4, "number_format": "fp32", "arch": "resnet34"},
+        plain,
+        {**plain, "arch": "resnet34"},
     ]
+
+
+def test_each_memory_format_that_is_faced_off_is_measured_as_the_learners_name_it() -> None:
+    formats = ({"precision": "fp32", "batch_size": 4, "channels_last": each} for each in (False, True))
+    parts = [part for part in of_network(DOGS_CATS, [*formats]) if part.explains and part.name.endswith("fp32")]
+    assert [(part.arguments["channels_last"], part.applies["memory_format"]) for part in parts] == [
+        (False, "contiguous"),
+        (True, "channels_last"),
+    ]
+    assert [part.name.split(", ")[-2] for part in parts] == ["contiguous", "channels_last"]
 
 
 def test_cold_photos_are_read_from_the_disk(photos: list[Path]) -> None:

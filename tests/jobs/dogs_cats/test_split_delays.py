@@ -35,7 +35,7 @@ for name, workers, photo_seconds, step_seconds in arguments["scenarios"]:
     if name.endswith("ceilings"):
         found[name]["ceilings"] = dataclasses.asdict(ceilings.measure(learner, learner._input))
 """
-TRAIN_PHOTOS, BATCH_SIZE = 40, 4
+TRAIN_PHOTOS, BATCH_SIZE = 32, 4
 STEPS = TRAIN_PHOTOS // BATCH_SIZE
 PHOTO_SECONDS, STEP_SECONDS = 0.1, 0.4
 SCENARIOS = {  # workers, seconds that a photo takes longer to open, seconds that a step takes longer to compute
@@ -47,7 +47,7 @@ SCENARIOS = {  # workers, seconds that a photo takes longer to open, seconds tha
     "slow compute, workers": (2, 0.0, STEP_SECONDS),
     "hidden loader, workers, ceilings": (2, PHOTO_SECONDS / 2, STEP_SECONDS),
 }
-EPOCHS = 3  # of each scenario, of which the fastest counts
+EPOCHS = 2  # of each scenario, of which the fastest counts
 TOLERANCE = 0.05  # of the training time
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.dogs_cats import needs, parameters, photos, training
+from jobs.dogs_cats import imports, needs, parameters, photos, training
 from jobs.dogs_cats.checkpoint import NAME, Progress
 from stages.errors import FaceoffError
 from tests.jobs.dogs_cats.by_hand import ByHand, by_hand
@@ -114,6 +114,15 @@ def test_a_dry_run_ends_after_its_steps_and_estimates_a_cell(job: ByHand) -> Non
     assert events.estimate.cell_seconds is not None and events.estimate.span_seconds is not None
     assert events.estimate.cell_seconds > EPOCHS * events.estimate.span_seconds > 0
     assert list(job.output.iterdir()) == list(job.state.iterdir()) == []
+
+
+def test_what_is_put_off_at_the_imports_is_not_needed_later_amid_what_is_timed(job: ByHand) -> None:
+    job.parameters["precision"] = "mixed"
+    for command in ("train", "evaluate"):
+        code, _, errors = job.run(command, {"PYTHONPROFILEIMPORTTIME": "1"})  # a line for each module, on stderr
+        imported = {line.rpartition("|")[2].strip() for line in errors.splitlines() if line.startswith("import time:")}
+        assert code == 0 and {"torch", "fastai.learner"} <= imported, errors[-500:]
+        assert not {"torch._dynamo", *imports.LATER} & imported, command
 
 
 def test_signs_of_life_come_before_the_first_epoch_ends(job: ByHand) -> None:

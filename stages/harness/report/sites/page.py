@@ -50,4 +50,4 @@ def _forest(compared: SitesComparison) -> Markup | None:
 
 def _ratio(found: Against) -> Ratio:
     """Return it as a drawing takes it."""
-    return Ratio({}, found.ratio, found.low, found.high, found.p_value, found.verdict, None, None)
+    return Ratio({}, found.ratio, found.low, found.high, found.p_value, found.verdict, None, None, None)
