@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from stages.errors import FaceoffError
 from stages.harness import formatting
 from stages.harness.comparison import regression
-from stages.harness.results.metrics import TOTAL, declared, samples, timed
+from stages.harness.results.metrics import TOTAL, compared_samples, declared, timed
 from stages.harness.sites import causes, cost, sessions
 from stages.harness.sites.causes import Causes
 from stages.harness.sites.intervals import interval
@@ -109,7 +109,7 @@ def values(found: Sequence[Session], metrics: Mapping[str, Metric]) -> dict[str,
 
 def _at_site(found: Sequence[Session], setting: str, name: str, metric: Metric) -> AtSite | None:
     by_session = {
-        each.name: [*samples(each.of_setting(setting), name, each.job).values()]
+        each.name: [*compared_samples(each.of_setting(setting), name, each.job).values()]
         for each in found
         if each.of_setting(setting)
     }
