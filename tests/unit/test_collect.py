@@ -16,6 +16,7 @@ from stages.harness.sites import archive, collect, names
 from tests import comparisons, project, results, sites
 
 SESSION = "sites/a/20260102-030405-"
+SCHEMA = codec.SCHEMA_VERSION
 
 
 @pytest.fixture(scope="module")
@@ -248,11 +249,12 @@ def index_with(one, **changes):
         return json.dumps(json.loads(pack.read("pack.json")) | changes).encode()
 
 
-@pytest.mark.parametrize("version", [4, 6, "5", True, None])
+@pytest.mark.parametrize("version", [SCHEMA - 1, SCHEMA + 1, str(SCHEMA), True, None])
 def test_a_pack_of_another_schema_is_one_line(one, tmp_path, version):
     index = index_with(one, schema_version=version)
     line = refusal(sites.rewritten(one, tmp_path / "x.zip", {"pack.json": index}))
-    assert f"packed by another faceoff: of schema version {version!r}, expected 5: measure and pack it again" in line
+    said = f"packed by another faceoff: of schema version {version!r}, expected {SCHEMA}: measure and pack it again"
+    assert said in line
 
 
 @pytest.mark.parametrize("changes", [{"session": "20260102-030405-00000000"}, {"digest": "0"}, {"extra": 1}])
@@ -271,10 +273,10 @@ def test_a_session_by_another_name_than_its_records_tell_is_refused(one, tmp_pat
 
 
 def test_records_of_an_older_schema_are_refused(one, tmp_path):
-    document = json.loads(records.MACHINE_PATH.read_text()) | {"schema_version": 4}
+    document = json.loads(records.MACHINE_PATH.read_text()) | {"schema_version": SCHEMA - 1}
     changed = sites.rewritten(one, tmp_path / "x.zip", {"metrics/machine.json": json.dumps(document).encode()})
     line = refusal(changed)
-    assert line.endswith("metrics/machine.json: not of schema version 5; pack it again where it was measured")
+    assert line.endswith(f"metrics/machine.json: not of schema version {SCHEMA}; pack it again where it was measured")
 
 
 ALIASES = b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"

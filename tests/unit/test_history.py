@@ -114,6 +114,18 @@ def test_what_load_could_have_made_and_what_failed_is_shown_and_not_judged():
     assert points[13].doubt == "1 of 3 repeats failed"
 
 
+def test_steps_beside_load_are_not_judged_against_quiet_ones_though_threads_sleep():
+    host = results.profile("host")
+    facts = dataclasses.replace(host.facts, variables={"OMP_WAIT_POLICY": "PASSIVE"})
+    asleep, every = {"host": dataclasses.replace(host, facts=facts)}, []
+    for place, each in enumerate(runs(*[10] * 8, *[14] * 5, profiles=asleep)):
+        found = faceoffs.with_steps(each.run.results, seed=place)
+        loaded = faceoffs.beside(found, "host", range(1, 4), others_share=0.4) if place >= 8 else found
+        every.append(Measured(each.commit, dataclasses.replace(each.run, results=loaded)))
+    steps = line(history.history(every), metric="undisturbed_seconds")
+    assert [point.place for point in steps.points if point.doubt] == [8, 9, 10, 11, 12] and steps.changes == ()
+
+
 def test_what_differs_since_the_change_is_named():
     old, new = {"host": results.older("host", torch="2.13.0")}, {"host": results.profile("host")}
     found = history.history([*runs(*[10] * 7, profiles=old), *runs(*[10] * 7, *[8] * 6, profiles=new)[7:]])
@@ -171,15 +183,16 @@ def test_commits_are_read_from_git_and_those_of_another_schema_are_named(folder)
         codec.write(records.COMPARISON_PATH, compared)
         git("add", "--all")
         git("commit", "-q", "-m", f"{seconds}; with | and \0"[:-2])
-    text = records.MACHINE_PATH.read_text().replace('"schema_version": 5', '"schema_version": 4')
+    now, older = codec.SCHEMA_VERSION, codec.SCHEMA_VERSION - 1
+    text = records.MACHINE_PATH.read_text().replace(f'"schema_version": {now}', f'"schema_version": {older}')
     records.MACHINE_PATH.write_text(text)
     records.COMPARISON_PATH.write_text(records.COMPARISON_PATH.read_text() + "\n")
     git("commit", "-q", "--all", "-m", "older")
-    first, second, older = history.read(10)
-    assert [each.commit.subject for each in (first, second, older)] == ["10.0; with | and", "11.0; with | and", "older"]
-    assert first.run and second.run and older.run is None
-    short = older.commit.short
-    assert older.reason.startswith(f"{short}:metrics/machine.json: not of schema version 5")
+    first, second, last = history.read(10)
+    assert [each.commit.subject for each in (first, second, last)] == ["10.0; with | and", "11.0; with | and", "older"]
+    assert first.run and second.run and last.run is None
+    said = f"the results in {last.commit.short} are of an older faceoff (schema {older}, not {now}): "
+    assert last.reason.startswith(said)
     assert [each.commit.subject for each in history.read(1)] == ["older"]
 
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from stages import records
+from stages import codec, records
 from stages.errors import FaceoffError
 from stages.harness.sites import pack
 from tests import project, results, sites
@@ -126,5 +126,5 @@ def test_by_the_command_it_says_where_the_pack_lies_and_what_stayed(measured, tm
     done = project.run_stage(measured, "pack", "--output", str(tmp_path / "made.zip"))
     assert (done.returncode, done.stderr.count("faceoff: not packed: ")) == (0, 5)
     assert done.stdout.startswith(f"{tmp_path}/made.zip: session 20260102-030405-")
-    assert json.loads(contents(tmp_path / "made.zip")["pack.json"])["schema_version"] == 5
+    assert json.loads(contents(tmp_path / "made.zip")["pack.json"])["schema_version"] == codec.SCHEMA_VERSION
     assert results.TOY["job.yaml"].encode() in contents(tmp_path / "made.zip").values()
