@@ -50,7 +50,8 @@ def watched(watch: Watch | None, end: Callable[[], None]) -> Iterator[Callable[[
             if touched != seen:
                 seen, moved = touched, now
             if touched_at(watch.runs) != run:
-                run, began, moved = touched_at(watch.runs), now, None
+                run, began = touched_at(watch.runs), now
+                moved = now if 0 < run < touched else None  # its first sign may have come before this look
             for key, minutes, since in (
                 ("cell_minutes", watch.limits.cell_minutes, began),
                 ("stall_minutes", watch.limits.stall_minutes, moved),
