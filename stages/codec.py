@@ -20,9 +20,9 @@ from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
 from stages.errors import FULL, FaceoffError, no_room
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 # What a field's name says of its number: see `_check_number`.
-AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|per_second|samples|items|steps)")
+AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|joules|per_second|samples|items|steps)")
 SHARE = re.compile(r"(.+_)?(share|p_value)")
 
 Record = TypeVar("Record")

@@ -91,6 +91,8 @@ def trained(cell: Cell, seconds: float = 10.0, **changes: Any) -> Result:
         "ceilings": Ceilings(80.0, 55.0),
         "command_seconds": 3 * seconds + 7,
         "peak_process_memory_bytes": 900 * MIB,
+        "energy": None,
+        "cpu_joules": None,
         "predictions_sha256": None,
         "steps": Steps(_sha256(step_times.NONE), 0, queued=False),
         "started_at": "2026-01-02T03:04:05+00:00",
@@ -108,6 +110,8 @@ def evaluated(cell: Cell, predict_seconds: float = 3.0, **changes: Any) -> Resul
         "ceilings": None,
         "command_seconds": predict_seconds + 6,
         "peak_process_memory_bytes": 950 * MIB,
+        "energy": None,
+        "cpu_joules": None,
         "predictions_sha256": _sha256(HEADER),
         "steps": None,
         "started_at": "2026-01-02T03:05:05+00:00",
@@ -134,6 +138,7 @@ def _result(cell: Cell, stage: str, given: dict[str, Any]) -> Result:
         "attempts": (records.Attempt(0, 41.0, LOAD),),
         "conditions": (CONDITIONS, CONDITIONS),
         "gpu_uuids": (),
+        "cards": (),
         "discarded": (),
         "warnings": (),
         "notes": (),
@@ -153,7 +158,8 @@ def not_run(result: Result, status: str, reason: str) -> Result:
         "command_seconds": None,
         "attempts": (),
     }
-    empty |= {"peak_process_memory_bytes": None, "predictions_sha256": None, "steps": None}
+    empty |= {"peak_process_memory_bytes": None, "energy": None, "cpu_joules": None, "cards": ()}
+    empty |= {"predictions_sha256": None, "steps": None}
     absent = {name: reason for name, value in empty.items() if value is None}
     return dataclasses.replace(result, status=status, reason=reason, absent=absent, **empty)
 

@@ -13,6 +13,7 @@ from stages.records.cells import Scalar
 DATA_DIR = Path("data")
 MACHINE_PATH = Path("metrics/machine.json")
 KINDS = ("built", "pulled", "venv", "python")  # of images
+COUNTED, SAMPLED = "counted", "sampled"  # how energy is known: by the card's own counter, or by its power now and then
 MIG = " MIG "  # between a card's name and its instance's, as torch tells them
 
 
@@ -245,6 +246,61 @@ class Load:
     steal_share: Optional[float]  # of all CPUs' time, that the hypervisor gave to other machines
     throttled_seconds: Optional[float]  # that the job's cgroup was held back by a CPU quota, summed over the CPUs
     absent: Dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Energy:
+    """What the cards took that a command could see, whatever else ran on them; what they take idle is in it."""
+
+    joules: float  # from the command's begin to its end, or to the last span that counts where it was cut off
+    how: str  # COUNTED or SAMPLED; the latter where it holds for one of the cards
+    idle_watts: Optional[float]  # that they drew together just before the command
+    gpu_uuids: Tuple[str, ...]
+    spans_joules: Dict[str, float]  # of spans of each name, added up; empty: not known
+    absent: Dict[str, str]  # null field: why
+
+    def __post_init__(self) -> None:
+        check("how", self.how, self.how in (COUNTED, SAMPLED), f"{COUNTED} or {SAMPLED}")
+        check_absent(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """What was read of a card's value again and again."""
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class CardSpan:
+    """A card in one span: medians, None of what it does not tell."""
+
+    span: str
+    samples: int
+    sm_hertz: Optional[float]
+    power_watts: Optional[float]
+    busy_share: Optional[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class CardSummary:
+    """What a card did while a command ran, read at most twice a second."""
+
+    uuid: str
+    samples: int
+    sm_hertz: Optional[Course]
+    memory_hertz: Optional[Course]
+    power_watts: Optional[Course]
+    temperature_celsius: Optional[Course]
+    busy_share: Optional[Course]
+    throttled: Optional[Dict[str, float]]  # reason that clocks are held down: share of the samples; others never
+    spans: Tuple[CardSpan, ...]  # in which a sample fell, in their order
+    absent: Dict[str, str]  # null field: why
 
     def __post_init__(self) -> None:
         check_absent(self)

@@ -9,7 +9,7 @@ from typing import Dict, Optional, Tuple
 from stages.codec import check, check_absent
 from stages.contract import Ceilings, Span
 from stages.records.cells import STAGES, Cell
-from stages.records.environment import Conditions, Load
+from stages.records.environment import CardSummary, Conditions, Energy, Load
 from stages.records.job import Belongs
 
 IN_VAIN = "disturbed, and measured once more in vain: "  # begin of a warning, which says why
@@ -71,6 +71,9 @@ class Result:
     ceilings: Optional[Ceilings]
     command_seconds: Optional[float]  # wall clock of the command, the pauses between attempts left out
     peak_process_memory_bytes: Optional[int]  # resident, of the largest process of the job
+    energy: Optional[Energy]  # that the cards took while the command ran, all attempts together
+    cpu_joules: Optional[float]  # that the machine's processor packages took meanwhile, whatever ran on them
+    cards: Tuple[CardSummary, ...]  # what they did meanwhile; empty: no card, or none that tells
     predictions_sha256: Optional[str]  # of the file of predictions; of an evaluation alone
     steps: Optional[Steps]  # of a training alone; its spans have no step_seconds
     attempts: Tuple[Attempt, ...]  # one where nothing interrupted it; empty where it did not end 'ok'
@@ -103,7 +106,7 @@ def without_times(
     facts: Optional[Dict[str, str]] = None,
 ) -> Result:
     """Return the result of a stage that did not run, or not to its end. `why`: it has no times."""
-    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes", "steps")
+    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes", "energy", "cpu_joules", "steps")
     return Result(
         cell=cell,
         stage=stage,
@@ -117,6 +120,9 @@ def without_times(
         ceilings=None,
         command_seconds=None,
         peak_process_memory_bytes=None,
+        energy=None,
+        cpu_joules=None,
+        cards=(),
         predictions_sha256=predictions_sha256,
         steps=None,
         attempts=(),

@@ -42,6 +42,7 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
         metrics=events.metrics,
         facts=_texts(events.facts),
         gpu_uuids=recorded.gpu_uuids,
+        cards=(),
         attempts=attempts,
         conditions=moments,
         discarded=chosen.discarded,
@@ -59,6 +60,8 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
                 "ceilings": (events.ceilings, "the job gives none" if task.ceilings else "another repeat has them"),
                 "command_seconds": (sum(each.seconds for each in attempts), ""),
                 "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
+                "energy": (None, "no card was seen"),
+                "cpu_joules": (None, "it is not read"),
                 "steps": (steps, "it is the training's"),
                 "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),
             }
