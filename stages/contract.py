@@ -51,16 +51,24 @@ Value = Union[str, int, float, bool]
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Where the time of a span's steps went, in sums over the steps. The four parts make up the whole."""
+    """Where the time of a span's steps went, in sums over the steps. The first four parts make up the whole."""
 
     wait_seconds: float  # for the loader
     copy_seconds: float  # of the batches to the device
     compute_seconds: float  # forward, backward and optimiser
     other_seconds: float  # the rest of the loop
+    # Of compute_seconds: stretches at whose end the device had nothing left in its queue, so that it waits for the host
+    # to launch work. None: not known (a CPU, a job that does not tell).
+    launch_seconds: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if self.launch_seconds is not None:
+            holds = self.launch_seconds <= self.compute_seconds * SPLIT_SLACK + SPLIT_SLACK_SECONDS
+            check("launch_seconds", self.launch_seconds, holds, "at most compute_seconds, as it is a part of that")
 
     @property
     def seconds(self) -> float:
-        """The sum of the four."""
+        """The sum of the four; launch_seconds is inside of compute_seconds."""
         return self.wait_seconds + self.copy_seconds + self.compute_seconds + self.other_seconds
 
 
@@ -88,6 +96,13 @@ class Ceilings:
 
     loader_samples_per_second: float
     compute_samples_per_second: float
+    # Of a step of compute alone, how much the device's kernels take: by torch's profiler, in a part that is thrown away
+    # after all timed spans, divided by the time of a step that is not profiled. None: not known.
+    device_busy_share: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        share = self.device_busy_share
+        check("device_busy_share", share, share is None or 0 <= share <= 1, "0 to 1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,7 +27,7 @@ SETTING_STATUSES = (*STATUSES, "partial", "trained", "refused", "missing")
 # settle it. 'cannot say': too few pairs, a confounded comparison, or cells that failed.
 VERDICTS = ("baseline", "faster", "slower", "equivalent", "inconclusive", "cannot say")
 PREDICTION_VERDICTS = ("better", "worse", "no difference shown")
-BOTTLENECKS = ("input-bound", "compute-bound", "balanced")
+BOTTLENECKS = ("input-bound", "copy-bound", "launch-bound", "compute-bound", "balanced")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,8 +86,8 @@ def _gain_of_faster_compute(split: Split, headroom: float, times: float = math.i
 
 
 def _sum(splits: Iterable[Split]) -> Split:
-    rows = [dataclasses.astuple(split) for split in splits]
-    return Split(*(sum(column) for column in zip(*rows, strict=True)))
+    columns = zip(*(dataclasses.astuple(split) for split in splits), strict=True)
+    return Split(*(None if None in column else sum(column) for column in columns))
 
 
 def sentences(found: Bottleneck) -> list[str]:
