@@ -1,13 +1,13 @@
 """The cards that the NVIDIA driver shows, whatever CUDA_VISIBLE_DEVICES leaves of them, through nvidia-ml-py (NVML).
 
-A driver may hang or crash: call `facts` and `states` through guard.guarded.
+A driver may hang or crash: call `facts` and `states` through guard.guarded, and use Watch in a process of its own.
 
 Runs inside images: Python 3.7 syntax, standard library, and nvidia-ml-py where it is installed.
 """
 
 import os
 from pathlib import Path
-from typing import Any, Callable, Optional, Set, Tuple, TypeVar
+from typing import Any, Callable, Dict, NamedTuple, Optional, Set, Tuple, TypeVar
 
 from stages.records import Gpu, GpuState
 from stages.units import amount
@@ -34,6 +34,25 @@ NO_BINDING, NO_LIBRARY = "nvidia-ml-py is not installed", "NVML Shared Library N
 FIRST_PID_NAMESPACE = "pid:[4026531836]"  # of the machine itself (the kernel's PROC_PID_INIT_INO)
 
 
+class Holder(NamedTuple):
+    """A process that holds some of a card's memory."""
+
+    pid: int  # as the driver numbers it: of the machine, most often, whoever asks
+    name: Optional[str]
+    used_bytes: Optional[int]
+
+
+class CardMemory(NamedTuple):
+    """A card's memory at one moment."""
+
+    uuid: Optional[str]
+    name: Optional[str]
+    total_bytes: Optional[int]
+    free_bytes: Optional[int]
+    used_bytes: Optional[int]  # what the driver keeps for itself is in it
+    holders: Optional[Tuple[Holder, ...]]  # but this process; None: the driver does not tell, or not which is this one
+
+
 def has_devices(root: Path = files.ROOT) -> bool:
     """Whether a card's device is here, whatever the driver answers; on the Linux of Windows it is that of any GPU."""
     return any((root / "dev").glob("nvidia[0-9]*")) or (root / "dev/dxg").exists()
@@ -54,6 +73,11 @@ def states() -> Tuple[Tuple[GpuState, ...], Optional[str]]:
     return _read_cards(_state)
 
 
+def memory() -> Tuple[Tuple[CardMemory, ...], Optional[str]]:
+    """Return what of each card's memory is in use and by whom, in the order of `facts`; where there is none, why."""
+    return _read_cards(_memory)
+
+
 def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Optional[str]]:
     hidden = _is_ours_hidden()
     try:
@@ -72,6 +96,48 @@ def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Opti
     finally:
         nvml.nvmlShutdown()
     return found, None if found else "the NVIDIA driver shows no card"
+
+
+class Reading(NamedTuple):
+    """What moves of a card, at one moment."""
+
+    millijoules: Optional[int]  # since the driver was loaded; Volta and later
+    power_watts: Optional[float]
+    sm_hertz: Optional[int]
+    memory_hertz: Optional[int]
+    temperature_celsius: Optional[int]
+    busy_share: Optional[float]
+    throttle_reasons: Optional[Sequence[str]]
+    mig: bool  # it is in parts
+    absent: Dict[str, str]  # null field: why
+
+
+class Watch:
+    """Reads cards again and again, the driver being started once. Raises OSError where it cannot be."""
+
+    def __init__(self, uuids: Sequence[str]) -> None:
+        try:
+            import pynvml as nvml
+
+            nvml.nvmlInit()
+            cards = [_Card(nvml, index, "", False) for index in range(nvml.nvmlDeviceGetCount())]
+        except ImportError:
+            raise OSError(NO_BINDING) from None
+        except nvml.NVMLError as error:
+            raise OSError(f"no NVIDIA driver answers: {error}") from None
+        by_uuid = {card.ask("uuid", "nvmlDeviceGetUUID", convert=_text): card for card in cards}
+        missing = [uuid for uuid in uuids if uuid not in by_uuid]
+        if missing:
+            raise OSError(f"the driver does not show {missing[0]} any more")
+        self._cards = [by_uuid[uuid] for uuid in uuids]
+        self._mig = [
+            bool(each.ask("mig", "nvmlDeviceGetMigMode", convert=lambda modes: _enabled(modes[0])))
+            for each in self._cards
+        ]
+
+    def read(self) -> Tuple[Reading, ...]:
+        """Return what each card does now, in the order in which they were named."""
+        return tuple(_reading(card, mig) for card, mig in zip(self._cards, self._mig))
 
 
 class _Card:
@@ -151,11 +217,30 @@ def _gpu(card: _Card) -> Gpu:
 
 
 def _state(card: _Card) -> GpuState:
-    nvml, ask = card.nvml, card.ask
+    ask = card.ask
     return GpuState(
         uuid=ask("uuid", "nvmlDeviceGetUUID", convert=_text),
         memory_free_bytes=ask("memory_free_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.free),
         memory_used_bytes=ask("memory_used_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.used),
+        **_moving(card),
+        pcie_generation=ask("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", least=1),
+        pcie_width=ask("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", least=1),
+        other_processes=_other_processes(card),
+        absent=card.absent,
+    )
+
+
+def _reading(card: _Card, mig: bool) -> Reading:
+    millijoules = card.ask("millijoules", "nvmlDeviceGetTotalEnergyConsumption")
+    moving = _moving(card)
+    absent = {field: why for field, why in card.absent.items() if field in Reading._fields and field != "mig"}
+    return Reading(millijoules, **moving, mig=mig, absent=absent)
+
+
+def _moving(card: _Card) -> Dict[str, Any]:
+    """Return what both a moment's state and a sample have."""
+    nvml, ask = card.nvml, card.ask
+    return dict(
         sm_hertz=ask("sm_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_SM, convert=_hertz),
         memory_hertz=ask("memory_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_MEM, convert=_hertz),
         temperature_celsius=ask(
@@ -169,10 +254,6 @@ def _state(card: _Card) -> GpuState:
             "nvmlDeviceGetCurrentClocksThrottleReasons",  # its name before driver 535
             convert=_throttle_reasons,
         ),
-        pcie_generation=ask("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", least=1),
-        pcie_width=ask("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", least=1),
-        other_processes=_other_processes(card),
-        absent=card.absent,
     )
 
 
@@ -189,9 +270,26 @@ def _driver_cuda(card: _Card) -> Optional[str]:
     return None
 
 
+def _memory(card: _Card) -> CardMemory:
+    sizes = card.ask("memory", "nvmlDeviceGetMemoryInfo", convert=lambda found: (found.total, found.free, found.used))
+    listed = _others_on(card)
+    return CardMemory(
+        card.ask("uuid", "nvmlDeviceGetUUID", convert=_text),
+        card.ask("name", "nvmlDeviceGetName", convert=_text),
+        *(sizes or (None, None, None)),
+        None if listed is None else tuple(Holder(pid, _name(card.nvml, pid), used) for pid, used in listed.items()),
+    )
+
+
 def _other_processes(card: _Card) -> Optional[Tuple[str, ...]]:
     """Return those that compute and those that draw, this one left out."""
-    found = {}  # type: dict
+    listed = _others_on(card)
+    return None if listed is None else tuple(_described(card.nvml, pid, used) for pid, used in listed.items())
+
+
+def _others_on(card: _Card) -> Optional[Dict[int, Optional[int]]]:
+    """Return the memory that each process on the card holds, but this one, by its number."""
+    found = {}  # type: Dict[int, Optional[int]]
     for kind in ("Compute", "Graphics"):
         function = f"nvmlDeviceGet{kind}RunningProcesses"
         # A driver before 510 has the second version alone, nvidia-ml-py3 the first, whose name bears no number.
@@ -206,7 +304,7 @@ def _other_processes(card: _Card) -> Optional[Tuple[str, ...]]:
             "not of this container"
         )
         return None
-    return tuple(_described(card.nvml, pid, used) for pid, used in sorted(found.items()) if pid not in ours)
+    return {pid: used for pid, used in sorted(found.items()) if pid not in ours}
 
 
 def _own_threads() -> Set[int]:
@@ -233,11 +331,17 @@ def _link(path: Path) -> str:
 
 
 def _described(nvml: Any, pid: int, used: Optional[int]) -> str:
+    name = _name(nvml, pid)
+    shown = "name not known" if name is None else name or "without a name"
+    return "pid {}, {}, {}".format(pid, shown, "memory not known" if used is None else amount(used))
+
+
+def _name(nvml: Any, pid: int) -> Optional[str]:
+    """Return what the process was started as, without the folder; None: it ended since, or is somebody else's."""
     try:
-        name = _text(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2] or "without a name"
-    except nvml.NVMLError:  # it ended since, or belongs to somebody else
-        name = "name not known"
-    return "pid {}, {}, {}".format(pid, name, "memory not known" if used is None else amount(used))
+        return _text(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2]
+    except nvml.NVMLError:
+        return None
 
 
 def _throttle_reasons(bits: int) -> Tuple[str, ...]:
