@@ -1,6 +1,6 @@
 """The cards that the NVIDIA driver shows, whatever CUDA_VISIBLE_DEVICES leaves of them, through nvidia-ml-py (NVML).
 
-A driver may hang or crash: call `facts` and `states` through guard.guarded, and use Watch in a process of its own.
+A driver may hang or crash: call `facts` and `states` through guard.guarded, and watch cards in a process of its own.
 
 Runs inside images: Python 3.7 syntax, standard library, and nvidia-ml-py where it is installed.
 """
@@ -78,7 +78,7 @@ def memory() -> Tuple[Tuple[CardMemory, ...], Optional[str]]:
     return _read_cards(_memory)
 
 
-def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Optional[str]]:
+def _read_cards(read: Callable[["Card"], Read]) -> Tuple[Tuple[Read, ...], Optional[str]]:
     hidden = _is_ours_hidden()
     try:
         import pynvml as nvml
@@ -89,8 +89,8 @@ def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Opti
     except nvml.NVMLError as error:
         return (), f"no NVIDIA driver answers: {error}"
     try:
-        driver = _text(nvml.nvmlSystemGetDriverVersion())
-        found = tuple(read(_Card(nvml, index, driver, hidden)) for index in range(nvml.nvmlDeviceGetCount()))
+        driver = text(nvml.nvmlSystemGetDriverVersion())
+        found = tuple(read(Card(nvml, index, driver, hidden)) for index in range(nvml.nvmlDeviceGetCount()))
     except nvml.NVMLError as error:
         return (), f"the NVIDIA driver refused: {error}"
     finally:
@@ -98,49 +98,7 @@ def _read_cards(read: Callable[["_Card"], Read]) -> Tuple[Tuple[Read, ...], Opti
     return found, None if found else "the NVIDIA driver shows no card"
 
 
-class Reading(NamedTuple):
-    """What moves of a card, at one moment."""
-
-    millijoules: Optional[int]  # since the driver was loaded; Volta and later
-    power_watts: Optional[float]
-    sm_hertz: Optional[int]
-    memory_hertz: Optional[int]
-    temperature_celsius: Optional[int]
-    busy_share: Optional[float]
-    throttle_reasons: Optional[Sequence[str]]
-    mig: bool  # it is in parts
-    absent: Dict[str, str]  # null field: why
-
-
-class Watch:
-    """Reads cards again and again, the driver being started once. Raises OSError where it cannot be."""
-
-    def __init__(self, uuids: Sequence[str]) -> None:
-        try:
-            import pynvml as nvml
-
-            nvml.nvmlInit()
-            cards = [_Card(nvml, index, "", False) for index in range(nvml.nvmlDeviceGetCount())]
-        except ImportError:
-            raise OSError(NO_BINDING) from None
-        except nvml.NVMLError as error:
-            raise OSError(f"no NVIDIA driver answers: {error}") from None
-        by_uuid = {card.ask("uuid", "nvmlDeviceGetUUID", convert=_text): card for card in cards}
-        missing = [uuid for uuid in uuids if uuid not in by_uuid]
-        if missing:
-            raise OSError(f"the driver does not show {missing[0]} any more")
-        self._cards = [by_uuid[uuid] for uuid in uuids]
-        self._mig = [
-            bool(each.ask("mig", "nvmlDeviceGetMigMode", convert=lambda modes: _enabled(modes[0])))
-            for each in self._cards
-        ]
-
-    def read(self) -> Tuple[Reading, ...]:
-        """Return what each card does now, in the order in which they were named."""
-        return tuple(_reading(card, mig) for card, mig in zip(self._cards, self._mig))
-
-
-class _Card:
+class Card:
     """Asks the driver about one card. What it does not answer is None, with the reason in `absent`."""
 
     def __init__(self, nvml: Any, index: int, driver: str, ours_is_hidden: bool) -> None:
@@ -185,14 +143,14 @@ class _Card:
         return value
 
 
-def _gpu(card: _Card) -> Gpu:
+def _gpu(card: Card) -> Gpu:
     nvml, ask = card.nvml, card.ask
     capability = ask(
         "compute_capability", "nvmlDeviceGetCudaComputeCapability", convert=lambda pair: "{}.{}".format(*pair)
     )
     return Gpu(
-        name=ask("name", "nvmlDeviceGetName", convert=_text),
-        uuid=ask("uuid", "nvmlDeviceGetUUID", convert=_text),
+        name=ask("name", "nvmlDeviceGetName", convert=text),
+        uuid=ask("uuid", "nvmlDeviceGetUUID", convert=text),
         driver=card.driver,
         driver_cuda=_driver_cuda(card),
         memory_bytes=ask("memory_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.total, least=1),
@@ -209,20 +167,20 @@ def _gpu(card: _Card) -> Gpu:
         power_limit_watts=ask("power_limit_watts", "nvmlDeviceGetPowerManagementLimit", convert=_watts, least=1),
         pcie_max_generation=ask("pcie_max_generation", "nvmlDeviceGetMaxPcieLinkGeneration", least=1),
         pcie_max_width=ask("pcie_max_width", "nvmlDeviceGetMaxPcieLinkWidth", least=1),
-        ecc=ask("ecc", "nvmlDeviceGetEccMode", convert=lambda modes: _enabled(modes[0])),  # now, and after a restart
-        mig=ask("mig", "nvmlDeviceGetMigMode", convert=lambda modes: _enabled(modes[0])),
-        persistence=ask("persistence", "nvmlDeviceGetPersistenceMode", convert=_enabled),
+        ecc=ask("ecc", "nvmlDeviceGetEccMode", convert=lambda modes: enabled(modes[0])),  # now, and after a restart
+        mig=ask("mig", "nvmlDeviceGetMigMode", convert=lambda modes: enabled(modes[0])),
+        persistence=ask("persistence", "nvmlDeviceGetPersistenceMode", convert=enabled),
         absent=card.absent,
     )
 
 
-def _state(card: _Card) -> GpuState:
+def _state(card: Card) -> GpuState:
     ask = card.ask
     return GpuState(
-        uuid=ask("uuid", "nvmlDeviceGetUUID", convert=_text),
+        uuid=ask("uuid", "nvmlDeviceGetUUID", convert=text),
         memory_free_bytes=ask("memory_free_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.free),
         memory_used_bytes=ask("memory_used_bytes", "nvmlDeviceGetMemoryInfo", convert=lambda memory: memory.used),
-        **_moving(card),
+        **moving(card),
         pcie_generation=ask("pcie_generation", "nvmlDeviceGetCurrPcieLinkGeneration", least=1),
         pcie_width=ask("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth", least=1),
         other_processes=_other_processes(card),
@@ -230,34 +188,27 @@ def _state(card: _Card) -> GpuState:
     )
 
 
-def _reading(card: _Card, mig: bool) -> Reading:
-    millijoules = card.ask("millijoules", "nvmlDeviceGetTotalEnergyConsumption")
-    moving = _moving(card)
-    absent = {field: why for field, why in card.absent.items() if field in Reading._fields and field != "mig"}
-    return Reading(millijoules, **moving, mig=mig, absent=absent)
-
-
-def _moving(card: _Card) -> Dict[str, Any]:
+def moving(card: Card) -> Dict[str, Any]:
     """Return what both a moment's state and a sample have."""
     nvml, ask = card.nvml, card.ask
-    return dict(
-        sm_hertz=ask("sm_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_SM, convert=_hertz),
-        memory_hertz=ask("memory_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_MEM, convert=_hertz),
-        temperature_celsius=ask(
+    return {
+        "sm_hertz": ask("sm_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_SM, convert=_hertz),
+        "memory_hertz": ask("memory_hertz", "nvmlDeviceGetClockInfo", argument=nvml.NVML_CLOCK_MEM, convert=_hertz),
+        "temperature_celsius": ask(
             "temperature_celsius", "nvmlDeviceGetTemperature", argument=nvml.NVML_TEMPERATURE_GPU, least=1
         ),
-        power_watts=ask("power_watts", "nvmlDeviceGetPowerUsage", convert=_watts),
-        busy_share=ask("busy_share", "nvmlDeviceGetUtilizationRates", convert=_busy_share),
-        throttle_reasons=ask(
+        "power_watts": ask("power_watts", "nvmlDeviceGetPowerUsage", convert=_watts),
+        "busy_share": ask("busy_share", "nvmlDeviceGetUtilizationRates", convert=_busy_share),
+        "throttle_reasons": ask(
             "throttle_reasons",
             "nvmlDeviceGetCurrentClocksEventReasons",
             "nvmlDeviceGetCurrentClocksThrottleReasons",  # its name before driver 535
             convert=_throttle_reasons,
         ),
-    )
+    }
 
 
-def _driver_cuda(card: _Card) -> Optional[str]:
+def _driver_cuda(card: Card) -> Optional[str]:
     """Return '12.2'. It is the driver's, not the card's: a lost card has one too."""
     try:
         found = card.nvml.nvmlSystemGetCudaDriverVersion()
@@ -270,24 +221,24 @@ def _driver_cuda(card: _Card) -> Optional[str]:
     return None
 
 
-def _memory(card: _Card) -> CardMemory:
+def _memory(card: Card) -> CardMemory:
     sizes = card.ask("memory", "nvmlDeviceGetMemoryInfo", convert=lambda found: (found.total, found.free, found.used))
     listed = _others_on(card)
     return CardMemory(
-        card.ask("uuid", "nvmlDeviceGetUUID", convert=_text),
-        card.ask("name", "nvmlDeviceGetName", convert=_text),
+        card.ask("uuid", "nvmlDeviceGetUUID", convert=text),
+        card.ask("name", "nvmlDeviceGetName", convert=text),
         *(sizes or (None, None, None)),
         None if listed is None else tuple(Holder(pid, _name(card.nvml, pid), used) for pid, used in listed.items()),
     )
 
 
-def _other_processes(card: _Card) -> Optional[Tuple[str, ...]]:
+def _other_processes(card: Card) -> Optional[Tuple[str, ...]]:
     """Return those that compute and those that draw, this one left out."""
     listed = _others_on(card)
     return None if listed is None else tuple(_described(card.nvml, pid, used) for pid, used in listed.items())
 
 
-def _others_on(card: _Card) -> Optional[Dict[int, Optional[int]]]:
+def _others_on(card: Card) -> Optional[Dict[int, Optional[int]]]:
     """Return the memory that each process on the card holds, but this one, by its number."""
     found = {}  # type: Dict[int, Optional[int]]
     for kind in ("Compute", "Graphics"):
@@ -339,7 +290,7 @@ def _described(nvml: Any, pid: int, used: Optional[int]) -> str:
 def _name(nvml: Any, pid: int) -> Optional[str]:
     """Return what the process was started as, without the folder; None: it ended since, or is somebody else's."""
     try:
-        return _text(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2]
+        return text(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2]
     except nvml.NVMLError:
         return None
 
@@ -366,7 +317,7 @@ def _busy_share(rates: Any) -> Optional[float]:
     return rates.gpu / 100 if rates.gpu <= 100 else None
 
 
-def _enabled(state: int) -> Optional[bool]:
+def enabled(state: int) -> Optional[bool]:
     return {0: False, 1: True}.get(state)
 
 
@@ -374,6 +325,6 @@ def _driver_says(error: Exception) -> str:
     return f"the driver answers: {error}"
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """nvidia-ml-py3 answers in bytes."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
