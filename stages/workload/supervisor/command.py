@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Callable, Dict, NamedTuple, Optional, Sequence
 
 from stages.errors import FaceoffError
 from stages.workload import processes
 from stages.workload.probes.guard import die_with
+from stages.workload.supervisor.last_words import LastWords
 
 LOOK_SECONDS = 0.5
 STOP_SECONDS = 4.0  # from asking to killing: less than Docker, which asks this process, has patience
@@ -35,30 +37,34 @@ class Ended(NamedTuple):
     peak_bytes: int  # resident, of the largest process; at least what this process holds, whose child it began as
     stopped_by: Optional[int]  # the signal to this process that ended it
     overdue: bool  # it was killed, its time being up
+    words: Optional[str] = None  # of several processes, which one died first, and of what
+    last_words: str = ""  # the end of what it said on stderr
 
 
 def run(
     command: Sequence[str],
     folder: Path,
     environment: Dict[str, str],
-    look: Callable[[], None],
+    look: Callable[[], Optional[bool]],
     every_seconds: float = LOOK_SECONDS,
     limit_seconds: Optional[float] = None,
 ) -> Ended:
-    """Run the command in the folder; `look` is called again and again until it has ended.
+    """Run the command in the folder; `look` is called again and again until it has ended, and kills it by a True.
 
     All processes that it started are ended when this returns. Raises FaceoffError where it can't be started.
     """
     _adopt(True)  # what it starts and forgets becomes our child
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # with SIG_IGN, which is inherited, nobody could wait for it
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)  # the thread that listens has it, too
     try:
-        running = _Running(command, folder, environment)
-        try:
-            running.wait(look, every_seconds, limit_seconds)
-        finally:
-            running.end_all()
-        return running.ended()
+        with closing(LastWords()) as words:
+            running = _Running(command, folder, environment, words.stream)
+            try:
+                words.begin()
+                running.wait(look, every_seconds, limit_seconds)
+            finally:
+                running.end_all()
+        return running.ended()._replace(last_words=words.text)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _adopt(False)
@@ -72,7 +78,7 @@ def _adopt(wanted: bool) -> None:
 class _Running:
     """A command that was started."""
 
-    def __init__(self, command: Sequence[str], folder: Path, environment: Dict[str, str]) -> None:
+    def __init__(self, command: Sequence[str], folder: Path, environment: Dict[str, str], stderr: int) -> None:
         self._others = set(processes.children(os.getpid()))
         self._code = None  # type: Optional[int]
         self._seconds = 0.0
@@ -89,6 +95,7 @@ class _Running:
                 cwd=str(folder),
                 env=environment,
                 stdin=subprocess.DEVNULL,
+                stderr=stderr,
                 preexec_fn=lambda: _begin(parent),
             )
         except OSError as error:
@@ -97,7 +104,7 @@ class _Running:
         except ValueError as error:  # a null character
             raise FaceoffError(f"cannot run {command[0]!r:.80}: {error}") from None
 
-    def wait(self, look: Callable[[], None], every_seconds: float, limit_seconds: Optional[float]) -> None:
+    def wait(self, look: Callable[[], Optional[bool]], every_seconds: float, limit_seconds: Optional[float]) -> None:
         """Wait until the command itself has ended, or has been killed because its time was up."""
         due = None if limit_seconds is None else self._began + limit_seconds
         while self._code is None:
@@ -116,7 +123,8 @@ class _Running:
             if self._kill_at is not None and now >= self._kill_at:
                 self._kill_at = None
                 self._process.kill()
-            look()
+            if look():
+                self._process.kill()
 
     def end_all(self) -> None:
         """Kill what is left of the command, its descendants of any generation among it."""
@@ -139,9 +147,12 @@ class _Running:
 
     def _pass_on(self, number: signal.Signals) -> None:
         if number == signal.SIGUSR1:
-            # A Python that has no handler for it says where it stands at SIGABRT: PYTHONFAULTHANDLER is set.
+            # A Python that has no handler for it says where it stands at SIGABRT: PYTHONFAULTHANDLER is set. A launcher
+            # has none; what it has started may have.
             pid = self._process.pid
-            os.kill(pid, signal.SIGUSR1 if processes.catches(pid, signal.SIGUSR1) else signal.SIGABRT)
+            handlers = [each for each in (pid, *processes.children(pid)) if processes.catches(each, signal.SIGUSR1)]
+            for each in (handlers[:1] if pid in handlers else handlers) or [pid]:
+                os.kill(each, signal.SIGUSR1 if handlers else signal.SIGABRT)
         elif number in STOP_SIGNALS and self._stopped_by is None:
             self._stopped_by = int(number)
             self._kill_at = time.perf_counter() + STOP_SECONDS
