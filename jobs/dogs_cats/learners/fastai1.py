@@ -235,6 +235,18 @@ def _step_marks(learner, splitter: Splitter) -> list:
     class First(LearnerCallback):
         _order = -1000
 
+        def on_loss_begin(self, train, **kwargs) -> None:  # not later: fastai waits for the loss, and for it again
+            if train:
+                splitter.passes()
+
+        def on_backward_end(self, train, **kwargs) -> None:
+            if train:
+                splitter.passes()
+
+        def on_step_end(self, train, **kwargs) -> None:
+            if train:
+                splitter.passes()
+
         def on_batch_end(self, train, **kwargs) -> None:
             if train:
                 splitter.computed()

@@ -263,6 +263,13 @@ def _step_marks(splitter: Splitter) -> list:
     class First(Callback):
         order = -1000
 
+        def after_pred(self) -> None:
+            if self.training:
+                splitter.passes()
+
+        def after_backward(self) -> None:  # before the loss scale is looked at, for which the host waits
+            splitter.passes()
+
         def after_batch(self) -> None:
             if self.training:
                 splitter.computed()

@@ -8,40 +8,7 @@ import torch
 
 from jobs.dogs_cats import split
 from jobs.dogs_cats.clocks import EpochTimer
-
-
-class Card:
-    """A host that queues work and a GPU that does it later, in order; both on one clock."""
-
-    def __init__(self):
-        self.host = self.idle_from = 0.0
-        self.reads_before_the_end = 0
-        card = self
-
-        class Event:
-            def __init__(self, enable_timing):
-                assert enable_timing
-
-            def record(self):
-                self.at = max(card.host, card.idle_from)  # when the GPU comes to it
-
-            def elapsed_time(self, later):
-                card.reads_before_the_end += later.at > card.host
-                return 1000.0 * (later.at - self.at)
-
-        self.Event = Event
-
-    def waits(self, seconds):
-        """The host does something that the GPU need not be ready for."""
-        self.host += seconds
-
-    def queues(self, seconds):
-        """Work for the GPU; the host goes on at once."""
-        self.idle_from = max(self.host, self.idle_from) + seconds
-
-    def synchronises(self):
-        self.host = max(self.host, self.idle_from)
-        return self.host
+from tests.jobs.dogs_cats.card import Card
 
 
 @pytest.fixture
@@ -72,6 +39,7 @@ def marked(card, steps, loader, copy, compute, bookkeeping, sync):
             card.synchronises()
         card.waits(bookkeeping)
         splitter.asks()
+    card.synchronises()  # as the timer does
     splitter.end()
     return splitter
 
