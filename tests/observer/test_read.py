@@ -121,6 +121,27 @@ def test_a_validation_iterator_that_gives_one_batch_now_and_then_is_no_loader_of
     assert [(span.name, span.steps, span.samples) for span in found.spans] == [("train", 8, 128), ("train", 8, 128)]
 
 
+@pytest.mark.parametrize(("following", "seconds"), [(20.0, 3.0), (7.5, 2.5)])
+def test_a_loader_whose_end_nobody_asks_for_has_its_last_batch_all_the_same(
+    tmp_path: Path, following: float, seconds: float
+) -> None:
+    """Lightning knows the length. The work on it, 8 samples, lasts as that on others or until something is seen."""
+    looked = [loader(2, 5.0, 40), *(batch(2, 5.0 + index, None) for index in range(3))]
+    found = write(tmp_path, process(), *epoch(1, 0.5)[:-1], *looked, *epoch(3, following)[:-1])
+    assert [(span.name, span.samples) for span in found.spans] == [("train", 64), ("validation", 40), ("train", 64)]
+    assert found.spans[1].seconds == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("first_work", "seconds"), [(0.01, 2.86 + 0.8), (0.8, 3.65)])
+def test_a_validation_that_fetches_ahead_has_its_last_batch_too(
+    tmp_path: Path, first_work: float, seconds: float
+) -> None:
+    second = 5.1 + first_work
+    looked = [loader(2, 5.0), *(batch(2, at, None) for at in (5.0, second, second + 0.9, second + 1.8))]
+    found = write(tmp_path, process(), *epoch(1, 0.5), *looked, end(2, second + 2.7), *epoch(3, 20.0))
+    assert found.spans[1].seconds == pytest.approx(seconds)
+
+
 def steps(folder: Path, *seconds: float, compiled: tuple[int, ...] = ()) -> Observation:
     at, lines = 1.0, [process(), loader(1, 1.0, 16 * len(seconds))]
     for index, each in enumerate(seconds):

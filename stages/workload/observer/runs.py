@@ -8,6 +8,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import bisect
 import dataclasses
+import statistics
 from typing import Dict, List, Optional, Tuple
 
 from stages.workload.observer.lines import Loader, Process, Row
@@ -36,6 +37,7 @@ class Run:
     companions: bool = False  # other loaders were read beside it
     by_steps: bool = True  # else by backward passes: no optimiser's step was seen in the process
     pauses: List[Tuple[float, float]] = dataclasses.field(default_factory=list)  # validations within it
+    unseen: float = 0.0  # of a validation, whose last batch no further question ends: what its work is taken to last
 
     @property
     def batches(self) -> List[Row]:
@@ -78,9 +80,9 @@ class Run:
         if self.end is not None and self.end.asked is not None:
             asked = self.end.asked + self.end.wait
         else:
-            asked = self.rows[-1].asked or 0.0 if self.rows else self.began
+            asked = (self.rows[-1].asked or 0.0) + self.rows[-1].wait if self.rows else self.began
         worked = next((row.worked_at for row in reversed(self.rows) if row.worked_at is not None), None)
-        return max(asked, worked if worked is not None and self.training else asked)
+        return max(asked, worked) if worked is not None and self.training else asked + self.unseen
 
     @property
     def seconds(self) -> float:
@@ -127,8 +129,8 @@ class Run:
         if loader.length is None:  # then each batch was looked at
             return [row.samples if batches[0].samples == size else size for row in batches]
         sizes: List[Optional[int]] = [size for _ in batches]
-        rest = loader.length % size
-        if self.end is not None and sizes and rest and not loader.drop_last:
+        rest = loader.length % size  # in the last batch, be it that its end was asked for or (Lightning) not
+        if rest and not loader.drop_last and size * (len(sizes) - 1) == loader.length - rest:
             sizes[-1] = rest
         return sizes
 
@@ -201,12 +203,35 @@ def runs_of(process: Process) -> List[Run]:
             row = dataclasses.replace(row, run=None)
         (run.fetched if row.fetched else run.rows).append(row)
     runs = [_without_loader(run) for run in found.values()]
+    times = sorted(each for row in process.rows for each in (row.asked, row.worked_at) if each is not None)
+    for run in runs:
+        if run.validation:
+            run.unseen = _unseen(run, times)
     validations = [(run.began, run.ended) for run in runs if run.validation]
     for run in runs:
         if run.training:
             began, ended = run.began, run.ended
             run.pauses = [pause for pause in validations if pause[0] < ended and pause[1] > began]
     return runs
+
+
+def _unseen(run: Run, times: List[float]) -> float:
+    """Return what the work on a validation's last batch took where nothing shows its end: as long as is usual.
+
+    So it is where the last question is for the last batch (Lightning), or the loader's end comes before the work on
+    it (Accelerate, which fetches ahead: the first batch, then, seems to need no work). At most until the next event.
+    """
+    asked = [row.asked for row in run.rows if row.asked is not None] + ([run.end.asked] if run.end else [])
+    got = [row.asked + row.wait for row in run.rows if row.asked is not None]
+    works = [after - before for before, after in zip(got, asked[1:]) if after is not None]
+    if run.end is not None:
+        if len(works) < 3 or works[0] > statistics.median(works[1:]) / 10:
+            return 0.0
+        works = works[1:]
+    if run.threaded or not works:
+        return 0.0
+    following = times[bisect.bisect_right(times, run.ended) :][:1]
+    return min([statistics.median(works), *[at - run.ended for at in following]])
 
 
 def _attributed(process: Process, by_steps: bool) -> List[Tuple[int, bool]]:
