@@ -15,12 +15,15 @@ from stages import contract
 from stages.contract import Estimate, Value
 from stages.errors import FaceoffError
 from stages.records import Facts, ImageTask, Task
+from stages.visible_cards import VISIBLE
 from stages.workload import processes
+from stages.workload.gpu_memory import Verdict
 from stages.workload.probes import gpus
 from stages.workload.probes.hardware import asked_driver
 from stages.workload.scratch import scratch_folder
 from stages.workload.supervisor import command, reasons
 from stages.workload.supervisor.follower import Follower
+from stages.workload.supervisor.ranks import ranks
 from stages.workload.supervisor.recorder import environment_of
 
 STEPS = 4
@@ -39,6 +42,7 @@ class DryRun(NamedTuple):
     unsupported: Optional[str]  # why this image can't train the variant
     failure: Optional[str]  # how it ended, where it did not end well
     facts: Dict[str, Value]  # that the job said of itself
+    out_of_gpu: Optional[Verdict] = None  # where that is how it failed
 
 
 def run(task: ImageTask, facts: Facts) -> Dict[str, DryRun]:
@@ -62,17 +66,30 @@ def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:
         follower, watch = Follower(events, task.job.metrics), MemoryWatch(uuids)
         failure = None
         try:
-            ended = command.run(words, task.job.directory, environment, watch.look, WATCH_SECONDS, LIMIT_SECONDS)
-            follower.finish(ended.code)
+            with ranks(task, words, environment) as started:
+
+                def look() -> bool:
+                    watch.look()
+                    return started.look()
+
+                limits = WATCH_SECONDS, LIMIT_SECONDS
+                ended = command.run(started.command, task.job.directory, started.environment, look, *limits)
+                follower.finish(ended.code)
+                ended = started.judged(ended, follower.events.error)
             if ended.overdue:
                 raise FaceoffError(f"did not end within {LIMIT_SECONDS:g} s")
             if follower.events.unsupported is None:
-                reasons.check(ended, follower.events.error, follower.problem, None)
+                about = reasons.Run(environment.get(VISIBLE), task.belongs.variant.parameters)
+                reasons.check(ended, follower.events.error, follower.problem, about)
+        except reasons.OutOfGpuMemory as error:
+            out_of_gpu = error.verdict
+            failure = out_of_gpu.line
         except FaceoffError as error:
             failure = str(error).replace(str(events), "its events")
         events = follower.events
         estimate = events.estimate or NO_ESTIMATE
-        return DryRun(watch.peak_bytes or None, watch.gpu_bytes, estimate, events.unsupported, failure, events.facts)
+        taken = watch.peak_bytes or None, watch.gpu_bytes
+        return DryRun(*taken, estimate, events.unsupported, failure, events.facts, out_of_gpu)
 
 
 def _moved(word: str, moved: Dict[Path, Path]) -> str:

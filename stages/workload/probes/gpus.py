@@ -51,6 +51,7 @@ class CardMemory(NamedTuple):
     free_bytes: Optional[int]
     used_bytes: Optional[int]  # what the driver keeps for itself is in it
     holders: Optional[Tuple[Holder, ...]]  # but this process; None: the driver does not tell, or not which is this one
+    absent: Dict[str, str]  # null field: why
 
 
 def has_devices(root: Path = files.ROOT) -> bool:
@@ -229,6 +230,7 @@ def _memory(card: Card) -> CardMemory:
         card.ask("name", "nvmlDeviceGetName", convert=text),
         *(sizes or (None, None, None)),
         None if listed is None else tuple(Holder(pid, _name(card.nvml, pid), used) for pid, used in listed.items()),
+        card.absent,
     )
 
 
@@ -264,12 +266,17 @@ def _own_threads() -> Set[int]:
     return {int(each.name) for folder in folders if folder.exists() for each in folder.iterdir()}
 
 
+def in_pid_namespace() -> bool:
+    """Whether processes have numbers of their own in here, as in a container: others outside of it are not seen."""
+    return _link(Path("/proc/self/ns/pid")) != FIRST_PID_NAMESPACE
+
+
 def _is_ours_hidden() -> bool:
     """Whether this process computes on a card under a number that the driver may not tell: a container has its own.
 
     To be asked before NVML is started: what CUDA opens and NVML does not is /dev/nvidia-uvm.
     """
-    if _link(Path("/proc/self/ns/pid")) == FIRST_PID_NAMESPACE:
+    if not in_pid_namespace():
         return False
     return any(_link(each).startswith("/dev/nvidia-uvm") for each in Path("/proc/self/fd").iterdir())
 

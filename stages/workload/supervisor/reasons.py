@@ -6,11 +6,14 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import signal
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Iterator, Mapping, Optional
 
 from stages.codec import RecordError
 from stages.errors import KILLED_FOR_MEMORY, TRY_LATER, FaceoffError
+from stages.records import Scalar
 from stages.units import amount
+from stages.workload import gpu_memory
+from stages.workload.gpu_memory import Verdict
 from stages.workload.probes import limits
 from stages.workload.supervisor.command import STOP_SIGNALS, Ended
 
@@ -45,15 +48,35 @@ def recorded(path: Path) -> Iterator[None]:
         raise
 
 
-def check(ended: Ended, error: Optional[str], problem: Optional[str], shm_bytes: Optional[int]) -> None:
+class OutOfGpuMemory(FaceoffError):
+    """A card had no more memory for the command."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.line)
+        self.verdict = verdict
+
+
+def check(
+    ended: Ended,
+    error: Optional[str],
+    problem: Optional[str],
+    shm_bytes: Optional[int] = None,
+    visible: Optional[str] = None,
+    parameters: Optional[Mapping[str, Scalar]] = None,
+) -> None:
     """Raise unless the command ended well: FaceoffError, or SystemExit where this process was asked to stop.
 
     `error`: what the job says of it; `problem`: what is wrong with its events; `shm_bytes`: least that was seen free of
-    /dev/shm.
+    /dev/shm; `visible`: of its environment, CUDA_VISIBLE_DEVICES; `parameters`: of the variant.
     """
     if ended.stopped_by is not None:
         raise SystemExit(128 + ended.stopped_by)
+    error = ended.words or error
     killed = _signal(ended.code)
+    if ended.code not in (0, TRY_LATER) and killed in (None, signal.SIGABRT):  # what C++ does not catch aborts
+        verdict = gpu_memory.explain(error, ended.last_words, visible, parameters or {})
+        if verdict is not None:
+            raise OutOfGpuMemory(verdict)
     if (
         killed is not None and killed in STOP_SIGNALS
     ):  # it fails: taken for an interruption, it would be run again and again
