@@ -6,10 +6,14 @@ Measured once a setting, after a training, outside of every timed epoch. Runs in
 import time
 from typing import Optional
 
+import torch
+
+from jobs.dogs_cats import busy
 from jobs.dogs_cats.clocks import synchronised_clock
 from jobs.dogs_cats.learners import Learner
 from jobs.dogs_cats.photos import Beat, Input
 from stages.contract import Ceilings
+from stages.errors import FaceoffError
 
 SECONDS = 1.0  # that each side is counted for, about: it explains, and no verdict comes of it
 LEAST_STEPS = 5  # ... but a rate of fewer steps would be chance
@@ -56,6 +60,21 @@ def compute_samples_per_second(learner: Learner, taken: Input, deadline: float) 
     pace = Pace(deadline)
     learner.repeat_steps(pace.goes_on)
     return taken.batch_size * pace.steps / pace.seconds if pace.steps > 0 else None
+
+
+def device_busy_share(learner: Learner, taken: Input, reached: Ceilings) -> Optional[float]:
+    """Return how much of a step of compute alone the GPU's kernels take; None without a GPU, and where a line says why.
+
+    Nothing that is timed may follow in this process.
+    """
+    if not torch.cuda.is_available():
+        return None
+    try:
+        return busy.share(learner.repeat_steps, taken.batch_size / reached.compute_samples_per_second)
+    except Exception as error:  # it explains: no training fails of it
+        kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
+        print("busy share of the GPU in a step: not known: {}{}".format(kind, (str(error).splitlines() or [""])[0]))
+        return None
 
 
 def is_enough(steps: int, seconds: float) -> bool:

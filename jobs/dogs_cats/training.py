@@ -16,7 +16,7 @@ from jobs.dogs_cats.checkpoint import Progress
 from jobs.dogs_cats.clocks import peak_gpu_memory_bytes
 from jobs.dogs_cats.learners import Learner
 from jobs.dogs_cats.parameters import PHASES
-from jobs.dogs_cats.photos import Input
+from jobs.dogs_cats.photos import Beat, Input
 from stages import contract
 from stages.codec import sync_folder
 from stages.contract import Span
@@ -51,9 +51,8 @@ def main(arguments: Sequence[str]) -> int:
         training.run(learner, kept[1])
         save(learner, seam.folder(contract.OUTPUT) / MODEL_NAME)
         say_peak(training.progress.peak_gpu_memory_bytes)
-        reached = ceilings.measure(learner, taken, heartbeat) if cell["ceilings"] else None
-        if reached is not None:
-            seam.say(ceilings=dataclasses.asdict(reached))
+        if cell["ceilings"]:
+            say_ceilings(learner, taken, heartbeat)
     return 0
 
 
@@ -75,6 +74,17 @@ def say_peak(peak_bytes: Optional[int]) -> None:
     """Tell of the GPU memory that was allocated at most, where there is a GPU."""
     if peak_bytes is not None:
         seam.say(metric="peak_gpu_memory_bytes", value=peak_bytes)
+
+
+def say_ceilings(learner: Learner, taken: Input, heartbeat: Beat) -> None:
+    """Tell what each side of a step reaches alone; the last that this process does, since it ends with a profiler."""
+    reached = ceilings.measure(learner, taken, heartbeat)
+    if reached is None:
+        return
+    seam.say(ceilings=dataclasses.asdict(reached))  # before a profiler starts, which may hang or crash
+    share = ceilings.device_busy_share(learner, taken, reached)
+    if share is not None:
+        seam.say(ceilings=dataclasses.asdict(dataclasses.replace(reached, device_busy_share=share)))
 
 
 def say_span(span: Span) -> None:

@@ -1,4 +1,4 @@
-"""A stand-in for a GPU: a queue of work, on a clock that the test moves. It shows the bookkeeping, and nothing of CUDA."""
+"""A stand-in for a GPU: a queue of work, on a clock that the test moves. It shows bookkeeping, and nothing of CUDA."""
 
 
 class Card:
