@@ -84,12 +84,50 @@ class SpanSteps:
 
 
 @dataclasses.dataclass(frozen=True)
+class OtherBatch:
+    """A setting of the same image that differs in the size of its batches alone, and what a step computes in both."""
+
+    setting: str
+    parameter: str  # in which the two differ
+    samples_per_step: float
+    other_samples_per_step: float
+    step_seconds: float  # of compute
+    other_step_seconds: float
+    alone: bool  # compute alone, as the ceilings tell it; else that of the last span
+
+    @property
+    def times_as_large(self) -> float:
+        """The larger batch divided by the smaller one."""
+        return max(self.samples_per_step, self.other_samples_per_step) / min(
+            self.samples_per_step, self.other_samples_per_step
+        )
+
+    @property
+    def times_as_long(self) -> float:
+        """The step of the larger batch divided by that of the smaller one."""
+        quotient = self.step_seconds / self.other_step_seconds
+        return quotient if self.samples_per_step > self.other_samples_per_step else 1 / quotient
+
+
+@dataclasses.dataclass(frozen=True)
+class Launching:
+    """What tells whether the device waits for the host to launch work, beside launch_seconds; null: not known."""
+
+    has_queue: bool = False  # whether work is launched on a device and done later; a CPU does it at once
+    device_busy_share: Optional[float] = None  # medians of the repeats: of the ceilings
+    card_busy_share: Optional[float] = None  # NVML's, sampled while the last span ran: of the busiest card
+    computing_share: Optional[float] = None  # of the last span's time, that its steps compute: what to compare it with
+    other_batch: Optional[OtherBatch] = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Bottleneck:
     """What holds a setting's training back, from its splits and ceilings, over the repeats that ran whole."""
 
     spans: Dict[str, SpanSteps]  # by name, in the order in which they ran
     loader_samples_per_second: Optional[float]  # medians of the repeats' ceilings; None: the job gives none
     compute_samples_per_second: Optional[float]  # as trained last: to compare with the last span alone
+    launching: Launching = Launching()  # likewise of the last span
 
     @property
     def last(self) -> SpanSteps:

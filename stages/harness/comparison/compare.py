@@ -39,7 +39,7 @@ def compare(
     predicted = predictions.compare({name: (group, reference) for name, group in rivals.items()})
     apart = _apart(rivals, reference, blocks(results))
     return tuple(
-        _setting(group, reference, ratios[name], predicted.get(name), profiles, rules, job, apart.get(name, ()))
+        _setting(group, results, ratios[name], predicted.get(name), profiles, rules, job, apart.get(name, ()))
         for name, group in groups.items()
     )
 
@@ -126,7 +126,7 @@ def _apart(
 
 def _setting(
     group: Sequence[CellResult],
-    reference: Sequence[CellResult],
+    run: Sequence[CellResult],
     ratios: Mapping[str, Ratio],
     predicted: PairedPredictions | None,
     profiles: Profiles,
@@ -135,6 +135,7 @@ def _setting(
     apart: tuple[str, ...],
 ) -> SettingResult:
     setting, total = group[0].cell.setting, ratios.get(TOTAL)
+    reference = [each for each in run if each.cell.setting == rules.baseline]
     decides = by_steps.decisive(ratios)
     status = setting_status([result.status for result in group])
     is_baseline = setting == rules.baseline
@@ -151,11 +152,11 @@ def _setting(
         verdict_by=decides,
         words="the baseline" if is_baseline else sentences.words(ratios, status, predicted, rules.margin),
         predictions=predicted,
-        bottleneck=bottlenecks.bottleneck(group),
+        bottleneck=bottlenecks.bottleneck(group, profiles, run),
         curve=curve(group),
         differences=tuple(f"{each.what} {each.a}, not {each.b}" for each in differences),
         explanation=explanation.explain(
-            group, reference, total, profiles, job.total, ratios[decides] if total and decides != TOTAL else None
+            group, reference, total, profiles, job.total, ratios[decides] if total and decides != TOTAL else None, run
         ),
         warnings=(*stability.of_setting(group, job), *sentences.caveats(group), *apart),
         not_given=sentences.not_given(group, job),

@@ -7,10 +7,10 @@ do not add up to the difference, it says that. What the job does not tell is not
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from stages.harness.comparison import as_run, bottlenecks, evidence, profile_diff, under_load
+from stages.harness.comparison import as_run, bottlenecks, evidence, launching, profile_diff, under_load
 from stages.harness.comparison.bottlenecks import bottleneck, speedup_of_steps
 from stages.harness.comparison.confounders import DEVICE
-from stages.harness.comparison.parts import COMPUTE, EXPLAINED_BY, WAIT, Part, parts
+from stages.harness.comparison.parts import COMPUTE, EXPLAINED_BY, LAUNCH, WAIT, Part, parts
 from stages.harness.comparison.profile_diff import Difference
 from stages.harness.results.read import CellResult
 from stages.records import Bottleneck, Profile, Ratio, SpanSteps
@@ -31,16 +31,19 @@ def explain(
     profiles: Mapping[str, Profile],
     total: tuple[str, ...],
     by_steps: Ratio | None = None,
+    run: Sequence[CellResult] = (),
 ) -> tuple[str, ...]:
     """Say why the setting takes as long as it does, and longer or shorter than the baseline; a sentence or two each.
 
     `ratio` is that of the total time, None for the baseline itself; `by_steps` that of its undisturbed steps where
-    these alone settle the verdict; `profiles` are those that there are, by image; `total`: of records.Job.
+    these alone settle the verdict; `profiles` are those that there are, by image; `total`: of records.Job; `run`: the
+    cells of all settings.
     """
-    alone = _alone(setting, baseline, profiles)
-    if ratio is None:
-        return tuple(alone)
     decides = by_steps or ratio
+    found, reference = (bottleneck(each, profiles, run) for each in (setting, baseline))
+    alone = _alone(setting, baseline, found, reference, profiles, decides)
+    if ratio is None or decides is None:
+        return tuple(alone)
     if decides.verdict == "cannot say":
         return (f"Why it differs cannot be told: {decides.reason}.", *alone)
     pieces = parts(setting, baseline, total)
@@ -54,34 +57,45 @@ def explain(
         said = [*sentences, *isolation, *_other_facts(setting, baseline)]
         for part in named:
             said += _evidence(part, setting, baseline, profiles)
-        if by_steps is not None and COMPUTE not in [part.name for part in named]:
+        if by_steps is not None and not {COMPUTE, LAUNCH} & {part.name for part in named}:
             said += _compute_seen_alone(by_steps.verdict == "slower", setting, baseline, profiles)
     else:
         said = [*_shifts(pieces, decides.verdict), *isolation]
-    if decides.verdict in ("slower", "equivalent"):
+    if decides.verdict in ("slower", "equivalent") and not (reference and reference.last.kind == launching.LAUNCH):
         said += evidence.no_unit_for_lower(setting, baseline, profiles)
     return (*said, *alone)
 
 
-def _alone(setting: Sequence[CellResult], baseline: Sequence[CellResult], profiles: Mapping[str, Profile]) -> list[str]:
+def _alone(
+    setting: Sequence[CellResult],
+    baseline: Sequence[CellResult],
+    found: Bottleneck | None,
+    reference: Bottleneck | None,
+    profiles: Mapping[str, Profile],
+    decides: Ratio | None,
+) -> list[str]:
     """Say what holds the setting back, and what a lower precision gains of it, as measured here.
 
-    Nothing of a lower precision where the steps do not wait for compute: what they wait for is told instead.
+    Nothing of a lower precision where the steps do not wait for arithmetic: what they wait for is told instead.
     """
-    found, reference = bottleneck(setting), bottleneck(baseline)
     if found is None:
         return []
     said = bottlenecks.sentences(found)
     if evidence.number_format(setting) == evidence.FP32:
         said += _gain_of_lower(found, "these steps", setting, profiles)
-    elif (
-        evidence.number_format(setting) in evidence.LOWER
-        and evidence.number_format(baseline) == evidence.FP32
-        and setting[0].cell.image == baseline[0].cell.image
-        and reference is not None
-    ):
-        said += _gain_of_lower(reference, f"the baseline's steps in {list(reference.spans)[-1]!r}", baseline, profiles)
+    elif _is_lower(setting, baseline) and reference is not None:
+        steps = f"the baseline's steps in {list(reference.spans)[-1]!r}"
+        said += _gain_of_lower(reference, steps, baseline, profiles)
+        if reference.last.kind == launching.LAUNCH and decides is not None and decides.verdict != "faster":
+            said.append(f"A lower precision speeds up arithmetic, which is not what {steps} wait for.")
     return said
+
+
+def _is_lower(setting: Sequence[CellResult], baseline: Sequence[CellResult]) -> bool:
+    """Whether the setting computes in a lower precision and the baseline, of the same image, in fp32."""
+    formats = evidence.number_format(setting), evidence.number_format(baseline)
+    same_image = setting[0].cell.image == baseline[0].cell.image
+    return formats[0] in evidence.LOWER and formats[1] == evidence.FP32 and same_image
 
 
 def _gain_of_lower(
@@ -89,7 +103,7 @@ def _gain_of_lower(
 ) -> Iterable[str]:
     """Say what a lower precision gains, by the profile; nothing where that did not measure it."""
     measured = evidence.speedup_of_lower(results, profiles)
-    if fp32.last.kind != "compute-bound" or measured is None:
+    if measured is None or not launching.waits_for_arithmetic(fp32):
         return
     gain = speedup_of_steps(fp32, measured.times)
     if gain <= LEAST_GAIN:
@@ -256,7 +270,7 @@ def _evidence(
 ) -> Iterable[str]:
     """Tell what else was measured of a part that the difference lies in."""
     found, reference = bottleneck(setting), bottleneck(baseline)
-    if found and reference and part.name == COMPUTE:
+    if found and reference and part.name in (COMPUTE, LAUNCH):
         yield from _compute_alone(found, reference)
     if found and reference and part.name == WAIT:
         yield from _loader_alone(part, found, reference)

@@ -12,6 +12,7 @@ from stages.harness.statistics.estimates import CONFIDENCE
 from stages.records import WALL, Result
 
 WAIT, COPY, COMPUTE, OTHER = "waiting for the loader", "copying to the device", "compute", "the rest of the steps"
+LAUNCH = "launching, for which the device waits,"  # of compute, where all spans tell it; COMPUTE is then the rest of it
 OUTSIDE = "what is outside of the spans"
 EXPLAINED_BY = {WAIT: "wait", COPY: "copy", COMPUTE: "compute"}  # of contract.EXPLAINS, what measurements explain
 
@@ -47,8 +48,8 @@ class Part:
 def parts(setting: Sequence[CellResult], baseline: Sequence[CellResult], total: tuple[str, ...]) -> tuple[Part, ...]:
     """Take the total apart; empty where no repeat ran whole in both, or no span tells anything of it.
 
-    Spans with a split give the four parts of their steps and what of them is beside the steps; others stand for
-    themselves; of a wall clock the rest is OUTSIDE.
+    Spans with a split give the four parts of their steps, compute without launching where that is told, and what of
+    them is beside the steps; others stand for themselves; of a wall clock the rest is OUTSIDE.
     """
     reference = {each.cell.repeat: each for each in baseline if _is_whole(each, total)}
     pairs = [
@@ -59,7 +60,10 @@ def parts(setting: Sequence[CellResult], baseline: Sequence[CellResult], total: 
     spans = [span for pair in pairs for each in pair for span in _counted(each, total)]
     names = dict.fromkeys(span.name for span in spans)
     split = {name for name in names if all(span.split for span in spans if span.name == name)}
-    rows = [tuple(_seconds(each, total, names, split) for each in pair) for pair in pairs]
+    has_launches = bool(split) and all(
+        span.split.launch_seconds is not None for span in spans if span.name in split and span.split
+    )
+    rows = [tuple(_seconds(each, total, names, split, has_launches) for each in pair) for pair in pairs]
     if not names:
         return ()
     return tuple(_part(name, [(one[name], other[name]) for one, other in rows]) for name in rows[0][0])
@@ -75,7 +79,9 @@ def _counted(result: CellResult, total: tuple[str, ...]) -> list[Span]:
     return [span for stage in stages for span in stage.spans if total == WALL or span.name in total]
 
 
-def _seconds(result: CellResult, total: tuple[str, ...], names: Iterable[str], split: set[str]) -> dict[str, float]:
+def _seconds(
+    result: CellResult, total: tuple[str, ...], names: Iterable[str], split: set[str], has_launches: bool
+) -> dict[str, float]:
     """Return the seconds of each part in this cell, which add up to its total."""
     spans = _counted(result, total)
     splits = [span.split for span in spans if span.name in split and span.split]
@@ -83,7 +89,10 @@ def _seconds(result: CellResult, total: tuple[str, ...], names: Iterable[str], s
     if split:
         found[WAIT] = sum(each.wait_seconds for each in splits)
         found[COPY] = sum(each.copy_seconds for each in splits)
-        found[COMPUTE] = sum(each.compute_seconds for each in splits)
+        launches = sum(each.launch_seconds or 0.0 for each in splits) if has_launches else 0.0
+        found[COMPUTE] = max(0.0, sum(each.compute_seconds for each in splits) - launches)
+        if has_launches:
+            found[LAUNCH] = launches
         found[OTHER] = sum(each.other_seconds for each in splits)
     for name in names:
         own = [span for span in spans if span.name == name]
