@@ -130,6 +130,7 @@ class Estimate:
     state_bytes: Optional[int] = None  # that its checkpoint takes, at most
     shm_bytes: Optional[int] = None  # that its loader needs of /dev/shm
     memory_bytes: Optional[int] = None  # that comes on top of what a dry-run shows
+    gpu_memory_bytes: Optional[int] = None  # that must be free of its card
     span_seconds: Optional[float] = None  # of the longest span, from a dry-run: what must fit into a session
     cell_seconds: Optional[float] = None  # of training and evaluation, from a dry-run
     elsewhere_bytes: Dict[str, int] = dataclasses.field(default_factory=dict)  # folder: what is written there besides

@@ -9,6 +9,7 @@ Ends with 1 and a line for each check that failed.
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from stages.harness.preflight import findings, host_checks, show
 from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.process.locks import only_run
 from stages.visible_cards import VISIBLE
+from stages.workload import gpu_memory
 from stages.workload.probes import conditions, cpu, files, limits
 
 
@@ -69,9 +71,14 @@ def look_at_moment(visible: str | None, cpuset: str | None) -> findings.Moment:
     now = conditions.look(records.DATA_DIR, visible=visible)
     seen = codec.read(records.MACHINE_PATH, records.Machine).hardware
     of_cpu = (*cpu.warnings(seen.cpu, cpuset or seen.limits.cpuset), *cpu.saving(now.cpu_clocks))
-    return findings.Moment(
-        conditions.warnings(now), limits.shm_free_bytes(files.ROOT), variables.look(os.environ), of_cpu
-    )
+    held = gpu_memory.look(visible) if now.gpus else ()
+
+    def check_gpu_memory(needs: Mapping[str, int]) -> tuple[records.Check, ...]:
+        found = (gpu_memory.check(card, needs) for card in held)
+        return tuple(each for each in found if each is not None)
+
+    shm_free_bytes, wanted = limits.shm_free_bytes(files.ROOT), variables.look(os.environ)
+    return findings.Moment(conditions.warnings(now), shm_free_bytes, wanted, of_cpu, check_gpu_memory)
 
 
 if __name__ == "__main__":

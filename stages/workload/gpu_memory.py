@@ -7,7 +7,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 from typing import Mapping, NamedTuple, Optional, Sequence, Tuple
 
-from stages.records import Scalar
+from stages.records import Check, Scalar
 from stages.units import amount
 from stages.visible_cards import INSTANCE
 from stages.workload import out_of_gpu, processes
@@ -131,9 +131,26 @@ def less(parameters: Mapping[str, Scalar]) -> str:
     return f"let the variant need less of the card: {which}"
 
 
-def is_much(others: Optional[Others], card: CardMemory) -> bool:
-    """Whether others hold so much of a card that a job may not fit."""
-    return others is not None and others.bytes >= MUCH_SHARE * (card.total_bytes or 0) > 0
+def check(card: CardMemory, needs: Mapping[str, int]) -> Optional[Check]:
+    """Return what keeps jobs from a card, or may: others hold much of it, or one needs more than is there.
+
+    `needs`: bytes by name of what needs them. None: all is well, or the driver does not tell.
+    """
+    others = on(card)
+    if others is None or card.free_bytes is None or card.total_bytes is None:
+        return None
+    neediest = max(needs, key=lambda name: needs[name], default=None)
+    need = 0 if neediest is None else needs[neediest]
+    is_much = 0 < MUCH_SHARE * card.total_bytes <= others.bytes
+    if need <= card.free_bytes and not is_much:
+        return None
+    needed = f"{amount(need)} for {neediest}" if need > card.free_bytes else "a card of which nobody else holds much"
+    found = f"{amount(card.free_bytes)} of {amount(card.total_bytes)} free"
+    helps = others.bytes >= max(1, need - card.free_bytes)
+    advice = make_room(others) if helps else less({})
+    who = f"; {held(others)}" if others.bytes else ""
+    status = "failed" if need > card.free_bytes else "warning"
+    return Check(f"GPU memory of {card.title}", status, needed, found + who, advice)
 
 
 def _numbers(said: Said, card: Optional[CardMemory]) -> str:

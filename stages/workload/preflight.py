@@ -4,14 +4,17 @@ Runs inside images: Python 3.7 syntax; torch, where there is one, is asked in a 
 """
 
 import dataclasses
-from typing import Dict, Iterator, List, Optional, Tuple
+import os
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 from stages import checks, codec
 from stages.records import MANIFEST_PATH, Check, Conditions, Facts, ImageTask, Preflight, preflight_path
 from stages.units import amount
-from stages.workload import dry_run, job_cards
+from stages.visible_cards import VISIBLE
+from stages.workload import dry_run, gpu_memory, job_cards
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions, files, limits
+from stages.workload.probes.gpus import CardMemory
 
 FULL_SHARE = 0.9  # of the memory there is: what is left serves what a dry-run of few steps does not show
 # As the kernel, CUDA, torch and Python say it.
@@ -35,12 +38,14 @@ def look_over(task: ImageTask, seen: Facts, moment: Conditions) -> Tuple[Check, 
     """Return what was checked, and what could not be, each with its reason. `seen`: what the image is now."""
     found = [*cards(task, seen), *gpus(seen, task.gpus), *shared_memory(task, seen)]
     found += checks.idle(conditions.warnings(_of_the_job(moment, seen)))
+    used = card_memory(seen)
+    found += filter(None, (gpu_memory.check(card, {}) for card in used))
     reason = why_no_dry_run(task, tuple(found))
     if reason is not None:
         found += cpu_quota(task, seen, {})
         return (*found, checks.not_checked("dry-run", "a few steps of every variant", reason), *session(task, {}))
     runs = dry_run.run(task, seen)
-    found += [of_dry_run(variant, run, seen, moment) for variant, run in runs.items()]
+    found += [of_dry_run(variant, run, seen, moment, used) for variant, run in runs.items()]
     return (*found, *cpu_quota(task, seen, runs), *session(task, runs))
 
 
@@ -114,17 +119,28 @@ def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterato
         yield check if everywhere else dataclasses.replace(check, name="{}, {}".format(check.name, ", ".join(names)))
 
 
-def of_dry_run(variant: str, run: DryRun, facts: Facts, moment: Conditions) -> Check:
+def card_memory(facts: Facts) -> Tuple[CardMemory, ...]:
+    """Return who holds what of the card that the job trains on; of an instance of one (MIG) that is not known."""
+    uuids = {gpu.uuid for gpu in facts.cards}
+    if facts.on_mig_instance or not uuids:
+        return ()
+    return tuple(card for card in gpu_memory.look(os.environ.get(VISIBLE)) if card.uuid in uuids)
+
+
+def of_dry_run(variant: str, run: DryRun, facts: Facts, moment: Conditions, cards: Sequence[CardMemory] = ()) -> Check:
     """Return what the dry-run of a variant shows."""
     if run.unsupported:
         needed = "what this image can do"
         return Check("dry-run, " + variant, "not checked", needed, run.unsupported, UNSUPPORTED)
+    if run.out_of_gpu is not None:
+        verdict = run.out_of_gpu
+        return Check("memory, " + variant, "failed", "room for a few steps on the GPU", verdict.found, verdict.advice)
     if run.failure and not any(sign in run.failure.lower() for sign in OUT_OF_MEMORY):
         return Check("dry-run, " + variant, "failed", "a few steps that end well", run.failure, LOOK)
-    return memory("memory, " + variant, run, facts, moment)
+    return memory("memory, " + variant, run, facts, moment, cards)
 
 
-def memory(name: str, run: DryRun, facts: Facts, moment: Conditions) -> Check:
+def memory(name: str, run: DryRun, facts: Facts, moment: Conditions, cards: Sequence[CardMemory]) -> Check:
     """Compare what the dry-run took, and what comes on top later, with what the host and the card have."""
     there, found = _host_memory(facts, moment)
     on_card, card = _card_memory(facts, moment)
@@ -141,8 +157,14 @@ def memory(name: str, run: DryRun, facts: Facts, moment: Conditions) -> Check:
     needed = amount(need)
     if run.gpu_memory_bytes is not None:
         needed += f", {amount(run.gpu_memory_bytes)} on the GPU"
-    if _fills(need, there) or _fills(run.gpu_memory_bytes, on_card):
+    if _fills(need, there):
         return Check(name, "warning", needed, found, lower)
+    if _fills(run.gpu_memory_bytes, on_card):
+        others = [each for each in map(gpu_memory.on, cards) if each is not None and each.bytes]
+        who = max(others, key=lambda each: each.bytes, default=None)
+        if who is None or _fills(run.gpu_memory_bytes, (on_card or 0) + who.bytes):
+            return Check(name, "warning", needed, found, lower)
+        return Check(name, "warning", needed, f"{found}; {gpu_memory.held(who)}", gpu_memory.make_room(who))
     return checks.passed(name, needed, found)
 
 

@@ -16,11 +16,17 @@ from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.results import read
-from stages.records import Cell, Image, Machine
+from stages.records import Cell, Check, Image, Machine
 
 PATIENCE_SECONDS = 5  # with an engine that does not answer
 
 Estimator = Callable[[str, str], Estimate]  # image, variant: what the job says that they need
+GpuMemoryChecker = Callable[[Mapping[str, int]], tuple[Check, ...]]  # setting: bytes that it needs of its card
+
+
+def no_cards(needs: Mapping[str, int]) -> tuple[Check, ...]:
+    """Check none."""
+    return ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Moment:
     shm_free_bytes: int | None  # of the machine's own /dev/shm
     variables: Mapping[str, str]  # of this shell, those that would steer speed and reach no job
     cpu_warnings: tuple[tuple[str, str], ...] = ()  # what of the processors makes timings unsteady, and what to do
+    check_gpu_memory: GpuMemoryChecker = no_cards
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *without_walls(params.container, found),
         *cpus_to_run_on(params.container, found),
         *disks(params, found),
+        *gpu_memory(found),
         *checks.idle(found.moment.warnings),
         *checks.steady(found.moment.cpu_warnings),
         *session(params, found),
@@ -77,6 +78,12 @@ def gpus(choice: str, found: Situation) -> Iterator[Check]:
     for image in found.images:
         yield from named(image.name, _least_bad(capability(image, given)))
         yield from named(image.name, driver(image, given))
+
+
+def gpu_memory(found: Situation) -> tuple[Check, ...]:
+    """Check that others leave enough of the jobs' cards, by what the job says that it needs."""
+    told = {setting: estimate.gpu_memory_bytes for setting, estimate in found.job.estimates.items()}
+    return found.moment.check_gpu_memory({name: need for name, need in told.items() if need is not None})
 
 
 def capability(image: ImageState, given: Iterable[Gpu]) -> list[Check]:

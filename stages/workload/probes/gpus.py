@@ -53,6 +53,11 @@ class CardMemory(NamedTuple):
     holders: Optional[Tuple[Holder, ...]]  # but this process; None: the driver does not tell, or not which is this one
     absent: Dict[str, str]  # null field: why
 
+    @property
+    def title(self) -> str:
+        """The name, or what else says which it is."""
+        return self.name or self.uuid or "a card that does not tell its name"
+
 
 def has_devices(root: Path = files.ROOT) -> bool:
     """Whether a card's device is here, whatever the driver answers; on the Linux of Windows it is that of any GPU."""
