@@ -21,22 +21,18 @@ from stages.units import amount
 # In lower case, of torch 1.2 and of today's. 1.2 finds out that /dev/shm is full when it writes, and may die of a bus
 # error then; today's asks first.
 OUT_OF_SHARED_MEMORY = ("unable to allocate shared memory", "unable to write to file </torch")
-OUT_OF_GPU_MEMORY = (
-    "cuda out of memory",
-    "cuda error: out of memory",
-    "cuda error: cublas_status_alloc_failed",
-    "cudnn_status_alloc_failed",
+OUT_OF_GPU_MEMORY = re.compile(
+    "cuda (error: )?out of memory|cu(blas|dnn)_status_alloc_failed|cuda error: .*busy or unavailable", re.IGNORECASE
 )
+WORDS_LETTERS = 1500  # of torch's on a full card; advice follows that is none where another process holds it
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "cannot allocate memory")
 LOADER_DIED, KILLED_BY = "dataloader worker", r"is killed by signal: ([\w ]+)"
 LOST_TOUCH = (ConnectionError, EOFError)  # with a process of the loader, before torch has seen that it died
 LESS = "lower batch_size of the variant, dogs_cats.recipe.size or dogs_cats.recipe.workers in params.yaml"
 ENLARGE = "raise container.shm_size (outside of a container: mount -o remount,size=... /dev/shm)"
 LESS_MEMORY = "raise container.memory where it is set, end what else runs here, or " + LESS
+FIRST_BYTES = 10 * 2**20  # of a card: what fastai 2 puts there first, one photo, fits into what torch takes for it
 VMSTAT = Path("/proc/vmstat")
-SIZE = r"([\d.]+ [KMG]iB)"  # as torch writes it
-NEEDED, FREE = "Tried to allocate " + SIZE, SIZE + "(?: is)? free"
-TOTAL = "total capacity of {0}|{0} total capacity".format(SIZE)
 
 
 @contextmanager
@@ -44,6 +40,7 @@ def explained(taken: Input, fastai: str) -> Iterator[None]:
     """Turn what torch raises in the block for want of memory into a FaceoffError that says what to do."""
     before = Before(_free_shm_bytes(), killed_for_memory())
     try:
+        open_card()
         with lost_batches.reported():
             yield
     except (RuntimeError, MemoryError, *LOST_TOUCH) as error:
@@ -51,6 +48,12 @@ def explained(taken: Input, fastai: str) -> Iterator[None]:
         if line is None:
             raise
         raise FaceoffError(line) from error
+
+
+def open_card() -> None:
+    """Have torch find out here that the card is full: fastai 2, which would be next, says that the loader is wrong."""
+    if torch.cuda.is_available():
+        torch.empty(FIRST_BYTES, dtype=torch.uint8, device="cuda")
 
 
 class Before(NamedTuple):
@@ -67,13 +70,10 @@ def _free_shm_bytes() -> int:
 
 def _explanation(error: Exception, taken: Input, fastai: str, before: Before) -> Optional[str]:
     said = "\n".join(_chain(error))
-    if _has(said, OUT_OF_GPU_MEMORY):
-        return (
-            "out of GPU memory at batch size {}: {}: end what else uses the card (nvidia-smi tells), or lower "
-            "batch_size of the variant or dogs_cats.recipe.size in params.yaml".format(
-                taken.batch_size, _gpu_numbers(said)
-            )
-        )
+    full = OUT_OF_GPU_MEMORY.search(said)
+    if full is not None:  # whose memory it is, the supervisor tells by torch's own words
+        words = " ".join(said[full.start() :].split())[:WORDS_LETTERS]
+        return "out of GPU memory at batch size {}: {}".format(taken.batch_size, words)
     died = LOADER_DIED in said.lower() or isinstance(error, LOST_TOUCH)
     died_of = re.search(KILLED_BY, said)
     signal = died_of.group(1) if died_of else None
@@ -123,14 +123,6 @@ def _chain(error: Optional[BaseException]) -> Iterator[str]:
     while error is not None:
         yield str(error)
         error = error.__cause__ or error.__context__
-
-
-def _gpu_numbers(said: str) -> str:
-    """'2.50 GiB more needed, 1.09 GiB of 15.90 GiB free', in torch's numbers, which it words anew now and then."""
-    found = [re.search(each, said) for each in (NEEDED, FREE, TOTAL)]
-    if not all(found):
-        return _first_line(said)
-    return "{} more needed, {} of {} free".format(*(next(filter(None, each.groups())) for each in found))
 
 
 def _first_line(said: str) -> str:

@@ -17,6 +17,7 @@ SIGNS = re.compile(
 )
 OWN_SIGN = "out of gpu memory"  # as a job may say it itself, docs/job.md
 KIND = re.compile(r"[\w.]*(?:Error|Exception)\W*$")  # of an error, where it stands before its text
+WHERE = re.compile(r"Exception occured in .*", re.DOTALL)  # a library's words on where that was
 LETTERS = 3000  # that one such sentence takes at most
 TRACEBACK = "Traceback (most recent call last):"
 CHAINED = "direct cause of the following exception:"  # what is raised while another is handled may be of another kind
@@ -64,9 +65,7 @@ def in_error(text: Optional[str]) -> Optional[Said]:
     if sign is None:
         first_line = text.strip().partition("\n")[0]
         return Said(before=first_line) if OWN_SIGN in first_line.lower() else None
-    before = KIND.sub("", text[: sign.start()]).rstrip(": ")
-    if "\n" in text[: sign.start()]:  # lines of a library that tells where it was: no words of the job's own
-        before = ""
+    before = KIND.sub("", WHERE.sub("", text[: sign.start()])).rstrip(": \n").rpartition("\n")[2]
     return _numbers(text[sign.start() : sign.start() + LETTERS])._replace(before=before)
 
 

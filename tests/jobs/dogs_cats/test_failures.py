@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 
 import pytest
+import torch
+from fastai.callback.core import Callback as FastaiCallback
 
 from jobs.dogs_cats import failures, parameters
 from jobs.dogs_cats.photos import Input
@@ -31,11 +33,30 @@ def said(text: str, error: Callable[[str], Exception] = RuntimeError) -> str:
 
 @pytest.mark.parametrize("text", GPU_FULL.values(), ids=GPU_FULL)
 def test_a_full_gpu(text: str) -> None:
-    assert said(text) == (
-        "out of GPU memory at batch size 16: 2.50 GiB more needed, 1.09 GiB of 15.90 GiB free: "
-        "end what else uses the card (nvidia-smi tells), or lower batch_size of the variant or "
-        "dogs_cats.recipe.size in params.yaml"
-    )
+    """Whose memory it is, is the supervisor's to say: tests/nvml/test_out_of_memory.py."""
+    assert said(text) == f"out of GPU memory at batch size 16: {text}"
+
+
+def test_where_fastai_2_was_is_left_out_and_what_it_died_of_is_not() -> None:
+    class Full(FastaiCallback):
+        def before_fit(self) -> None:
+            raise torch.OutOfMemoryError(GPU_FULL["torch 2"])
+
+    with pytest.raises(torch.OutOfMemoryError) as caught:
+        Full()("before_fit")
+    assert str(caught.value).startswith("Exception occured in `Full` when calling event `before_fit`:")
+    assert said(str(caught.value)) == "out of GPU memory at batch size 16: " + GPU_FULL["torch 2"]
+
+
+def test_a_card_that_is_full_is_found_before_fastai_2_blames_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words, 'Could not do one pass in your dataloader', would be printed first, and mislead."""
+
+    def full(size: int, **_: object) -> None:
+        raise torch.OutOfMemoryError(GPU_FULL["torch 2"])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "empty", full)
+    assert said("the block is not reached") == "out of GPU memory at batch size 16: " + GPU_FULL["torch 2"]
 
 
 def has_shm(monkeypatch: pytest.MonkeyPatch, size_bytes: int) -> None:
