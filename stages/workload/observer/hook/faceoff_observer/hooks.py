@@ -34,8 +34,13 @@ def hook_autograd(autograd):
     original = autograd.backward
 
     def backward(*args, **kwargs):
-        result = original(*args, **kwargs)
-        observe(RECORDER.backward)
+        BACKWARDS_WITHIN.append(None)
+        try:
+            result = original(*args, **kwargs)
+        finally:
+            BACKWARDS_WITHIN.pop()
+        if not BACKWARDS_WITHIN:
+            observe(RECORDER.backward)
         return result
 
     autograd.backward = like(original, backward)
@@ -201,6 +206,7 @@ def skip_frame(function):
 
 
 STEPS_WITHIN = []  # of optimisers, one within the other
+BACKWARDS_WITHIN = []  # of activations that are computed again, on a GPU by a thread of autograd's
 HOOKS = {
     "torch.autograd": hook_autograd,
     "torch.optim.optimizer": hook_optimiser,
