@@ -100,8 +100,16 @@ def _gain(saved_seconds: float, split: Split) -> float:
 
 
 def _sum(splits: Iterable[Split]) -> Split:
-    columns = zip(*(dataclasses.astuple(split) for split in splits), strict=True)
-    return Split(*(None if None in column else sum(column) for column in columns))
+    rows = [*splits]
+    launches = [split.launch_seconds for split in rows]
+    known = [each for each in launches if each is not None]
+    return Split(
+        wait_seconds=sum(split.wait_seconds for split in rows),
+        copy_seconds=sum(split.copy_seconds for split in rows),
+        compute_seconds=sum(split.compute_seconds for split in rows),
+        other_seconds=sum(split.other_seconds for split in rows),
+        launch_seconds=sum(known) if len(known) == len(rows) else None,
+    )
 
 
 def sentences(found: Bottleneck) -> list[str]:

@@ -209,7 +209,7 @@ def _attribution(pieces: Sequence[Part], ratio: Ratio) -> tuple[list[Part], list
     difference = sum(part.difference for part in pieces)
     slower = ratio.verdict == "slower"
     amount = f"{abs(difference):.2f} s a repeat"
-    if (difference > 0) != slower:
+    if difference == 0 or (difference > 0) != slower:
         return [], [
             f"The parts do not explain it: as measured it takes {amount} {'more' if difference > 0 else 'less'}, and "
             f"is {ratio.verdict} only once drift is taken out."

@@ -14,7 +14,7 @@ from stages.harness import formatting
 from stages.harness.comparison import as_run, confounders
 from stages.harness.comparison.evidence import number_format
 from stages.harness.results.read import CellResult
-from stages.records import Bottleneck, Launching, OtherBatch, Profile, Result, SpanSteps
+from stages.records import Bottleneck, Launching, OtherBatch, Profile, Result, Scalar, SpanSteps
 
 LAUNCH, COMPUTE, BALANCED = "launch-bound", "compute-bound", "balanced"  # of records.BOTTLENECKS
 
@@ -42,6 +42,12 @@ LEAST_SAMPLES = 5  # of NVML, below which one of them makes the median
 # The last span's evidence holds for an earlier one, of the same host's loop, whose steps compute for no more than so
 # many times as long: a first epoch warms up (1.4 times on the H200); with more, it may be another network.
 LIKE_THE_LAST = 1.5
+
+WORDS = {
+    LAUNCH: "The device waits for the host to launch its work",
+    COMPUTE: "It is the device's work that takes the time",
+}
+NOT_MEASURED = "was not measured"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,10 +162,18 @@ def _only_parameter(
         return None
     names = {*here.parameters, *there.parameters}
     unlike = [name for name in names if here.parameters.get(name) != there.parameters.get(name)]
-    values = [each.parameters.get(name) for name in unlike for each in (here, there)]
-    if len(unlike) != 1 or not all(type(value) in (int, float) and value > 0 for value in values):
+    values = [_positive(each.parameters.get(name)) for name in unlike for each in (here, there)]
+    if len(unlike) != 1:
         return None
-    return unlike[0], [(float(value), group) for value, group in zip(values, (results, others), strict=True)]
+    pairs = [(value, group) for value, group in zip(values, (results, others), strict=True) if value]
+    return (unlike[0], pairs) if len(pairs) == len(values) else None
+
+
+def _positive(value: Scalar | None) -> float | None:
+    """Return the number above 0 that the value is; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        return None
+    return float(value)
 
 
 def _steps(results: Sequence[CellResult], value: float) -> _Steps | None:
@@ -266,11 +280,13 @@ def sentences(steps: SpanSteps, launching: Launching) -> list[str]:
     against = [sign.words for sign in found if sign.kind not in (steps.kind, None)]
     neither = [sign.words for sign in found if sign.kind is None]
     if steps.kind == BALANCED:
-        return [f"Of compute: {'; '.join(agree)}."] if agree else []
-    says = {LAUNCH: "The device waits for the host to launch its work", COMPUTE: "The device computes all that time"}
-    said = [f"{says[steps.kind]}: {'; '.join(agree)}."] if agree else []
-    if not agree:
-        said = ["Whether the device computes all that time, or waits for the host to launch work, was not measured."]
+        return [f"Its compute is as much launching as the device's work: {'; '.join(agree)}."] if agree else []
+    if agree:
+        said = [f"{WORDS[steps.kind]}: {'; '.join(agree)}."]
+    else:
+        said = [
+            f"Whether compute is the device's work or launching it {'cannot be told' if neither else NOT_MEASURED}."
+        ]
     said += [f"This does not agree: {'; '.join(against)}."] if against else []
     said += [f"This shows neither: {'; '.join(neither)}."] if neither else []
     return [*said, *_what_helps(launching)] if steps.kind == LAUNCH else said

@@ -89,10 +89,10 @@ def _seconds(
     if split:
         found[WAIT] = sum(each.wait_seconds for each in splits)
         found[COPY] = sum(each.copy_seconds for each in splits)
-        launches = sum(each.launch_seconds or 0.0 for each in splits) if has_launches else 0.0
-        found[COMPUTE] = max(0.0, sum(each.compute_seconds for each in splits) - launches)
+        found[COMPUTE] = sum(each.compute_seconds for each in splits)
         if has_launches:
-            found[LAUNCH] = launches
+            found[LAUNCH] = sum(min(each.launch_seconds or 0.0, each.compute_seconds) for each in splits)
+            found[COMPUTE] -= found[LAUNCH]
         found[OTHER] = sum(each.other_seconds for each in splits)
     for name in names:
         own = [span for span in spans if span.name == name]
