@@ -11,7 +11,8 @@ SIZE = r"([\d.]+ (?:bytes|[KMG]iB))"  # as torch writes it
 # In lower case, as torch, CUDA's libraries, JAX, TensorFlow and CuPy say it.
 SIGNS = re.compile(
     r"(?:cuda|hip|xpu) out of memory|(?:cuda|hip) error: out of memory|cuda_error_out_of_memory"
-    r"|cudaerrormemoryallocation|cu(?:blas|dnn)_status_alloc_failed|would exceed allowed memory\. \(out of memory\)"
+    r"|cudaerrormemoryallocation|(?:cuda error: )?cu(?:blas|dnn)_status_alloc_failed"
+    r"|allocation on device \d+ would exceed allowed memory\. \(out of memory\)"
     r"|cuda error: .*busy or unavailable|resource_exhausted: out of memory|oom when allocating tensor"
     r"|out of memory allocating [\d,]+ bytes \(allocated so far"
 )

@@ -1,30 +1,35 @@
-"""A card that is full, from the script that dies of it to the line: the compiled stand-in, real processes, torch's words."""
+"""A full card, from the script that dies of it to the line: the compiled stand-in, real processes, torch's words."""
 
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests import nvml
 from tests.nvml import T4
-from tests.supervised import EVENTS, Checkout
+from tests.project import make_project, run_stage
+from tests.supervised import EVENTS, LEGACY, Checkout
 
 GIB = 2**30
-UUID = str(T4["uuid"])
+HOG = 99999999  # no process of this machine has such a number
 # As torch 2.14 puts it together, and as 1.2 did; of a card with 15 GiB.
-FULL_NOW = (
-    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 14.75 GiB of which 1.09 GiB is free. "
-    "{processes}Of the allocated memory {allocated} GiB is allocated by PyTorch, and 10.00 MiB is reserved by PyTorch "
-    "but unallocated. If reserved but unallocated memory is large try setting "
-    "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
+NOW = (
+    "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 14.75 GiB of which 1.09 GiB is "
+    f"free. Process {HOG} has 13.00 GiB memory in use. Including non-PyTorch memory, this process has 0.66 GiB memory "
+    "in use. "
+    "Of the allocated memory 0.20 GiB is allocated by PyTorch, and 10.00 MiB is reserved by PyTorch but unallocated. "
+    "If reserved but unallocated memory is large try setting PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid "
+    "fragmentation."
 )
-FULL_ONCE = (
-    "CUDA out of memory. Tried to allocate 2.50 GiB (GPU 0; 14.75 GiB total capacity; {allocated} GiB already allocated; "
+ONCE = (
+    "CUDA out of memory. Tried to allocate 2.50 GiB (GPU 0; 14.75 GiB total capacity; {} GiB already allocated; "
     "1.09 GiB free; 20.00 MiB cached)"
 )
-OURS = "Including non-PyTorch memory, this process has 13.66 GiB memory in use. "
 END_IT = "end that process or choose another card (CUDA_VISIBLE_DEVICES)"
-SMALLER = "let the variant need less of the card: smaller batches, for example"
+NUMBERS = "out of GPU memory: 2.5 GiB more needed, 1.1 GiB of 14.8 GiB free; "
+WHO = f"pid {HOG} (python3 hog.py) holds 13 GiB of it"
+REAL = "import torch\nraise torch.OutOfMemoryError({!r})\n"  # its type, if not its card
+OLDEST = LEGACY[0] if LEGACY else sys.executable
 
 
 class Card:
@@ -34,39 +39,72 @@ class Card:
         self._folder = folder / "driver"
         monkeypatch.chdir(folder)
         self.checkout = Checkout(folder)
-        self.holds()
-        for name, value in nvml.environment(self._folder, T4).items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", UUID)
+        self.is_held(0)
+        nvml.modules(folder)
+        for name in ("LD_LIBRARY_PATH", "NVML_STANDIN"):
+            monkeypatch.setenv(name, nvml.environment(self._folder, T4)[name])
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", str(T4["uuid"]))
 
-    def holds(self, used_gib: float = 0.1, processes: str = "", **system: str) -> None:
-        card = {**T4, "memory_used": int(used_gib * GIB), "compute_processes": processes}
-        nvml.environment(self._folder, card, **system)
+    def is_held(self, gib: float, named: bool = True) -> dict[str, str]:
+        """By another process, which the driver names or not."""
+        processes = f"{HOG}:{int(gib * GIB)}" if gib and named else ""
+        card = {**T4, "memory_used": int((gib + 0.1) * GIB), "compute_processes": processes}
+        return nvml.environment(self._folder, card, **{f"process_{HOG}": "/usr/bin/python3 hog.py"})
 
-    def reason(self, script: str, *, code: int = 1) -> str:
+    def reason(self, script: str) -> str:
         done = self.checkout.run("train", self.checkout.script(EVENTS + script))
-        assert done.returncode == code, done.stderr
+        assert done.returncode == 1, done.stderr
         assert "faceoff: " + self.checkout.reason in done.stderr
         return self.checkout.reason
 
 
 @pytest.fixture
-def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Card]:
-    yield Card(tmp_path, monkeypatch)
+def card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Card:
+    return Card(tmp_path, monkeypatch)
 
 
-def dies(text: str, kind: str = "RuntimeError") -> str:
-    return f"raise {kind}({text!r})\n"
+def test_a_raw_error_of_todays_torch_says_who_holds_the_card(card: Card) -> None:
+    card.is_held(13)
+    assert card.reason(REAL.format(NOW)) == f"{NUMBERS}{WHO}: {END_IT}"
 
 
-def test_somebody_elses_share_is_told_by_who_holds_it(card: Card) -> None:
-    card.holds(13.1, f"99999999:{13 * GIB}", process_99999999="/usr/bin/python3 hog.py")
-    named = "Process 99999999 has 13.00 GiB memory in use. Including non-PyTorch memory, this process has 0.66 GiB "
-    for text in (
-        FULL_NOW.format(processes=named + "memory in use. ", allocated="0.20"),
-        FULL_ONCE.format(allocated="0.20"),
-    ):
-        assert card.reason(dies(text)) == (
-            "out of GPU memory: 2.5 GiB more needed, 1.1 GiB of 14.8 GiB free; "
-            f"pid 99999999 (python3 hog.py) holds 13 GiB of it: {END_IT}"
-        )
+def test_old_words_and_the_driver_say_the_same_and_the_jobs_own_stay(card: Card) -> None:
+    card.checkout.python = OLDEST
+    card.is_held(13)
+    text = ONCE.format("0.20")
+    script = f"tell(error='at batch size 64: {text}')\nraise RuntimeError({text!r})\n"
+    assert card.reason(script) == f"out of GPU memory (at batch size 64): {NUMBERS[19:]}{WHO}: {END_IT}"
+
+
+def test_smaller_batches_are_advised_where_nobody_else_is_there(card: Card) -> None:
+    assert card.reason(f"raise RuntimeError({ONCE.format('13.30')!r})\n") == (
+        NUMBERS
+        + "it is the command's own, nobody else holds much of it: let the variant need less of the card: smaller "
+        "batches, for example"
+    )
+
+
+def test_what_the_driver_does_not_name_is_told_by_how_much(card: Card) -> None:
+    card.is_held(13, named=False)
+    script = f"raise RuntimeError({ONCE.format('0.20')!r})\n"
+    assert "; processes that the driver does not name hold 13.1 GiB of it: end what else" in card.reason(script)
+
+
+def test_a_program_that_went_on_and_died_of_something_else_is_not_taken_for_it(card: Card) -> None:
+    card.is_held(13)
+    script = f"import traceback\ntry:\n    raise RuntimeError({ONCE.format('0.20')!r})\nexcept RuntimeError:\n"
+    assert card.reason(script + "    traceback.print_exc()\nraise KeyError('loss')\n") == (
+        "the command ended with exit code 1; its own words are above"
+    )
+
+
+def test_preflight_says_who_holds_much_of_a_card_before_anything_is_made(tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", ["host"])
+    held = {**T4, "memory_used": 13 * GIB, "compute_processes": f"{HOG}:{13 * GIB}"}
+    environment = nvml.environment(tmp_path / "driver", held, **{f"process_{HOG}": "/usr/bin/python3 hog.py"})
+    done = run_stage(project, "machine", **environment)
+    assert done.returncode == 0, done.stderr
+    done = run_stage(project, "preflight", **environment)
+    needed = "a card of which nobody else holds much"
+    found = f"2 GiB of 15 GiB free; {WHO}"
+    assert f"warning: GPU memory of Tesla T4: needs {needed}; found: {found}; {END_IT}" in done.stdout
