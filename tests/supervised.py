@@ -40,13 +40,15 @@ class Checkout:
         (folder / "stages").symlink_to(ROOT / "stages")
 
     def task(self, stage: str, command: Sequence[str], **changes: Any) -> Task:
-        """What the host tells the supervisor; `changes` of Belongs, session_ends_at, gpu_uuids and remeasure."""
-        session_ends_at = changes.pop("session_ends_at", None)
+        """What the host tells the supervisor; `changes` of Belongs, session_ends_at, gpu_uuids, remeasure and ranks."""
+        session_ends_at, ranks = changes.pop("session_ends_at", None), changes.pop("ranks", 1)
         gpu_uuids, remeasure = changes.pop("gpu_uuids", ()), changes.pop("remeasure", 0)
         plain: dict[str, Any] = dict.fromkeys(("job_sha256", "data_sha256", "machine_sha256"), "a" * 64)
         plain |= {"image_sha256": None, "facts_sha256": None, "variant": self.variant}
         belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None, None), **changes})
-        return Task(CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, remeasure, None)
+        return Task(
+            CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, remeasure, None, ranks
+        )
 
     def script(self, text: str, name: str = "job.py") -> tuple[str, ...]:
         """The command that runs the text: Python, or bash by the name."""

@@ -8,6 +8,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 from stages.records.against import LIMIT_STATUSES, Against, Change, Limit
 from stages.records.cells import (
+    MOST_GPUS,
     PARAMETER_NAME,
     STAGES,
     VARIABLE_NAME,
@@ -121,6 +122,7 @@ __all__ = [
     "MACHINE_PATH",
     "MANIFEST_PATH",
     "MIG",
+    "MOST_GPUS",
     "PAGE_PATH",
     "PARAMETER_NAME",
     "PREDICTION_VERDICTS",

@@ -18,6 +18,7 @@ VARIANT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 PARAMETER_NAME = re.compile(r"[a-z][a-z0-9_]*")
 VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 STAGES = ("train", "evaluate")  # of a cell
+MOST_GPUS = 64  # of one machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +27,10 @@ class Variant:
 
     parameters: Dict[str, Scalar]
     env: Dict[str, str]
+    gpus: int = 1  # processes that the training starts as, each with a card where there are any
 
     def __post_init__(self) -> None:
+        check("gpus", self.gpus, 1 <= self.gpus <= MOST_GPUS, "from 1 to {}".format(MOST_GPUS))
         for name in self.parameters:
             check("parameters", name, bool(PARAMETER_NAME.fullmatch(name)), "lower-case letters, digits and '_'")
         for name in self.env:

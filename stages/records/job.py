@@ -106,6 +106,7 @@ class Task:
     ceilings: bool  # whether the job is to measure what its loader and its compute reach alone
     remeasure: int  # how often it may be measured once more because it was disturbed
     libraries: Optional[str]  # LD_LIBRARY_PATH of the shell, where no job of the image gets it
+    ranks: int = 1  # processes that the command is started as, by torch's launcher; 1: it is started as it is
 
     def __post_init__(self) -> None:
         check("stage", self.stage, self.stage in STAGES, "one of " + ", ".join(STAGES))
@@ -144,6 +145,7 @@ def cell_document(task: Task) -> Dict[str, Any]:
         "repeat": task.cell.repeat,
         "seed": task.job.seed + task.cell.repeat,
         "parameters": task.belongs.variant.parameters,
+        "gpus": task.belongs.variant.gpus,
         "section": json.loads(task.job.section_json),
         "session_ends_at": task.session_ends_at,
         "ceilings": task.ceilings,

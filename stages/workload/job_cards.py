@@ -4,11 +4,11 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import os
-from typing import NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Dict, NamedTuple, Optional, Sequence, Tuple, Union
 
 from stages import checks
 from stages.codec import read
-from stages.records import Conditions, Facts, Gpu, GpuState, Image, ImageTask, Task, facts_path, image_path
+from stages.records import Conditions, Facts, Gpu, GpuState, Image, ImageTask, Task, Variant, facts_path, image_path
 from stages.visible_cards import INSTANCE, VISIBLE, hides_all, visible
 from stages.workload.probes import gpus
 
@@ -76,6 +76,18 @@ def seen(wanted: Optional[str], cards: Sequence[Card], given: Tuple[str, ...]) -
     if wanted is not None and INSTANCE in wanted:
         return visible(wanted, known, has_instances=True) if cards or gpus.has_devices() else ()
     return known or (given if gpus.has_devices() else ())
+
+
+def narrowed(environment: Dict[str, str], variant: Variant) -> Dict[str, str]:
+    """Return the variables of a command that sees as many cards as its variant says, of those that it was given.
+
+    A variant that chooses among the cards by itself, in its `env`, has what it says.
+    """
+    wanted, count = environment.get(VISIBLE), variant.gpus
+    if VISIBLE in variant.env or hides_all(wanted) or (wanted is None and not gpus.has_devices()):
+        return environment
+    entries = map(str, range(count)) if wanted is None else wanted.split(",")[:count]
+    return {**environment, VISIBLE: ",".join(entries)}
 
 
 def missing(given: Given, cards: Sequence[Card], reason: Optional[str], wanted: Optional[str]) -> Optional[Problem]:

@@ -19,9 +19,10 @@ TO_BE_MEASURED = ("missing", "refused", "trained")  # of a cell
 
 def task(cell: Cell, stage: str, params: Params) -> Task:
     """Return what the supervisor is told of the cell's stage. Raises RecordError where a record is missing."""
-    job = codec.read(records.JOB_PATH, records.Job)
+    job, variant = codec.read(records.JOB_PATH, records.Job), params.variants[cell.variant]
     template, root = (job.train if stage == "train" else job.evaluate), Path.cwd()
     values = {
+        jobs.GPUS: str(variant.gpus),
         "repeat": str(cell.repeat),
         "seed": str(job.seed + cell.repeat),
         "output": str(root / cell.output_dir),
@@ -30,14 +31,15 @@ def task(cell: Cell, stage: str, params: Params) -> Task:
     return Task(
         cell=cell,
         stage=stage,
-        command=jobs.command(template, params.variants[cell.variant].parameters, values) if template else (),
+        command=jobs.command(template, variant.parameters, values) if template else (),
         job=job,
         belongs=read.belongs(params, job)[cell.image, cell.variant],
         gpu_uuids=cards.handed(params, root) or (),
         session_ends_at=_session_ends_at(params),
         ceilings=not _has_ceilings(cell, params),
         remeasure=params.compare.remeasure,
-        libraries=_libraries(cell.image, {**params.env, **params.variants[cell.variant].env}),
+        libraries=_libraries(cell.image, {**params.env, **variant.env}),
+        ranks=variant.gpus if stage == "train" and not jobs.launches_itself(job.train) else 1,
     )
 
 

@@ -29,7 +29,7 @@ def check(params: Params, root: Path) -> None:
     """Run the job's `check` for each variant. Raises FaceoffError, one line, for the first that is not right."""
     definition = jobs.load(params.job, root)
     for name, variant in params.variants.items() if definition.check else ():
-        document = _document(params) | {"variant": name, "parameters": variant.parameters}
+        document = _document(params) | {"variant": name, "parameters": variant.parameters, "gpus": variant.gpus}
         _run(params.job, "check", f" of variant {name}", definition, document, root)
 
 

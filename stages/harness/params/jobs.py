@@ -19,14 +19,19 @@ from stages.records import Metric, Scalar, Variant
 
 JOBS_DIR = Path("jobs")
 DEFINITION = "job.yaml"
-# What a command may name beside the variant's parameters. {parameters}: all of them, each as `--name value`.
-PARAMETERS = "parameters"
-PLACEHOLDERS = ("repeat", "seed", "output", "state", PARAMETERS)
+# What a command may name beside the variant's parameters. {parameters}: all of them, each as `--name value`. {gpus}: of
+# a training that starts its processes itself; any other is started by torch's launcher where there are several.
+PARAMETERS, GPUS = "parameters", "gpus"
+PLACEHOLDERS = ("repeat", "seed", "output", "state", GPUS, PARAMETERS)
+PYTHON = "python"
 OF_A_CELL = ("train", "evaluate")  # commands that a variant's parameters must reach
 COMMANDS = (*OF_A_CELL, "download", "check", "estimate", "measure")
 AUTO = "auto"
 OBSERVE = (AUTO, "none")
-BY_THEMSELVES = re.compile(r"(total|undisturbed|beyond)_seconds|samples_per_second|peak_process_memory_bytes")
+BY_THEMSELVES = re.compile(
+    r"(total|undisturbed|beyond)_seconds|samples_per_second|peak_process_memory_bytes"
+    r"|energy_joules|cpu_joules|joules_per_sample"
+)
 SHELL_WORD = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?|(\$\(|`).*", re.DOTALL)  # what a shell would act on
 LEFT_OUT = ("__pycache__",)  # of a job's files
 
@@ -44,6 +49,7 @@ class Definition:
     files: tuple[str, ...] | None = None  # that a result depends on, below the job's folder; None: all of them
     data: tuple[str, ...] = ()  # folders that the training reads beside data/<job>
     total: tuple[str, ...] = records.WALL
+    gpus: int = 1  # of a variant that does not say
     resumes: bool = False
     dry_run: bool = False
     observe: str = AUTO  # of OBSERVE: whether a training in PyTorch is looked at from outside
@@ -53,6 +59,7 @@ class Definition:
         for key in COMMANDS:
             text = getattr(self, key)
             codec.check(key, text, text is None or bool(_words(key, text)), "a command")
+        codec.check("gpus", self.gpus, 1 <= self.gpus <= records.MOST_GPUS, f"from 1 to {records.MOST_GPUS}")
         codec.check("observe", self.observe, self.observe in OBSERVE, "one of " + ", ".join(OBSERVE))
         codec.check("total", list(self.total), bool(self.total), "wall, or a list of spans")
         own = {*(f"{span}_seconds" for span in self.total)}
@@ -148,6 +155,7 @@ def check_variants(name: str, definition: Definition, variants: Mapping[str, Var
                     f"{where}: {key}: unknown placeholder {{{each}}}{hint}: variant {variant} of params.yaml has no "
                     f"such parameter; known: {expected}"
                 )
+    _check_launch(where, definition, variants)
     reached = set[str]().union(*used.values())
     for variant, its in variants.items():
         for each in its.parameters:
@@ -158,10 +166,26 @@ def check_variants(name: str, definition: Definition, variants: Mapping[str, Var
                 )
 
 
+def launches_itself(template: str) -> bool:
+    """Whether the training's command starts its processes itself: it says {gpus}."""
+    return GPUS in _placeholders("train", template)
+
+
+def _check_launch(where: str, definition: Definition, variants: Mapping[str, Variant]) -> None:
+    """Raise RecordError for several GPUs of a training that neither is Python nor says what to do with them."""
+    first = shlex.split(definition.train)[0]
+    for name, its in variants.items():
+        if its.gpus > 1 and first != PYTHON and not launches_itself(definition.train):
+            raise codec.RecordError(
+                f"params.yaml: variants.{name}: gpus is {its.gpus}, and `train` of {where} begins with {first!r}: only "
+                f"`{PYTHON} …` is started once for each: write {{{GPUS}}} into it where it starts its processes itself"
+            )
+
+
 def command(template: str, parameters: Mapping[str, Scalar], others: Mapping[str, str]) -> tuple[str, ...]:
     """Split the command as a shell would, then fill in its placeholders; no shell sees it.
 
-    `others`: values of `repeat`, `seed`, `output` and `state`, as far as the command may use them.
+    `others`: values of `repeat`, `seed`, `output`, `state` and `gpus`, as far as the command may use them.
     """
     values = {**others, **{name: text(value) for name, value in parameters.items()}}
     words: list[str] = []

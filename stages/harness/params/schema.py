@@ -285,8 +285,17 @@ def parse(text: str, where: str, root: Path = Path()) -> Params:
     _check_images("images", content.get("images"), where, root)  # first: `image` is one of them
     params: Params = decode(Params, {**content, "section": sections.get(str(job))}, where)
     _check_images("container.base_images", [*params.container.base_images], where, root)
-    jobs.check_variants(params.job, jobs.load(params.job, root), params.variants)
+    definition = jobs.load(params.job, root)
+    params = dataclasses.replace(params, variants=_with_gpus(params.variants, content["variants"], definition.gpus))
+    jobs.check_variants(params.job, definition, params.variants)
     return params
+
+
+def _with_gpus(variants: Mapping[str, Variant], said: Mapping[str, Any], gpus: int) -> dict[str, Variant]:
+    """Give each variant that does not say its `gpus` those of job.yaml."""
+    return {
+        name: its if "gpus" in said[name] else dataclasses.replace(its, gpus=gpus) for name, its in variants.items()
+    }
 
 
 def _check_images(key: str, names: Any, where: str, root: Path) -> None:
@@ -317,7 +326,7 @@ def _refuse_unknown(content: dict[str, Any], sections: list[str], where: str) ->
 
 
 def _split_variants(content: Mapping[str, Any], where: str) -> Any:
-    """Set `env` apart from the parameters, which stand beside it."""
+    """Set `env` and `gpus` apart from the parameters, which stand beside them."""
     if "variants" not in content:
         raise RecordError(f"{where}: key 'variants' is missing")
     variants = content["variants"]
@@ -330,9 +339,10 @@ def _split_variants(content: Mapping[str, Any], where: str) -> Any:
         check(f"{where}: variants", name, VARIANT_NAME.fullmatch(name) is not None, expected)
         if not isinstance(its, dict):
             raise RecordError(f"{where}: variants.{name}: expected parameters, or {{}} for none, found {its!r:.80}")
-        parameters = {str(key): value for key, value in its.items() if key != "env"}
+        parameters = {str(key): value for key, value in its.items() if key not in ("env", "gpus")}
         _check_env(its.get("env"), f"{where}: variants.{name}.env")
-        found[name] = {"parameters": parameters, "env": its.get("env") or {}}
+        gpus = {"gpus": its["gpus"]} if "gpus" in its else {}
+        found[name] = {"parameters": parameters, "env": its.get("env") or {}, **gpus}
     return found
 
 

@@ -73,7 +73,7 @@ def _cell(result: CellResult, job: Job, machine: Machine) -> dict[str, Any]:
 
 
 def _of_variant(variant: Variant) -> dict[str, Any]:
-    parameters = {f"parameter.{name}": value for name, value in variant.parameters.items()}
+    parameters = {"gpus": variant.gpus} | {f"parameter.{name}": value for name, value in variant.parameters.items()}
     return parameters | {f"env.{name}": variables.shareable(name, value) for name, value in variant.env.items()}
 
 

@@ -118,6 +118,7 @@ def _stage(cell: Cell, stage: str, present: Belongs, root: Path) -> Result | Non
 def _check_belongs(path: Path, were: Belongs, are: Belongs, image: str) -> None:
     for section, was, now in (
         ("variant", were.variant.parameters, are.variant.parameters),
+        ("variant", {"gpus": were.variant.gpus}, {"gpus": are.variant.gpus}),
         ("variant env", were.variant.env, are.variant.env),
         ("container", dataclasses.asdict(were.container), dataclasses.asdict(are.container)),
     ):
