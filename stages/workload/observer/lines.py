@@ -7,7 +7,7 @@ import dataclasses
 import glob
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, NamedTuple, Optional
 
 FORMAT = 1
 
@@ -26,12 +26,24 @@ class Row:
     step_at: Optional[float] = None
     thread: bool = True  # the loader was read by the thread that trains
     graphs: int = 0  # that torch.compile made meanwhile
+    marked: bool = False  # its work's end is known by the GPU's clock
     fetched: bool = False  # by a thread of the script's: no wait of the training
 
     @property
     def worked_at(self) -> Optional[float]:
         """The time at which the last work on the row was done."""
         return max((each for each in (self.backward_at, self.step_at) if each is not None), default=None)
+
+
+class Mark(NamedTuple):
+    """One in a GPU's queue of work; seconds by the host's clock, but for `elapsed`."""
+
+    kind: str  # "a": a batch is asked for, "g": it is there, "d": on the GPU already, "c": the model is called with it,
+    # "b": a backward pass has ended, "s": an optimiser has stepped, "e": the loader has no more
+    at: float  # when it was put behind all that was queued
+    elapsed: Optional[float]  # by the GPU's clock, since the mark before
+    late: Optional[float]  # a time at which the GPU was seen not to have passed it
+    passed: float  # the time at which it was seen to have
 
 
 @dataclasses.dataclass
@@ -57,6 +69,8 @@ class Process:
     loaders: Dict[int, Loader] = dataclasses.field(default_factory=dict)
     ends: Dict[int, Row] = dataclasses.field(default_factory=dict)  # of loaders that were read to the end
     cuda: bool = False
+    marks: List[Mark] = dataclasses.field(default_factory=list)
+    marks_ended: Optional[str] = None  # why they did, before the training
     full: bool = False  # the file has reached its limit: what came later was not written
 
     @property
@@ -111,7 +125,23 @@ def _take(process: Process, line: Dict[str, Any]) -> None:
         )
     elif event == "exhausted":
         process.ends[line["run"]] = Row(line["run"], line["asked"], line["seconds"], None)
+    elif event == "marks":
+        columns = zip(line["kinds"], line["at"], line["elapsed"], line["late"], line["passed"])
+        process.marks.extend(_mark(*column) for column in columns)
+    elif event == "marks ended":
+        process.marks_ended = line["why"]
     elif event == "cuda":
         process.cuda = True
     elif event == "full":
         process.full = True
+
+
+def _mark(kind: str, at: int, elapsed: Optional[int], late: Optional[int], passed: int) -> Mark:
+    """Return one of the file's, which has microseconds, and tenths of them for `elapsed`."""
+    return Mark(
+        kind,
+        at / 1e6,
+        None if elapsed is None else elapsed / 1e7,
+        None if late is None else (at + late) / 1e6,
+        (at + passed) / 1e6,
+    )

@@ -6,9 +6,10 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import dataclasses
 import statistics
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Set, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from stages.contract import SPLIT_SLACK, Span, Split
+from stages.workload.observer.device import DeviceClock, device_clock, is_marked, on_device, split_on_device
 from stages.workload.observer.lines import Process, read_processes
 from stages.workload.observer.runs import Run, Step, runs_of
 
@@ -29,11 +30,12 @@ class Observation:
     """Everything that was seen of a training, of its first rank where there are several."""
 
     spans: Tuple[Span, ...] = ()
-    waits: Tuple[Optional[float], ...] = ()  # each span's seconds in the loader, by the host's clock; None: unknown
+    waits: Tuple[Optional[float], ...] = ()  # each span's seconds for the loader; None: unknown
     steps: Tuple[Step, ...] = ()  # of all "train" spans, in their order
     warm_up: int = 0  # so many of the first steps are not steady yet
     processes: int = 0  # that trained
-    cuda: bool = False  # CUDA was started: the host's clock tells whole spans, not what a step waits for
+    cuda: bool = False  # CUDA was started
+    queued: bool = False  # ... and the host's clock told the steps, which says when their work was queued
     torch: Optional[str] = None
     notes: Tuple[str, ...] = ()  # what could not be seen and what else to know, in sentences
 
@@ -52,27 +54,60 @@ def observed(prefix: Path) -> Observation:
         return Observation(torch=processes[0].torch if processes else None, notes=(read or NOT_SEEN,))
     first = min(process.rank for process in trained)
     ours, notes = _one_after_the_other([process for process in trained if process.rank == first])
-    runs = [(process, run) for process in ours for run in runs_of(process) if run.training or run.validation]
+    passes = [each for process in ours for each in _passes(process)]
+    runs = [each.run for each in passes]
     others = [runs_of(process) for process in trained if process.rank != first]
-    of_runs = [run.steps() for _, run in runs]
+    of_runs = [run.steps() for run in runs]
     steps = tuple(step for each in of_runs for step in each)
     warm_up = _warm_up(steps)
     found = Observation(
-        spans=_with_others([_span(process, run, each) for (process, run), each in zip(runs, of_runs)], others, notes),
-        waits=tuple(run.wait_seconds for _, run in runs),
+        spans=_with_others([_span(each, steps) for each, steps in zip(passes, of_runs)], others, notes),
+        waits=tuple(run.wait_seconds for run in runs),
         steps=steps,
         warm_up=warm_up,
         processes=len(trained),
         cuda=any(process.cuda for process in ours),
+        queued=any(each.cuda and each.clock is None for each in passes if each.run.training),
         torch=ours[0].torch,
     )
     return dataclasses.replace(
         found,
-        notes=tuple(notes + _notes(found, ours, {process.rank for process in trained}, [run for _, run in runs])),
+        notes=tuple(
+            notes + _notes(found, ours, {process.rank for process in trained}, runs) + _notes_of_device(passes, ours)
+        ),
     )
 
 
+ENDED = "the GPU's clock was not read to the end of the training: {}"
 NOT_TRAINED = "PyTorch read its loaders {} times, and no training was seen: no backward pass and no optimiser step"
+
+
+class _Pass(NamedTuple):
+    """One pass of a loader, its times by the GPU's clock where that is known."""
+
+    run: Run
+    cuda: bool
+    clock: Optional[DeviceClock]  # None: the host's tells, or CUDA is not used
+    split: Optional[Split] = None
+    copies: bool = True  # are told
+
+
+def _passes(process: Process) -> List[_Pass]:
+    """Return what a process trained and validated, with the split of its trainings."""
+    clock = device_clock(process)
+    runs = runs_of(process if clock is None else on_device(process, clock))
+    found = []
+    for run in runs:
+        marked = clock if clock is not None and run.training and is_marked(run, clock) else None
+        each = _Pass(run, process.cuda, marked)
+        if run.training and run.wait_seconds is not None and marked is not None:
+            split, copies = split_on_device(run, marked)
+            each = each._replace(split=split, copies=copies)
+        elif run.training and not process.cuda:
+            each = each._replace(split=_split(run))
+        if run.training or run.validation:
+            found.append(each)
+    return found
 
 
 def _one_after_the_other(processes: List[Process]) -> Tuple[List[Process], List[str]]:
@@ -92,13 +127,14 @@ def _when(process: Process) -> Tuple[float, float]:
     return worked[0], worked[-1]
 
 
-def _span(process: Process, run: Run, steps: Sequence[Step]) -> Span:
+def _span(found: _Pass, steps: Sequence[Step]) -> Span:
+    run = found.run
     return Span(
         name=TRAIN if run.training else VALIDATION,
         seconds=run.seconds,
         samples=run.samples,
         steps=len(steps) if run.training else len(run.batches),
-        split=_split(run) if run.training and not process.cuda else None,
+        split=found.split,
         step_seconds=_step_seconds(run, steps),
     )
 
@@ -174,7 +210,7 @@ def _notes(found: Observation, processes: List[Process], ranks: Set[int], runs: 
         ),
         "{} of {} ranks were seen: samples are theirs alone".format(len(ranks), processes[0].world): len(ranks)
         < processes[0].world,
-        "CUDA is used: what steps wait for is not known from the host, whose times hold for whole spans": found.cuda,
+        "CUDA is used: what steps wait for is not known from the host, whose times hold for whole spans": found.queued,
         "the observer's file reached its limit: later steps are missing": any(each.full for each in processes),
         "torch.compile was at work after the warm-up too: steps {}".format(
             sum(step.compiled for step in found.steps[found.warm_up :])
@@ -184,3 +220,16 @@ def _notes(found: Observation, processes: List[Process], ranks: Set[int], runs: 
         ): 0.0 < usual < OWN_SECONDS / OWN_SHARE,
     }
     return [sentence for sentence, applies in said.items() if applies]
+
+
+def _notes_of_device(passes: Sequence[_Pass], processes: Sequence[Process]) -> List[str]:
+    """Return what marks in the GPU's queue could not tell, in sentences."""
+    training = [each for each in passes if each.run.training and each.clock is not None]
+    notes = [ENDED.format(each.marks_ended) for each in processes if each.marks_ended][:1]
+    if not all(each.copies for each in training):
+        notes.append("copies to the GPU are not told apart: they are in compute")
+    if any(each.run.rows[0].worked_at is None for each in training):
+        notes.append("batches are fetched ahead: their copies to the GPU may be in the rest of the loop")
+    if any(each.split is not None and each.split.launch_seconds is None for each in training):
+        notes.append("whether the GPU waits for launches is not certain: the host shows too few moments of a step")
+    return notes

@@ -87,7 +87,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """The run's time, less validations within it."""
-        return self.ended - self.began - _within(self.pauses, self.began, self.ended)
+        return self.ended - self.began - within(self.pauses, self.began, self.ended)
 
     @property
     def wait_seconds(self) -> Optional[float]:
@@ -106,7 +106,7 @@ class Run:
                 began = (self.end.asked or 0.0) + self.end.wait  # on a batch that was fetched ahead
             ended = row.worked_at
             if ended is not None:
-                total += ended - began - _within(self.pauses, began, ended)
+                total += ended - began - within(self.pauses, began, ended)
             last = ended or began
         return total
 
@@ -181,7 +181,7 @@ class _Open:
     def closed(self, pauses: List[Tuple[float, float]]) -> Step:
         known = self.sizes and None not in self.sizes
         return Step(
-            seconds=self.ended - self.began - _within(pauses, self.began, self.ended),
+            seconds=self.ended - self.began - within(pauses, self.began, self.ended),
             wait_seconds=self.wait,
             samples=sum(size for size in self.sizes if size is not None) if known else None,
             compiled=self.graphs > 0,
@@ -310,5 +310,6 @@ def _without_loader(run: Run) -> Run:
     return Run(rows=[dataclasses.replace(row, run=None, asked=None) for row in rows], by_steps=run.by_steps)
 
 
-def _within(pauses: List[Tuple[float, float]], began: float, ended: float) -> float:
+def within(pauses: List[Tuple[float, float]], began: float, ended: float) -> float:
+    """Return how much of a time pauses took."""
     return sum(max(0.0, min(ended, last) - max(began, first)) for first, last in pauses)

@@ -59,7 +59,7 @@ def seen(task: Task, said: Tuple[Span, ...], attempts: int) -> Seen:
         return Seen(notes=(SEVERAL_ATTEMPTS,))
     found = observed((task.cell.observed_dir / PREFIX).absolute())
     taken = [f"{span.name}_seconds" for span in found.spans if f"{span.name}_seconds" in task.job.metrics]
-    return Seen(notes=(NAME_TAKEN.format(taken[0]),)) if taken else Seen(found.spans, found.notes, found.cuda)
+    return Seen(notes=(NAME_TAKEN.format(taken[0]),)) if taken else Seen(found.spans, found.notes, found.queued)
 
 
 def forget(task: Task) -> None:

@@ -27,6 +27,14 @@ def first_dimensions(batch, sizes, depth):
                 return
 
 
+def is_on_gpu(batch, depth=0):
+    """Return whether the batch's first tensor lies on a GPU already."""
+    found = getattr(batch, "is_cuda", None)
+    if found is None and depth < 5 and isinstance(batch, (tuple, list, Mapping)) and len(batch):
+        return is_on_gpu(next(iter(batch.values() if isinstance(batch, Mapping) else batch)), depth + 1)
+    return found is True
+
+
 def facts_of(loader):
     """Return what is known of a torch DataLoader. Its length is asked for only where torch's own code answers."""
     batches = getattr(loader, "batch_sampler", None) is not None  # else a sample each, or what the data set calls one

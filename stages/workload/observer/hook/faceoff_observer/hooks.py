@@ -6,7 +6,7 @@ The classes are hooked, not what a program holds: subclasses and wrappers are me
 import os
 import sys
 
-from faceoff_observer import facts, recorder
+from faceoff_observer import facts, marks, recorder
 from faceoff_observer.recorder import Recorder, clock, get_ident
 
 RECORDER = Recorder(os.environ["FACEOFF_OBSERVE"])
@@ -15,7 +15,7 @@ RECORDER = Recorder(os.environ["FACEOFF_OBSERVE"])
 def hook(module):
     """Put the hooks into a module of torch, or into a framework's own optimisers, just after its import."""
     if module.__name__ == "torch.autograd":  # the first of them
-        for part in (facts, recorder, sys.modules[__name__]):
+        for part in (facts, marks, recorder, sys.modules[__name__]):
             skip_frames_in(part)
     HOOKS.get(module.__name__, hook_others)(module)
 
@@ -40,7 +40,7 @@ def hook_autograd(autograd):
         finally:
             BACKWARDS_WITHIN.pop()
         if not BACKWARDS_WITHIN:
-            observe(RECORDER.backward)
+            observe(RECORDER.backward, args[0] if args else kwargs.get("tensors"))
         return result
 
     autograd.backward = like(original, backward)

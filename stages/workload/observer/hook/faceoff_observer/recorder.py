@@ -13,12 +13,15 @@ import sys
 import threading
 import time
 
-from faceoff_observer.facts import cuda_is_running, facts_of, graphs_compiled, rank_and_world, samples_in
+from faceoff_observer import marks
+from faceoff_observer.facts import cuda_is_running, facts_of, graphs_compiled, is_on_gpu, rank_and_world, samples_in
 
 FORMAT = 1
 FLUSH_SECONDS = 1.0
 MOST_ROWS = 4096  # kept until they are written, whatever the clock says
-MOST_BYTES = 256 * 2**20  # of a file, some 1.5 million batches; from then on only its time of change tells
+MOST_BYTES = (
+    256 * 2**20
+)  # of a file, some 1.5 million batches, half of that on a GPU; from then on only its time of change tells
 
 LINE = (
     '{{"event": "batch", "run": {}, "asked": {}, "wait": {:.6f}, "samples": {}, "backwards": {}, "backward_at": {}, '
@@ -74,6 +77,8 @@ class Recorder:
 
     def __init__(self, prefix):
         self.prefix = prefix
+        self.marks = None
+        self.inherited = []  # of a parent: a process that was forked must not destroy them
         self.inside = set()  # threads that are within a loader's next()
         self.failed = False
         self.begin()
@@ -88,6 +93,9 @@ class Recorder:
         self.runs = 0
         self.loaders = {}
         self.started = self.on_cuda = False
+        if self.marks is not None:
+            self.inherited.append(self.marks)
+        self.marks = None  # once the program has computed on a GPU
         self.trainer = None  # the thread that works on the batches, once known
         self.flushed = clock()
         self.inside.clear()
@@ -118,9 +126,21 @@ class Recorder:
 
     def asks(self, now):
         """Note that a batch is asked for."""
+        self.ends_row(now)
+        self.mark(marks.ASKED, now)
+
+    def ends_row(self, now):
+        """Keep the row of the batch before, if this is the thread that works on it."""
         if self.row is not None and self.trainer in (None, get_ident()):
             row, self.row = self.row, None
             self.finish(row, now)
+
+    def mark(self, kind, at):
+        """Mark the device's queue, in the thread that trains alone."""
+        if self.marks is not None and self.trainer == get_ident():
+            if kind == marks.ASKED:
+                self.marks.unwatch()
+            self.marks.mark(kind, at)
 
     def got(self, iterator, asked, now, batch):
         """Note that the batch is there."""
@@ -128,14 +148,23 @@ class Recorder:
         samples = known or samples_in(batch, tensors)
         if self.trainer in (None, get_ident()):
             self.row = Row(run, asked, now - asked, samples)
+            if self.marks is not None:
+                on_gpu = is_on_gpu(batch)
+                self.mark(marks.GOT_ON_DEVICE if on_gpu else marks.GOT, now)
+                if not on_gpu:
+                    self.marks.watch()
         else:  # a thread of the program's fetches ahead: no wait of the training
             self.note(event="fetched", run=run, asked=asked, samples=samples)
 
-    def backward(self):
-        """Note that a backward pass has ended."""
+    def backward(self, tensors):
+        """Note that a backward pass has ended, which began at the tensors."""
         row = self.working()
         row.backwards += 1
         row.backward_at = clock()
+        if self.marks is None:
+            device = marks.device_of(tensors)
+            self.marks = None if device is None else marks.Marks(device)
+        self.mark(marks.BACKWARD, row.backward_at)
 
     def step(self, optimiser):
         """Note that an optimiser has stepped."""
@@ -148,6 +177,7 @@ class Recorder:
             row.optimiser = id(optimiser)
         row.steps += 1
         row.step_at = clock()
+        self.mark(marks.STEP, row.step_at)
 
     def working(self):
         """Return the row that this thread works on."""
@@ -156,6 +186,8 @@ class Recorder:
             if not self.started:
                 self.start()
             self.row = Row(None, None, 0.0, None)
+            if self.marks is not None:
+                self.marks.of_batch = 0
         elif self.row.thread != self.trainer:
             self.row.thread = None
         return self.row
@@ -164,7 +196,7 @@ class Recorder:
         """Note that a loader begins to be read: what follows the last batch of another is not work on that."""
         if not self.started:
             self.start()
-        self.asks(began)
+        self.ends_row(began)
         self.runs += 1
         facts = facts_of(loader)
         known = facts["batch_size"] if facts["length"] is not None else None
@@ -176,6 +208,7 @@ class Recorder:
         """Note that a loader has no more batches."""
         run = getattr(iterator, "_faceoff", (None,))[0]
         self.note(event="exhausted", run=run, asked=asked, seconds=now - asked)
+        self.mark(marks.END, now)
 
     def note(self, **line):
         """Keep a line for the file."""
@@ -196,12 +229,23 @@ class Recorder:
         if not self.on_cuda and cuda_is_running():
             self.on_cuda = True
             self.note(event="cuda")
+        self.note_marks()
         lines = []
         while self.rows:
             row = self.rows.popleft()
             lines.append(row.line() if isinstance(row, Row) else json.dumps(row) + "\n")
         if lines:
             self.write("".join(lines).encode("ascii"))
+
+    def note_marks(self):
+        """Keep the marks that were passed, and why there are no more."""
+        if self.marks is not None:
+            line, ended = self.marks.take(), self.marks.ended
+            if line is not None:
+                self.note(**line)
+            if ended:  # once: an empty reason goes on saying that there are none
+                self.marks.ended = ""
+                self.note(event="marks ended", why=ended)
 
     def write(self, data):
         """Append to the file, which is made now if it is not there."""
@@ -223,6 +267,8 @@ class Recorder:
                 if self.row is not None:
                     self.finish(self.row, clock())
                     self.row = None
+                if self.marks is not None:
+                    self.marks.look()
                 self.note(event="exit", at=clock())
                 self.flush(clock())
             except Exception as error:
