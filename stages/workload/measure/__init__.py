@@ -2,7 +2,7 @@
 
 What torch reaches runs in a process of its own beside this one, which streams its samples; the job's own measurements
 are a command of its job.yaml. What hangs, crashes or fails there costs its own numbers and no others, and nothing
-outlasts the limit.
+outlasts the limit. Beginning with a GPU (its context, cuBLAS, cuDNN) is no measurement: it has a limit of its own.
 
 Runs inside images: Python 3.7 syntax, standard library; torch in the process beside.
 """
@@ -19,6 +19,7 @@ from stages.workload.measure.process import MeasuringProcess, Outcome
 # import torch again would cost the others more than to wait some seconds, as long as there are some.
 PATIENCE = 1.5  # shares
 PATIENCE_SECONDS = 3.0  # but not more than half of what is left
+START_SECONDS = 60.0  # at most, to begin with a GPU: beside the time for measurements, in either process
 JOBS_SHARE = 0.5  # of the time, for the job's own measurements, and what the others leave
 OUT_OF_TIME = "the time for all of it was up: raise profile.measure_seconds in params.yaml"
 NUMBER_FORMATS = ("fp32", "tf32", "fp16", "bf16")
@@ -34,27 +35,46 @@ class Part(NamedTuple):
     function: str  # of the module: a generator of samples, and of details in words
     arguments: dict  # of the function, beside the seconds that it may take
     peak: peaks.Peak
+    module: str
     explains: Optional[str] = None
     applies: Dict[str, Scalar] = {}  # noqa: RUF012 - not changed
-    module: str = DEVICE
 
 
 def measure(task: ImageTask, facts: Facts, process: Optional[MeasuringProcess] = None) -> Tuple[Measurement, ...]:
-    """Measure within the task's seconds, which is all that it takes, starting Python and importing torch included.
+    """Measure within the task's seconds: all that it takes, importing torch included, but for the start of a GPU.
 
     `process`: one that has torch already; it is ended.
     """
-    deadline = time.monotonic() + task.measure_seconds
-    own_seconds = task.measure_seconds * (1 - JOBS_SHARE if task.measure else 1)
-    measured = run(list(plan(facts)), own_seconds, facts.absent.get("device"), process)
+    with process or MeasuringProcess() as measuring:
+        not_possible = facts.absent.get("device") or _start(measuring, facts)
+        deadline = time.monotonic() + task.measure_seconds
+        own_seconds = task.measure_seconds * (1 - JOBS_SHARE if task.measure else 1)
+        measured = run(list(plan(facts)), own_seconds, not_possible, measuring)
     if task.measure is None:
         return measured
-    reported, failure = of_job.run(task, facts, max(0.0, deadline - time.monotonic()))
+    reported, failure = of_job.run(task, facts, max(0.0, deadline - time.monotonic()), _start_seconds(facts))
     measured += tuple(_of_job(each) for each in reported)
     if failure is None:
         return measured
     print(f"warning: {task.image}: {JOBS}: {failure}")
     return (*measured, _record(JOBS, "", (), "", None, failure))
+
+
+def _start_seconds(facts: Facts) -> float:
+    return 0.0 if facts.device in (None, "cpu") else START_SECONDS
+
+
+def _start(process: MeasuringProcess, facts: Facts) -> Optional[str]:
+    """Begin with the GPU, if there is one; return why it could not."""
+    limit = _start_seconds(facts)
+    if not limit:
+        return None
+    began = time.monotonic()
+    failure = process.load(DEVICE, limit)
+    if failure is None:
+        left = max(0.0, limit - (time.monotonic() - began))
+        failure = process.run(DEVICE, "start", {"device": "cuda"}, left, left).failure
+    return None if failure is None else f"the start of the GPU: {failure}"
 
 
 def plan(facts: Facts) -> Iterator[Part]:
@@ -65,11 +85,11 @@ def plan(facts: Facts) -> Iterator[Part]:
         peak = peaks.arithmetic(facts, number_format)
         applies = {"number_format": number_format}  # type: Dict[str, Scalar]
         name = "matrix product, " + number_format
-        yield Part(name, "flop/s", "matrix_product", arguments, peak, "compute", applies)
-    yield Part("memory copy", "bytes/s", "memory_copy", {"device": device}, peaks.memory(facts))
+        yield Part(name, "flop/s", "matrix_product", arguments, peak, DEVICE, "compute", applies)
+    yield Part("memory copy", "bytes/s", "memory_copy", {"device": device}, peaks.memory(facts), DEVICE)
     for kind in ("pinned", "pageable"):
         arguments = {"device": device, "pinned": kind == "pinned"}
-        yield Part("host to device, " + kind, "bytes/s", "host_to_device", arguments, peaks.link(facts), "copy")
+        yield Part("host to device, " + kind, "bytes/s", "host_to_device", arguments, peaks.link(facts), DEVICE, "copy")
 
 
 def run(
@@ -104,7 +124,10 @@ def _run_part(process: MeasuringProcess, part: Part, deadline: float, parts_left
 
 def _measurement(part: Part, outcome: Outcome) -> Measurement:
     reason = outcome.failure or "not one was done in its share of the time"
-    detail = "; ".join([*outcome.details, *([outcome.failure] if outcome.failure and outcome.samples else [])])
+    words = [*outcome.details, *([outcome.failure] if outcome.failure and outcome.samples else [])]
+    if outcome.samples and part.peak.value is not None:
+        words.append("peak by " + part.peak.source)
+    detail = "; ".join(words)
     samples = tuple(float(each) for each in outcome.samples)
     return _record(part.name, part.unit, samples, detail, part.peak, reason, part.explains, part.applies)
 

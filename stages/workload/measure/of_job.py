@@ -16,8 +16,13 @@ from stages.workload.supervisor import command, reasons
 from stages.workload.supervisor.follower import Follower
 
 
-def run(task: ImageTask, facts: Facts, seconds: float) -> Tuple[Tuple[JobMeasurement, ...], Optional[str]]:
-    """Return what the command told in so many seconds, and why that is not all, if so."""
+def run(
+    task: ImageTask, facts: Facts, seconds: float, start_seconds: float = 0.0
+) -> Tuple[Tuple[JobMeasurement, ...], Optional[str]]:
+    """Return what the command told in so many seconds, and why that is not all, if so.
+
+    `start_seconds`: how much later it is ended, since beginning with a GPU is no measurement.
+    """
     if task.measure is None or seconds <= 0:
         return (), "no time was left for it: raise profile.measure_seconds in params.yaml"
     with scratch_folder(task.image) as folder:
@@ -31,11 +36,17 @@ def run(task: ImageTask, facts: Facts, seconds: float) -> Tuple[Tuple[JobMeasure
         }
         try:
             ended = command.run(
-                task.measure, task.job.directory, {**os.environ, **seam}, follower.look, limit_seconds=seconds
+                task.measure,
+                task.job.directory,
+                {**os.environ, **seam},
+                follower.look,
+                limit_seconds=seconds + start_seconds,
             )
             follower.finish(ended.code)
             if ended.overdue:
-                raise FaceoffError(f"not done within {seconds:.0f} s: raise profile.measure_seconds in params.yaml")
+                raise FaceoffError(
+                    f"not done within {seconds + start_seconds:.0f} s: raise profile.measure_seconds in params.yaml"
+                )
             reasons.check(ended, follower.events.error, follower.problem, None)
         except FaceoffError as error:
             return follower.events.measurements, str(error).replace(str(path), "its events")

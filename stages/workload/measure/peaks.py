@@ -3,9 +3,10 @@
 Runs inside images: Python 3.7 syntax, standard library only.
 """
 
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import NamedTuple, Optional, Tuple
 
 from stages.records import Facts, Gpu
+from stages.workload.measure import cards
 
 # Bytes per second of one lane in one direction, after the line code (8b/10b up to generation 2, 128b/130b up to 5).
 PCIE_LANE_BYTES = {1: 250e6, 2: 500e6, 3: 984.6e6, 4: 1969.2e6, 5: 3938.5e6}
@@ -16,17 +17,17 @@ class Peak(NamedTuple):
 
     value: Optional[float]
     reason: Optional[str]  # why there is no value
+    source: str = "the number of cores and the clock that the driver tells"  # who says so, for people
 
 
 # What tensor cores, or twice packed halves, do for each operation at fp32, by compute capability, where all cards of
-# that have the same: P100, V100, A100 and H100, dense, summed up in fp32 (the chips' white papers; P100 sums in fp16).
+# that have the same: P100, V100 and A100, dense, summed up in fp32 (the chips' white papers; P100 sums in fp16). Not of
+# 9.0: with its tensor cores at work H100 has another clock than the highest.
 FACTORS = {
     "6.0": {"fp16": 2},
     "7.0": {"fp16": 8},
     "8.0": {"tf32": 8, "fp16": 16, "bf16": 16},
-    "9.0": {"tf32": 8, "fp16": 16, "bf16": 16},
 }
-T4_FACTORS = {"fp16": 8}  # GeForce cards of its 7.5 do half of that
 NO_TORCH = Peak(None, "without torch it is not known what computes")
 
 
@@ -39,7 +40,10 @@ def arithmetic(facts: Facts, number_format: str) -> Peak:
     gpu, unknown = _gpu(facts)
     if gpu is None:
         return Peak(None, unknown)
-    factor = 1 if number_format == "fp32" else _factors(gpu).get(number_format)
+    known = cards.find(gpu.name)
+    if known is not None and number_format in known.tera:
+        return Peak(known.tera[number_format] * 1e12, None, known.source + ", dense")
+    factor = 1 if number_format == "fp32" else FACTORS.get(gpu.compute_capability or "", {}).get(number_format)
     if factor is None:
         capability = gpu.compute_capability or "of unknown compute capability"
         return Peak(None, f"what a card of {capability} does at {number_format} is not told by what the driver tells")
@@ -57,9 +61,13 @@ def memory(facts: Facts) -> Peak:
     gpu, unknown = _gpu(facts)
     if gpu is None:
         return Peak(None, unknown)
-    if gpu.memory_bus_bits is None or gpu.max_memory_hertz is None:
-        return Peak(None, gpu.absent.get("memory_bus_bits") or gpu.absent.get("max_memory_hertz"))
-    return Peak(2.0 * gpu.memory_bus_bits / 8 * gpu.max_memory_hertz, None)
+    if gpu.memory_bus_bits is not None and gpu.max_memory_hertz is not None:
+        source = "the bus's width and the clock that the driver tells"
+        return Peak(2.0 * gpu.memory_bus_bits / 8 * gpu.max_memory_hertz, None, source)
+    known = cards.find(gpu.name)
+    if known is not None and known.gigabytes is not None:
+        return Peak(known.gigabytes * 1e9, None, known.source)
+    return Peak(None, gpu.absent.get("memory_bus_bits") or gpu.absent.get("max_memory_hertz"))
 
 
 def link(facts: Facts) -> Peak:
@@ -75,11 +83,8 @@ def link(facts: Facts) -> Peak:
         return Peak(None, gpu.absent.get("pcie_max_generation") or gpu.absent.get("pcie_max_width"))
     if gpu.pcie_max_generation not in PCIE_LANE_BYTES:
         return Peak(None, f"not known for PCIe generation {gpu.pcie_max_generation}")
-    return Peak(PCIE_LANE_BYTES[gpu.pcie_max_generation] * gpu.pcie_max_width, None)
-
-
-def _factors(gpu: Gpu) -> Dict[str, int]:
-    return T4_FACTORS if gpu.name == "Tesla T4" else FACTORS.get(gpu.compute_capability or "", {})
+    source = "the PCIe generation and lanes that the driver tells"
+    return Peak(PCIE_LANE_BYTES[gpu.pcie_max_generation] * gpu.pcie_max_width, None, source)
 
 
 def _gpu(facts: Facts) -> Tuple[Optional[Gpu], Optional[str]]:

@@ -17,7 +17,7 @@ from jobs.dogs_cats import busy, ceilings, training
 from jobs.dogs_cats.learners import Learner
 from stages.contract import Ceilings, read_events
 from stages.errors import FaceoffError
-from tests.jobs.dogs_cats.card import Card
+from tests.gpu_queue import Card
 
 STEP_SECONDS = 0.02
 

@@ -8,7 +8,7 @@ import torch
 
 from jobs.dogs_cats import split
 from jobs.dogs_cats.clocks import EpochTimer
-from tests.jobs.dogs_cats.card import Card
+from tests.gpu_queue import Card
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from jobs.dogs_cats import split
 from stages.codec import decode
 from stages.contract import Split
-from tests.jobs.dogs_cats.card import Card
+from tests.gpu_queue import Card
 
 STEPS, KERNELS = 40, 90
 SLOW, QUICK = 100e-6, 10e-6  # of a kernel, to launch or to compute
