@@ -64,7 +64,7 @@ def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:
         environment = environment_of(task, events, {contract.OUTPUT: output, contract.STATE: state})
         environment[contract.STEPS] = str(STEPS)
         follower, watch = Follower(events, task.job.metrics), MemoryWatch(uuids)
-        failure = None
+        failure = out_of_gpu = None
         try:
             with ranks(task, words, environment) as started:
 
@@ -79,8 +79,8 @@ def few_steps(image: str, task: Task, uuids: List[str]) -> DryRun:
             if ended.overdue:
                 raise FaceoffError(f"did not end within {LIMIT_SECONDS:g} s")
             if follower.events.unsupported is None:
-                about = reasons.Run(environment.get(VISIBLE), task.belongs.variant.parameters)
-                reasons.check(ended, follower.events.error, follower.problem, about)
+                cards = environment.get(VISIBLE), task.belongs.variant.parameters
+                reasons.check(ended, follower.events.error, follower.problem, None, *cards)
         except reasons.OutOfGpuMemory as error:
             out_of_gpu = error.verdict
             failure = out_of_gpu.line

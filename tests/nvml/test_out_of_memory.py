@@ -1,14 +1,19 @@
 """A full card, from the script that dies of it to the line: the compiled stand-in, real processes, torch's words."""
 
+import dataclasses
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from stages import codec, records
 from tests import nvml
 from tests.nvml import T4
+from tests.nvml.test_job_cards import TORCH
 from tests.project import make_project, run_stage
-from tests.supervised import EVENTS, LEGACY, Checkout
+from tests.supervised import EVENTS, LEGACY, Checkout, write_image_task
 
 GIB = 2**30
 HOG = 99999999  # no process of this machine has such a number
@@ -96,6 +101,26 @@ def test_a_program_that_went_on_and_died_of_something_else_is_not_taken_for_it(c
     assert card.reason(script + "    traceback.print_exc()\nraise KeyError('loss')\n") == (
         "the command ended with exit code 1; its own words are above"
     )
+
+
+def test_preflight_inside_an_image_says_who_filled_the_card_and_not_to_take_smaller_batches(card: Card) -> None:
+    """By a dry-run that the real stage makes, in a Python whose torch finds the stand-in's card."""
+    card.is_held(13)
+    checkout = card.checkout
+    nvml.modules(checkout.root, TORCH)
+    codec.write(records.MANIFEST_PATH, records.Manifest("mine", "d" * 64, 1, 1))
+    job = dataclasses.replace(checkout.job, dry_run=True)
+    task = checkout.task("train", checkout.script(f"raise RuntimeError({ONCE.format('0.20')!r})\n"))
+    path = write_image_task(checkout.root, dataclasses.replace(task, job=job), job)
+    command = [sys.executable, "-m", "stages.preflight_inside", "--task", path]
+    environment = {**os.environ, "PYTHONPATH": str(checkout.root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    checks = codec.read(records.preflight_path("host"), records.Preflight).checks
+    found = {each.name: each for each in checks}
+    assert found["GPU memory of Tesla T4"].found == f"1.9 GiB of 15 GiB free; {WHO}"
+    memory = found["memory, plain"]
+    assert (memory.status, memory.found, memory.advice) == ("failed", f"{NUMBERS}{WHO}", END_IT)
 
 
 def test_preflight_says_who_holds_much_of_a_card_before_anything_is_made(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from stages.harness.environments.definition import Build, Definition, load
 from stages.harness.params import jobs, schema
 from stages.harness.preflight import findings as found_by
 from stages.harness.preflight import host_checks
-from stages.records import Cell, Image
+from stages.records import Cell, Check, Image
 from tests.environments import GIB, contents, gpu, hardware, machine
 from tests.project import ROOT
 
@@ -417,3 +417,16 @@ def test_every_check_says_what_to_do_unless_it_passed():
     for check in host_checks.look_over(wanted(session={"max_hours": 1.0}, container={"shm_size": "1m"}), found):
         assert check.needed and check.found
         assert (check.advice is None) == (check.status == "passed")
+
+
+def test_what_the_job_needs_of_its_card_is_handed_to_who_looked_at_it():
+    asked = []
+
+    def check(needs):
+        asked.append(needs)
+        return (Check("GPU memory of Tesla T4", "failed", "8 GiB", "1 GiB free", "end that process"),)
+
+    moment = dataclasses.replace(IDLE, check_gpu_memory=check)
+    found = look(situation(moment=moment, job=job(gpu_memory_bytes=8 * GIB)))
+    assert found["GPU memory of Tesla T4"].status == "failed"
+    assert asked == [{cell.setting: 8 * GIB for cell in PARAMS.cells()}]

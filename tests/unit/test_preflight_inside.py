@@ -14,6 +14,7 @@ from stages.records import Check, Conditions, Facts, GpuState, Preflight, prefli
 from stages.workload import preflight
 from stages.workload.dry_run import DryRun
 from stages.workload.probes import conditions, files
+from stages.workload.probes.gpus import CardMemory, Holder
 from tests import environments, results
 from tests.supervised import LEGACY, Checkout, write_image_task
 from tests.unit.test_checks import make_gpu
@@ -110,6 +111,18 @@ def test_of_two_equal_cards_the_fullest_counts() -> None:
     assert tried_on("Card", 14 * GIB, 14 * GIB).status == "passed"
     check = tried_on("Card", 14 * GIB, 1 * GIB)
     assert (check.status, check.found) == ("warning", "7 GiB (available on the machine), 1 GiB free on the GPU")
+
+
+def test_a_card_that_would_hold_it_but_for_others_says_who_they_are() -> None:
+    facts, moment = on_cards("Card", 3 * GIB)
+    ran = RAN._replace(gpu_memory_bytes=int(2.9 * GIB))
+    hog = Holder(99999999, "hog.py", 12 * GIB)
+    card = CardMemory("GPU-0", "Card", 16 * GIB, 3 * GIB, 13 * GIB, (hog,), {})
+    check = preflight.of_dry_run("plain", ran, facts, moment, [card])
+    assert check.found.endswith("3 GiB free on the GPU; pid 99999999 (hog.py) holds 12 GiB of it")
+    assert check.advice == "end that process or choose another card (CUDA_VISIBLE_DEVICES)"
+    alone = preflight.of_dry_run("plain", ran, facts, moment, [card._replace(used_bytes=0, holders=())])
+    assert (alone.status, alone.advice) == ("warning", preflight.SMALLER)
 
 
 def test_of_two_equal_cards_the_one_counts_that_torch_computes_on() -> None:
