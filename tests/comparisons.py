@@ -13,7 +13,9 @@ from stages.records import (
     Comparison,
     CurvePoint,
     Hardware,
+    Launching,
     Metric,
+    OtherBatch,
     PairedPredictions,
     Ratio,
     SettingResult,
@@ -128,6 +130,18 @@ BOTTLENECK = Bottleneck(
 )
 
 
+# Of a card, with all that tells of launching.
+LAUNCHING = Bottleneck(
+    {
+        "head": SpanSteps("launch-bound", Split(1.4, 0.3, 8.1, 0.3, 7.7), 40, 130.9),
+        "body": SpanSteps("compute-bound", Split(3.0, 0.6, 21.0, 0.5, 2.2), 80, 102.3),
+    },
+    618.2,
+    121.5,
+    Launching(True, 0.87, 0.934, 0.77, OtherBatch("host/fp32-bs64", "batch_size", 16, 64, 0.131, 0.512, alone=True)),
+)
+
+
 def comparison(*settings: SettingResult, hardware: Hardware = results.HARDWARE, **changes: Any) -> Comparison:
     plain = Comparison(
         baseline=BASELINE,
@@ -149,7 +163,8 @@ def pair(verdict: str = "slower", factor: float = 1.1, repeats: int = 3) -> Comp
     times = [12.0 + 0.1 * math.sin(7 * repeat) for repeat in range(repeats)]
     base = setting(BASELINE, *times)
     other = [factor * each + 0.02 * math.cos(5 * repeat) for repeat, each in enumerate(times)]
-    return comparison(base, setting("cuda-10.0/fp32-bs16", *other, baseline=base, verdict=verdict))
+    rival = setting("cuda-10.0/fp32-bs16", *other, baseline=base, verdict=verdict, bottleneck=LAUNCHING)
+    return comparison(base, rival)
 
 
 def with_failures() -> Comparison:

@@ -138,16 +138,43 @@ def needed(document):
         repeats = setting["metrics"].get("total_seconds", {"samples": ()})["samples"]
         places |= {f"{here}/metrics/total_seconds/samples/{repeat}" for repeat in repeats}
         if setting["bottleneck"]:
-            places |= {f"{here}/bottleneck/{name}" for name in set(setting["bottleneck"]) - {"spans"}}
+            places |= {f"{here}/bottleneck/{name}" for name in set(setting["bottleneck"]) - {"spans", "launching"}}
+            launching = setting["bottleneck"]["launching"]
+            shares = [name for name in ("device_busy_share", "card_busy_share") if launching[name] is not None]
+            places |= {f"{here}/bottleneck/launching/{name}" for name in shares}
             for span, steps in setting["bottleneck"]["spans"].items():
                 at = f"{here}/bottleneck/spans/{span}"
-                places |= {f"{at}/samples_per_second", *(f"{at}/split/{name}" for name in steps["split"])}
+                places |= {f"{at}/samples_per_second", *(f"{at}/split/{name}" for name in told(steps["split"]))}
         for number, point in enumerate(setting["curve"]):
             names = ("epoch", *(f"values/{name}" for name in point["values"]))
             places |= {f"{here}/curve/{number}/{name}" for name in names}
         if setting["predictions"]:
             places |= {f"{here}/predictions/{name}" for name in ("items", "only_here_right", "only_baseline_right")}
     return places
+
+
+def told(split):
+    """The parts of a split that are known."""
+    return {name: seconds for name, seconds in split.items() if seconds is not None}
+
+
+def bar(split, has_launches):
+    """The shares of a bar: launching, a part of compute, apart from the rest of it where the drawing has that."""
+    wait, copy, compute, other, launch = split.values()
+    whole = wait + copy + compute + other
+    parts = [wait, copy, launch or 0, compute - (launch or 0), other] if has_launches else [wait, copy, compute, other]
+    return [seconds / whole for seconds in parts]
+
+
+def bars(settings):
+    """The bars of all spans of all settings."""
+    spans = [list(each["bottleneck"]["spans"].values()) if each["bottleneck"] else [] for each in settings]
+    has_launches = any(steps["split"]["launch_seconds"] is not None for each in spans for steps in each)
+    return {
+        f"{index}-{place}": bar(steps["split"], has_launches)
+        for index, each in enumerate(spans)
+        for place, steps in enumerate(each)
+    }
 
 
 def test_no_number_of_the_tables_of_results_comes_from_elsewhere(see):
@@ -197,10 +224,7 @@ def test_the_texts_of_drawings_say_the_metrics_of_the_record(see, files, width):
         assert any(
             says(mean, each["mean"]) and (not spread or says(spread, each["spread"])) for each in times
         ), text  # fmt: skip
-    splits = [
-        steps["split"] for each in settings if each["bottleneck"] for steps in each["bottleneck"]["spans"].values()
-    ]
-    shares = [value / sum(split.values()) for split in splits for value in split.values()]
+    shares = [share for each in bars(settings).values() for share in each]
     for text in names_left_out(texts("split"), settings):
         assert any(says(text, each) for each in shares), text
     assert not names_left_out(texts("curves"), settings)
@@ -273,19 +297,15 @@ def ends(page, selector):
 def test_bars_are_as_long_as_their_values(see, files, width):
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
     spans = [f"{name}_seconds" for name in document["total"]] if document["total"] != ["wall"] else ["total_seconds"]
-    page, times, shares = see(width), {}, {}
+    page, times, shares = see(width), {}, bars(document["settings"])
     for index, setting in enumerate(document["settings"]):
         if setting["metrics"]:
             times[index] = [setting["metrics"][name]["mean"] for name in spans]
-        if setting["bottleneck"]:
-            for place, steps in enumerate(setting["bottleneck"]["spans"].values()):
-                whole = sum(steps["split"].values())
-                shares[f"{index}-{place}"] = [value / whole for value in steps["split"].values()]
-    for drawing, bars in (("times", times), ("split", shares)):
+    for drawing, drawn_bars in (("times", times), ("split", shares)):
         lengths = []
-        for bar, values in bars.items():
+        for name, values in drawn_bars.items():
             for part, value in enumerate(values):
-                left, right = ends(page, f"#{drawing}-{DRAWN[width]}-bar-{bar}-{part}")
+                left, right = ends(page, f"#{drawing}-{DRAWN[width]}-bar-{name}-{part}")
                 lengths.append((value, right - left))
         scale = max((length / value for value, length in lengths if value), default=0)
         for value, length in lengths:
@@ -314,7 +334,7 @@ def test_the_text_of_drawings_stands_out_from_what_it_lies_on(visit, scheme):
             assert contrast(rgb(ink), ground) >= 4.5, (ink, ground)
 
 
-FILLS = [f"fill-{number}" for number in range(1, 5)]
+FILLS = [f"fill-{number}" for number in range(1, 6)]
 SERIES = [f"series-{number}" for number in range(1, 7)]
 
 

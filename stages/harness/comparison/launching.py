@@ -220,7 +220,7 @@ def signs(steps: SpanSteps, launching: Launching, last: SpanSteps) -> list[Sign]
 
 
 def _by_marks(steps: SpanSteps) -> Iterable[Sign]:
-    """In how much of compute the device had nothing left in its queue: weighed as the parts of a step are."""
+    """Weigh the part of compute at whose end the device's queue was empty against the rest, as a step's parts are."""
     split = steps.split
     if split.launch_seconds is None or split.compute_seconds <= 0:
         return

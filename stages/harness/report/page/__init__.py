@@ -57,6 +57,7 @@ def html(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["tells_launches"] = lambda found: drawings.tells_launches(found.spans.values())
     environment.tests["is_compared"] = lambda name, compared: shown.has_ratio(compared, name)
     environment.filters |= {
         "device": formatting.device,

@@ -4,7 +4,7 @@ A row stands below its own label, so that long names need no margin and the same
 """
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from matplotlib import ticker
@@ -25,7 +25,11 @@ SPLIT = {
     "compute_seconds": "computes",
     "other_seconds": "the rest",
 }
-FILLS = tuple(zip((COLOURS[f"fill-{number}"] for number in range(1, 5)), ("", "///", "|||", "xx"), strict=True))
+LAUNCH = "launch_seconds"  # a part of compute_seconds
+HATCHES = ("", "///", "|||", "xx", "..")
+FILLS = tuple(zip((COLOURS[f"fill-{number}"] for number in range(1, 6)), HATCHES, strict=True))
+SPLIT_FILLS = dict(zip((*SPLIT, LAUNCH), FILLS, strict=True))  # of a part, the same on every page
+SPANS_ALONE = 4  # in the drawing of times; of more, the shortest are put together
 MARKERS = {"faster": "<", "slower": ">", "equivalent": "s", "inconclusive": "D", "cannot say": "o"}
 OPEN_MARKERS = ("inconclusive", "cannot say")  # not settled: not filled
 ROWS_UP_TO = 4  # settings, and spans of each: with more, a drawing of spans too would be a wall
@@ -206,7 +210,7 @@ def stacked(compared: Comparison) -> dict[str, list[str]]:
     if len(names) < 2:
         return {formatting.title(TOTAL): [TOTAL]}
     longest = sorted(names, key=lambda name: -sum(_sum(each, [name]) for each in compared.settings))
-    alone = longest if len(names) <= len(FILLS) else longest[: len(FILLS) - 1]
+    alone = longest if len(names) <= SPANS_ALONE else longest[: SPANS_ALONE - 1]
     parts = {formatting.title(name): [name] for name in names if name in alone}
     rest = [name for name in names if name not in alone]
     return {**parts, f"{len(rest)} more spans": rest} if rest else parts
@@ -227,16 +231,38 @@ def _time_locator(longest: float) -> ticker.Locator:
 def split(compared: Comparison, width: int) -> Figure:
     """Draw where the time of each setting's training steps went, in shares of them: a bar for each name of spans."""
     rows = split_rows(compared)
-    drawing = _bars([(label, steps.kind) for label, _, steps in rows], width, list(SPLIT.values()))
+    parts = split_parts([steps for _, _, steps in rows])
+    fills = [SPLIT_FILLS[part] for part in parts]
+    drawing = _bars([(label, steps.kind) for label, _, steps in rows], width, list(parts.values()), fills)
     drawing.axes.set_xlim(0, 1)
     drawing.axes.xaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
     y = _TOP
     for label, name, steps in rows:
         y = drawing.heading(label, steps.kind, y) + 4
-        shares = [float(getattr(steps.split, part)) / steps.split.seconds for part in SPLIT]
-        _stack(drawing, y, name, shares, formatting.whole_share)
+        _stack(drawing, y, name, _shares(steps, parts), formatting.whole_share, fills)
         y += _BELOW_BAR
     return drawing.figure
+
+
+def split_parts(rows: Sequence[SpanSteps]) -> dict[str, str]:
+    """Return the parts of a bar with their titles: launching apart from compute where one of the rows tells it."""
+    if not tells_launches(rows):
+        return SPLIT
+    (wait, copy, *rest), launch = SPLIT.items(), (LAUNCH, "waits for launches")
+    return dict([wait, copy, launch, *rest])
+
+
+def tells_launches(rows: Iterable[SpanSteps]) -> bool:
+    """Whether one of them tells what of compute is waiting for launches."""
+    return any(steps.split.launch_seconds is not None for steps in rows)
+
+
+def _shares(steps: SpanSteps, parts: Iterable[str]) -> list[float]:
+    split = steps.split
+    launch = min(split.launch_seconds or 0.0, split.compute_seconds) if LAUNCH in parts else 0.0
+    seconds = {part: float(getattr(split, part) or 0.0) for part in parts}
+    seconds |= {"compute_seconds": split.compute_seconds - launch}
+    return [value / split.seconds for value in seconds.values()]
 
 
 def split_rows(compared: Comparison) -> list[tuple[str, str, SpanSteps]]:
@@ -253,7 +279,9 @@ def split_rows(compared: Comparison) -> list[tuple[str, str, SpanSteps]]:
 _TOP, _BAR, _BELOW_BAR = 12.0, 18.0, 32.0
 
 
-def _bars(names: Sequence[tuple[str, str]], width: int, parts: Sequence[str]) -> _Rows:
+def _bars(
+    names: Sequence[tuple[str, str]], width: int, parts: Sequence[str], fills: Sequence[tuple[str, str]] = FILLS
+) -> _Rows:
     """Make room for a bar below each name and what is said of it; above, a legend of the parts where there are some."""
     columns = len(parts) if len(parts) < 4 and width == WIDE else 2
     legend = 18 * -(-len(parts) // columns) + 8 if len(parts) > 1 else 0
@@ -263,7 +291,7 @@ def _bars(names: Sequence[tuple[str, str]], width: int, parts: Sequence[str]) ->
         drawing.figure.legend(
             [
                 Patch(facecolor=colour, hatch=hatch, edgecolor=COLOURS["on-fill"], linewidth=0.8)
-                for colour, hatch in FILLS[: len(parts)]
+                for colour, hatch in fills[: len(parts)]
             ],
             [shortened(part, width // columns - 36) for part in parts],
             loc="upper left",
@@ -276,12 +304,19 @@ def _bars(names: Sequence[tuple[str, str]], width: int, parts: Sequence[str]) ->
     return drawing
 
 
-def _stack(drawing: _Rows, y: float, bar: str, parts: Sequence[float], words: Callable[[float], str]) -> None:
+def _stack(
+    drawing: _Rows,
+    y: float,
+    bar: str,
+    parts: Sequence[float],
+    words: Callable[[float], str],
+    fills: Sequence[tuple[str, str]] = FILLS,
+) -> None:
     """Draw the parts of a bar end to end, each with its value where there is room for it."""
     left, whole = 0.0, drawing.axes.get_xlim()[1]
     edge: dict[str, Any] = {"edgecolor": COLOURS["on-fill"], "linewidth": 0.8}
     middle: dict[str, Any] = {"ha": "center", "va": "center", "size": 10, "color": COLOURS["on-fill"]}
-    for place, (value, (colour, hatch)) in enumerate(zip(parts, FILLS, strict=False)):
+    for place, (value, (colour, hatch)) in enumerate(zip(parts, fills, strict=False)):
         (rectangle,) = drawing.axes.barh([y], [value], _BAR, left, color=colour, hatch=hatch, **edge)
         rectangle.set_gid(f"bar-{bar}-{place}")
         text = words(value)

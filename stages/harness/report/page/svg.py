@@ -23,7 +23,7 @@ COLOURS = {
     "paper": "#060606",
     "faster": "#070707",
     "slower": "#080808",
-    **{f"fill-{number}": f"#0a0a{number:02x}" for number in range(1, 5)},
+    **{f"fill-{number}": f"#0a0a{number:02x}" for number in range(1, 6)},
     **{f"series-{number}": f"#0b0b{number:02x}" for number in range(1, 7)},
 }
 STYLE: dict[Any, Any] = {
