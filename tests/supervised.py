@@ -71,10 +71,12 @@ class Checkout:
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(words, env=environment, text=True, errors="replace", **pipes)
 
-    def run(self, stage: str, command: Sequence[str], **changes: Any) -> "subprocess.CompletedProcess[str]":
+    def run(
+        self, stage: str, command: Sequence[str], timeout: int = 60, **changes: Any
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a stage to its end."""
         with self.start(stage, command, **changes) as process:
-            stdout, stderr = process.communicate(timeout=60)
+            stdout, stderr = process.communicate(timeout=timeout)
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
     def result(self, stage: str = "train") -> Result:
