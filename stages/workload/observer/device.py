@@ -24,7 +24,7 @@ NOTHING = 1e-4  # seconds to do that are as good as none
 KNOWN = 0.75  # of compute, at least, for its launches to be told
 MARKED = 0.95  # of a training's steps, for its times to be the GPU's
 
-ASKED, GOT, GOT_ON_DEVICE, CALLED, BACKWARD, STEP, END = "a", "g", "d", "c", "b", "s", "e"
+ASKED, GOT, GOT_ON_DEVICE, CALLED, FORWARD, END = "a", "g", "d", "c", "f", "e"
 
 
 class Passed(NamedTuple):
@@ -134,68 +134,80 @@ def is_marked(run: Run, clock: DeviceClock) -> bool:
     return bool(worked) and sum(row.marked for row in worked) >= MARKED * len(worked)
 
 
-@dataclasses.dataclass
 class _Parts:
     """Sums of a run's stretches, each of which ends at a mark."""
 
-    wait: float = 0.0
-    other: float = 0.0
-    copied: float = 0.0
-    known: float = 0.0  # compute of batches whose copy is known, and of none
-    unknown: float = 0.0  # compute with a copy that is not told apart
-    launching: float = 0.0
-    undecided: float = 0.0
+    def __init__(self) -> None:
+        self.wait = self.other = self.copied = self.compute = 0.0
+        self.called = 0.0  # of compute: from a model's call to the end of the backward pass
+        self.uncalled = 0.0  # of compute: the same with the copies before it, which are not told apart
+        self.launching = self.undecided = 0.0
+        self.told = False
+        self._batch = GOT  # what the last mark of the batch's arrival was
+        self._forward = 0.0
+
+    def take(self, mark: Passed, seconds: float, is_judged: bool) -> None:
+        """Add the stretch that ends at the mark."""
+        if mark.kind in (GOT, GOT_ON_DEVICE, END):
+            self.wait += seconds
+        elif mark.kind == ASKED:
+            self.other += seconds
+        elif mark.kind == CALLED:
+            self.copied += seconds
+        else:
+            self._compute(mark, seconds, is_judged)
+        if mark.kind != ASKED:
+            self._batch = mark.kind
+        self.told = self.told or mark.kind in (CALLED, GOT_ON_DEVICE)
+
+    def _compute(self, mark: Passed, seconds: float, is_judged: bool) -> None:
+        self.compute += seconds
+        if self._batch in (CALLED, GOT_ON_DEVICE):
+            self.called += seconds
+        elif self._batch in (GOT, FORWARD):
+            self.uncalled += seconds
+        if mark.kind == FORWARD:
+            self._forward = seconds
+        elif is_judged:
+            before = self._forward if self._batch == FORWARD else 0.0
+            # What is not told apart from copies launches no more than the backward pass does, and says nothing alone.
+            self._judge(mark, seconds, min(before, seconds), self._batch == GOT)
+
+    def _judge(self, mark: Passed, seconds: float, before: float, may_be_copies: bool) -> None:
+        """Say whether the GPU had nothing left to do at the end of a stretch: then it waits for launches."""
+        if mark.least > BEHIND * seconds + NOTHING / 2:
+            return
+        if not may_be_copies and mark.most <= max(MAY_BE_BEHIND * seconds, NOTHING):
+            self.launching += seconds + before
+        else:
+            self.undecided += seconds + before
+
+    def split(self) -> Split:
+        """Return the sums. Of batches whose copy is not told it is as large as of the others."""
+        told = self.copied + self.called
+        guessed = self.uncalled * self.copied / told if told else 0.0
+        compute = self.compute - guessed
+        is_known = self.undecided <= (1 - KNOWN) * self.compute
+        return Split(
+            wait_seconds=self.wait,
+            copy_seconds=self.copied + guessed,
+            compute_seconds=compute,
+            other_seconds=self.other,
+            launch_seconds=min(self.launching, compute) if is_known else None,
+        )
 
 
 def split_on_device(run: Run, clock: DeviceClock) -> Tuple[Split, bool]:
     """Return where the GPU's time went, and whether its copies are told."""
     parts = _Parts()
-    other_work = [_period(row) for row in run.rows if row.graphs or _is_first(row, clock)]
+    others = [_period(row) for row in run.rows if row.graphs or _is_first(row, clock)]
     parts.wait = run.loader.seconds if run.loader else 0.0
-    last, batch = run.began + parts.wait, GOT
+    last = run.began + parts.wait
     for mark in _moments(run, clock):
         seconds = mark.on - last - within(run.pauses, last, mark.on)
-        if mark.kind in (GOT, GOT_ON_DEVICE, END):
-            parts.wait += seconds
-        elif mark.kind == ASKED:
-            parts.other += seconds
-        elif mark.kind == CALLED:
-            parts.copied += seconds
-        else:
-            if batch == GOT:
-                parts.unknown += seconds
-            else:
-                parts.known += seconds
-            _judge(parts, mark, seconds, any(began < mark.on <= ended for began, ended in other_work))
-        batch = mark.kind if mark.kind != ASKED else batch
+        parts.take(mark, seconds, not any(began < mark.on <= ended for began, ended in others))
         last = mark.on
-    return _split(parts)
-
-
-def _judge(parts: _Parts, mark: Passed, seconds: float, other_work: bool) -> None:
-    """Say whether the GPU had nothing left to do at the end of a stretch of compute, and launches were why."""
-    if other_work or mark.least > BEHIND * seconds + NOTHING / 2:
-        return
-    if mark.most <= max(MAY_BE_BEHIND * seconds, NOTHING):
-        parts.launching += seconds
-    else:
-        parts.undecided += seconds
-
-
-def _split(parts: _Parts) -> Tuple[Split, bool]:
-    """Return the sums. Of batches whose copy is not told it is as large as of the others."""
-    told = parts.copied + parts.known
-    guessed = parts.unknown * parts.copied / told if told else 0.0
-    compute = parts.known + parts.unknown - guessed
-    is_known = parts.undecided <= (1 - KNOWN) * (parts.known + parts.unknown)
-    split = Split(
-        wait_seconds=parts.wait,
-        copy_seconds=parts.copied + guessed,
-        compute_seconds=compute,
-        other_seconds=parts.other,
-        launch_seconds=min(parts.launching, compute) if is_known else None,
-    )
-    return split, bool(parts.known) or not parts.unknown
+    return parts.split(), parts.told
 
 
 def _moments(run: Run, clock: DeviceClock) -> List[Passed]:

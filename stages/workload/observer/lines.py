@@ -38,8 +38,10 @@ class Row:
 class Mark(NamedTuple):
     """One in a GPU's queue of work; seconds by the host's clock, but for `elapsed`."""
 
-    kind: str  # "a": a batch is asked for, "g": it is there, "d": on the GPU already, "c": the model is called with it,
-    # "b": a backward pass has ended, "s": an optimiser has stepped, "e": the loader has no more
+    # "a": a batch is asked for, "g": it is there, "d": it is there and on the GPU already, "c": a module is called with
+    # it, "f": a backward pass begins and no such call was seen, "b": that has ended, "s": an optimiser has stepped,
+    # "e": the loader has no more.
+    kind: str
     at: float  # when it was put behind all that was queued
     elapsed: Optional[float]  # by the GPU's clock, since the mark before
     late: Optional[float]  # a time at which the GPU was seen not to have passed it

@@ -34,6 +34,8 @@ def hook_autograd(autograd):
     original = autograd.backward
 
     def backward(*args, **kwargs):
+        if not BACKWARDS_WITHIN:
+            observe(RECORDER.forward_ended)
         BACKWARDS_WITHIN.append(None)
         try:
             result = original(*args, **kwargs)

@@ -11,7 +11,7 @@ import time
 
 from faceoff_observer.facts import graphs_compiled
 
-ASKED, GOT, GOT_ON_DEVICE, CALLED, BACKWARD, STEP, END = "a", "g", "d", "c", "b", "s", "e"
+ASKED, GOT, GOT_ON_DEVICE, CALLED, FORWARD, BACKWARD, STEP, END = "a", "g", "d", "c", "f", "b", "s", "e"
 MOST_PENDING = 4096  # marks that the device has not passed: from then on none is added
 MOST_MARKS = 500000  # of a process: 100,000 steps
 MOST_OF_A_BATCH = 64  # where each parameter has an optimiser of its own, each would mark
@@ -41,6 +41,7 @@ class Marks:
         self.free = []
         self.made = self.of_batch = self.batches = 0
         self.handle = None
+        self.uncalled = False  # since a batch came, no call of a module was marked
         self.ended = None  # why there are no more
 
     def mark(self, kind, at):
@@ -62,6 +63,8 @@ class Marks:
     def put(self, kind, at):
         """Record an event, or that of the mark before once more where it is of the same kind and still queued."""
         self.of_batch = 0 if kind in (ASKED, GOT, GOT_ON_DEVICE) else self.of_batch + 1
+        if kind in (GOT, GOT_ON_DEVICE, CALLED, FORWARD):
+            self.uncalled = kind == GOT
         newest = self.pending[-1] if self.pending else None
         if newest is not None and newest[1] == kind and kind in (BACKWARD, STEP):
             newest[2] = at

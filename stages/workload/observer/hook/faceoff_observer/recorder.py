@@ -156,6 +156,11 @@ class Recorder:
         else:  # a thread of the program's fetches ahead: no wait of the training
             self.note(event="fetched", run=run, asked=asked, samples=samples)
 
+    def forward_ended(self):
+        """Mark that a backward pass begins, where the forward pass has not shown where the copies end."""
+        if self.marks is not None and self.marks.uncalled:
+            self.mark(marks.FORWARD, clock())
+
     def backward(self, tensors):
         """Note that a backward pass has ended, which began at the tensors."""
         row = self.working()
