@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import random
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,22 @@ def evaluated(cell: Cell, predict_seconds: float = 3.0, **changes: Any) -> Resul
         "wall_seconds": predict_seconds + 8,
     }
     return _result(cell, "evaluate", {**plain, **changes})
+
+
+def energy(joules: float = 900.0, **spans: float) -> records.Energy:
+    """That a card took in a command, and in spans of these names."""
+    return records.Energy(joules, records.COUNTED, 31.0, ("GPU-1",), spans, {})
+
+
+def card(uuid: str, *sm_hertz: float, span: str = "body") -> records.CardSummary:
+    """What a card did whose clock was so in one span after the other; at 150 W, and busy for 0.9 of the time."""
+    even = {"power_watts": 150.0, "temperature_celsius": 61.0, "busy_share": 0.9, "memory_hertz": 5e9}
+    courses = {name: records.Course(value, value, value) for name, value in even.items()}
+    clock = records.Course(min(sm_hertz), statistics.median(sm_hertz), max(sm_hertz))
+    spans = tuple(records.CardSpan(span, 20, hertz, 150.0, 0.9) for hertz in sm_hertz)
+    return records.CardSummary(
+        uuid, 20 * len(spans), clock, **courses, throttled={"software power cap": 0.25}, spans=spans, absent={}
+    )
 
 
 def silent(cell: Cell, seconds: float = 10.0, **changes: Any) -> tuple[Result, Result]:

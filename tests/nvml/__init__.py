@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,6 +35,7 @@ T4: Card = {
     "memory_megahertz": 405,
     "power_limit_milliwatts": 70000,
     "power_milliwatts": 9123,
+    "energy_millijoules": "of_power",
     "pcie_max_generation": 3,
     "pcie_max_width": 16,
     "pcie_generation": 1,
@@ -72,6 +74,7 @@ K80: Card = {
     "max_sm_megahertz": 875,
     "max_memory_megahertz": 2505,
     "power_limit_milliwatts": 149000,
+    "energy_millijoules": "error 3",  # before Volta
 }
 SILENT: Card = {}  # answers 'Not Supported' to everything
 LOST: Card = {**T4, "uuid": "GPU-44444444-0000-0000-0000-000000000004", "lost": ""}
@@ -124,7 +127,8 @@ def _compile(source: Path, library: Path, *flags: str) -> None:
 
 def describe(folder: Path, *cards: Card, driver: str = DRIVER, cuda: int = CUDA, **system: object) -> None:
     """Write what the stand-in answers from now on."""
-    blocks: list[Card] = [{"driver": driver, "cuda": cuda, "count": len(cards), **system}, *cards]
+    own: Card = {"driver": driver, "cuda": cuda, "count": len(cards), "began": time.time(), **system}
+    blocks = [own, *cards]
     texts = ["".join(f"{key} {value}".rstrip(" ") + "\n" for key, value in block.items()) for block in blocks]
     (folder / "cards.txt").write_text("card\n".join(texts))
 

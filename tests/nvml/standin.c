@@ -6,12 +6,16 @@
  * value `error N` with the nvmlReturn_t N. Two keys name a function: `hangs NAME` never returns from it, `crashes NAME`
  * is a segmentation fault in it.
  *
+ * A number may change as time goes on: `345;3.5:1980` is 345, and 1980 from 3.5 s after the system's `began` (seconds
+ * since 1970). The counter `energy_millijoules of_power` is the card's `power_milliwatts` times the time since then.
+ *
  *     cc -shared -fPIC -o libnvidia-ml.so.1 standin.c
  *
  * With -DBEFORE_510 it lacks what drivers before 510 do (Kepler's last one, 470, is such a driver). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SUCCESS = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15 };
@@ -79,12 +83,44 @@ static nvmlReturn_t copy_of(int card, const char *function, const char *key, cha
     return status;
 }
 
+/* The seconds since the system's `began`. */
+static double elapsed(void) {
+    const char *began = look_up(SYSTEM, "began");
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return began ? (double)now.tv_sec + (double)now.tv_nsec / 1e9 - strtod(began, NULL) : 0;
+}
+
+/* The last value of `345;3.5:1980` that has begun, and the sum of each times the seconds that it has lasted. */
+static unsigned long long course(const char *text, double until, double *sum) {
+    char *rest;
+    unsigned long long value = strtoull(text, &rest, 0);
+    double since = 0;
+    *sum = 0;
+    while (*rest == ';') {
+        double next = strtod(rest + 1, &rest);
+        unsigned long long its = strtoull(rest + 1, &rest, 0);
+        if (next > until)
+            break;
+        *sum += (double)value * (next - since);
+        since = next;
+        value = its;
+    }
+    *sum += (double)value * (until - since);
+    return value;
+}
+
 static nvmlReturn_t long_of(int card, const char *function, const char *key, unsigned long long *to) {
     const char *text;
+    char copy[256];
+    double sum;
     nvmlReturn_t status = text_of(card, function, key, &text);
-    if (status == SUCCESS)
-        *to = strtoull(text, NULL, 0);
-    return status;
+    if (status != SUCCESS)
+        return status;
+    strncpy(copy, text, sizeof copy - 1); /* which the look at the time overwrites */
+    copy[sizeof copy - 1] = 0;
+    *to = course(copy, strchr(copy, ';') ? elapsed() : 0, &sum);
+    return SUCCESS;
 }
 
 static nvmlReturn_t number_of(int card, const char *function, const char *key, unsigned int *to) {
@@ -218,6 +254,23 @@ nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_
 
 nvmlReturn_t nvmlDeviceGetCurrentClocksThrottleReasons(nvmlDevice_t device, unsigned long long *reasons) {
     return long_of(card_of(device), __func__, "throttle_reasons", reasons);
+}
+
+nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *millijoules) {
+    const char *text;
+    char power[256];
+    double sum;
+    nvmlReturn_t status = text_of(card_of(device), __func__, "energy_millijoules", &text);
+    if (status != SUCCESS || strcmp(text, "of_power"))
+        return status == SUCCESS ? long_of(card_of(device), __func__, "energy_millijoules", millijoules) : status;
+    text = look_up(card_of(device), "power_milliwatts");
+    if (!text)
+        return NOT_SUPPORTED;
+    strncpy(power, text, sizeof power - 1);
+    power[sizeof power - 1] = 0;
+    course(power, elapsed(), &sum);
+    *millijoules = (unsigned long long)sum;
+    return SUCCESS;
 }
 
 /* The value is a list: `17:1288490188 99:none` are two processes, of the second of which no amount is known. */

@@ -24,7 +24,9 @@ from stages.records import Conditions, GpuState, Load
 from stages.workload.supervisor import disturbance, observation, progress
 from stages.workload.supervisor.command import Ended
 from stages.workload.supervisor.disturbance import Measured
+from stages.workload.supervisor.progress import Taken
 from stages.workload.supervisor.recorder import Recorded
+from stages.workload.supervisor.sampling import Sampled, Until
 from tests import attempts
 from tests.environments import unknown
 from tests.supervised import CELL, EVENTS, PYTHONS, Checkout
@@ -298,6 +300,7 @@ def measured(others: float | None = 0.0, cards: tuple[dict[str, Any], ...] = (),
         visible=None,
         gpu_uuids=(),
         card_warnings=(),
+        taken=Taken(Sampled((), None, None, "none", "none", "none", ()), Until(unknown(Load, known), None, None), ()),
     )
     counted = changes.pop("counted", progress.NOTHING)
     return Measured(recorded, counted, observation.Seen(), "2026-11-27T10:00:00+00:00", 11.0)

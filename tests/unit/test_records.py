@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages import codec, contract, records
+from stages import codec, records
 from stages.codec import RecordError
 from stages.errors import FaceoffError
 from stages.records import Cell, Job, Manifest, Result, Task
 from stages.workload.supervisor.progress import Arrival, Part, Progress
+from stages.workload.supervisor.sampling import Sampled, Until
 from tests import comparisons, environments, results
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,9 +32,17 @@ PART = Part(
     0,
     True,
     False,
-    (Arrival.packed(results.span("head", 1.0, step_seconds=(0.1, 0.2)), results.LOAD),),
+    (
+        Arrival.packed(
+            results.span("head", 1.0, step_seconds=(0.1, 0.2)),
+            Until(results.LOAD, 90.0, None),
+            80.0,
+            results.card("GPU-1", 345e6).spans,
+        ),
+    ),
     None,
     results.CONDITIONS,
+    Sampled(("GPU-1",), "counted", 31.0, None, None, "root alone may", (results.card("GPU-1", 345e6),)),
     "now",
     1.0,
 )
@@ -49,6 +58,7 @@ EXAMPLES = [
     results.machine(hardware=environments.hardware(environments.gpu(), environments.gpu("A100", mig=True))),
     results.profile("host"),
     results.trained(CELL),
+    results.trained(CELL, energy=results.energy(900.0), cards=(results.card("GPU-1", 345e6),)),
     results.not_run(results.trained(CELL), "unsupported", "why"),
     results.evaluated(CELL),
     comparisons.pair(),
@@ -139,8 +149,6 @@ def test_what_is_written_is_read(record, tmp_path):
 
 UNCHECKED = [
     Manifest,
-    contract.Split,
-    contract.Span,
     records.Cpu,
     records.Gpu,
     records.GpuState,

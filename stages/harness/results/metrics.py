@@ -1,7 +1,7 @@
 """The metrics of a cell, and of a setting over its repeats. Pure arithmetic: no files, no clocks.
 
 Some are there by themselves (the total time, what of it steps take undisturbed, what is beyond them, each span's time,
-samples/s, memory); the others the job declares in job.yaml.
+samples/s, energy, memory); the others the job declares in job.yaml.
 """
 
 import statistics
@@ -17,6 +17,9 @@ TOTAL = "total_seconds"
 UNDISTURBED = "undisturbed_seconds"  # what the total's training steps take while nothing disturbs them
 BEYOND = "beyond_seconds"  # the total without it: first steps, waits now and then, pauses, validation; the tail
 RATE = "samples_per_second"
+ENERGY = "energy_joules"  # that the cards took in what the total time is made of
+CPU_ENERGY = "cpu_joules"  # that the processor packages took while the training's command ran
+PER_SAMPLE = "joules_per_sample"  # that the cards took in spans that say their samples
 MEMORY = "peak_process_memory_bytes"
 SPAN_SUFFIX = "_seconds"
 BLOCK_PAUSE = 600.0  # seconds
@@ -32,6 +35,9 @@ def declared(job: Job, results: Iterable[CellResult]) -> dict[str, Metric]:
         **dict.fromkeys((TOTAL, UNDISTURBED, BEYOND), seconds),
         **{span + SPAN_SUFFIX: seconds for span in spans},
         RATE: Metric("samples/s", "higher", timed=True),
+        ENERGY: Metric("joules", "lower", timed=True),
+        PER_SAMPLE: Metric("joules/sample", "lower", timed=True),
+        CPU_ENERGY: Metric("joules", "lower", timed=True),
         **job.metrics,
         MEMORY: Metric("bytes", "lower"),
     }
@@ -50,7 +56,13 @@ def values(result: CellResult, job: Job) -> dict[str, float]:
     if train is None:
         return {}
     spans = [span for stage in result.stages for span in stage.spans]
-    found = {**_of_total(result, train, job.total), RATE: samples_per_second(train.spans)}
+    found = {
+        **_of_total(result, train, job.total),
+        RATE: samples_per_second(train.spans),
+        ENERGY: _energy(train, evaluate, job.total),
+        PER_SAMPLE: joules_per_sample(train),
+        CPU_ENERGY: train.cpu_joules,
+    }
     for name in dict.fromkeys(span.name for span in spans):
         found[name + SPAN_SUFFIX] = sum(span.seconds for span in spans if span.name == name)
     for name, metric in job.metrics.items():
@@ -98,6 +110,29 @@ def samples_per_second(spans: Iterable[Span]) -> float | None:
     counted = [(span.samples, span.stepping_seconds) for span in spans if span.samples is not None]
     seconds = sum(each for _, each in counted)
     return sum(samples for samples, _ in counted) / seconds if seconds > 0 else None
+
+
+def _energy(train: Result, evaluate: Result | None, total: tuple[str, ...]) -> float | None:
+    """Return what the cards took in what the total is made of; None where that is not known of all of it."""
+    if total == WALL:
+        return train.energy.joules if train.energy else None
+    if evaluate is None:
+        return None
+    found: list[float | None] = []
+    for stage in (train, evaluate):
+        spans = stage.energy.spans_joules if stage.energy else {}
+        found += [spans.get(name) for name in dict.fromkeys(span.name for span in stage.spans) if name in total]
+    known = [each for each in found if each is not None]
+    return sum(known) if known and len(known) == len(found) else None
+
+
+def joules_per_sample(train: Result) -> float | None:
+    """Return what the cards took a sample, in spans of names that all say their samples and whose energy is known."""
+    spans = train.energy.spans_joules if train.energy else {}
+    counts = {name: [span.samples for span in train.spans if span.name == name] for name in spans}
+    counted = {name: sum(each or 0 for each in found) for name, found in counts.items() if None not in found}
+    samples = sum(counted.values())
+    return sum(spans[name] for name in counted) / samples if samples else None
 
 
 def samples(group: Iterable[CellResult], metric: str, job: Job) -> dict[Cell, float]:

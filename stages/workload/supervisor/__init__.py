@@ -1,9 +1,12 @@
 """Runs a cell's command inside an image, looks at the machine meanwhile, and writes down what came out.
 
     command      starts, signals, ends it; its time and memory
+    ranks        several processes of it, by torch's launcher
     follower     reads its events as they come
     observation  what is seen from outside of a training that says none
     recorder     one command, with its events, the CPUs' load and the machine's conditions
+    sampling     what cards do and take meanwhile
+    sampled      the record of that, over all attempts
     progress     what earlier attempts left
     disturbance  what disturbed it, and whether it is run once more
     reasons      why it failed, in a line
@@ -93,7 +96,7 @@ def _train(task: Task, earlier: Progress, began: float, started_at: str) -> Meas
     recorder = Recorder(task, earlier, began, started_at)
     try:
         recorded = recorder.run({OUTPUT: cell.output_dir, STATE: cell.state_dir})
-        recorded.check()
+        recorded.check(task.belongs.variant.parameters)
         _check_output(cell.output_dir)
         if recorded.events.unsupported is not None:
             return Measured(recorded, progress.NOTHING, observation.Seen(), started_at, time.perf_counter() - began)
@@ -143,7 +146,7 @@ def _evaluate(task: Task, trained: Result, began: float, started_at: str) -> Mea
     folder = task.cell.evaluation_dir
     empty(folder)
     recorded = Recorder(task, None, began, started_at).run({OUTPUT: folder})
-    recorded.check()
+    recorded.check(task.belongs.variant.parameters)
     _check_output(folder)
     results.check_spans(task, (*trained.spans, *recorded.events.spans))
     return Measured(recorded, progress.NOTHING, observation.Seen(), started_at, time.perf_counter() - began)

@@ -10,7 +10,8 @@ from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 from stages.codec import RecordError, read, remove, write
 from stages.contract import Reader, Span
-from stages.records import Attempt, Belongs, Conditions, Discarded, Load, Task, step_times
+from stages.records import Attempt, Belongs, CardSpan, Conditions, Discarded, Load, Task, step_times
+from stages.workload.supervisor.sampling import Sampled, Until
 
 WORDS = {
     "job_sha256": "the job",
@@ -22,7 +23,7 @@ WORDS = {
 
 
 _UNSEEN = ("others_share", "steal_share", "throttled_seconds")
-NOT_SEEN = Load(0.0, None, None, None, dict.fromkeys(_UNSEEN, "the attempt was killed at once"))
+NOT_SEEN = Until(Load(0.0, None, None, None, dict.fromkeys(_UNSEEN, "the attempt was killed at once")), None, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +31,18 @@ class Arrival:
     """A span, and when it came."""
 
     span: Span  # without step_seconds: so many numbers would take long to write, again and again
-    load: Load  # since the command began
+    until: Until  # since the command began
+    joules: Optional[float]  # that the cards took in it; None: not known
+    cards: Tuple[CardSpan, ...]  # in the order of Sampled.gpu_uuids; empty: no reading fell into it
     microseconds: str  # of its steps
 
     @classmethod
-    def packed(cls, span: Span, load: Load) -> "Arrival":
+    def packed(
+        cls, span: Span, until: Until, joules: Optional[float] = None, cards: Tuple[CardSpan, ...] = ()
+    ) -> "Arrival":
         """Return it with its steps packed."""
-        return cls(dataclasses.replace(span, step_seconds=()), load, step_times.joined(span.step_seconds))
+        plain = dataclasses.replace(span, step_seconds=())
+        return cls(plain, until, joules, cards, step_times.joined(span.step_seconds))
 
     @property
     def whole(self) -> Span:
@@ -52,8 +58,9 @@ class Part:
     resumed: bool  # it says so
     ended: bool  # and so it has reported no more than this
     arrivals: Tuple[Arrival, ...]
-    heartbeat: Optional[Load]  # until the file of events was last touched; None: it never was
+    heartbeat: Optional[Until]  # when the file of events was last touched; None: it never was
     conditions: Conditions
+    sampled: Sampled
     started_at: str  # UTC, ISO 8601
     wall_seconds: float  # of the supervisor, so far
 
@@ -68,6 +75,14 @@ class Progress:
     discarded: Tuple[Discarded, ...]  # whole runs before these, which were disturbed
 
 
+class Taken(NamedTuple):
+    """What was seen of the cards in one attempt, as far as it counts."""
+
+    sampled: Sampled
+    until: Until
+    arrivals: Tuple[Arrival, ...]
+
+
 class Counted(NamedTuple):
     """What counts of the attempts before the one that has ended."""
 
@@ -76,6 +91,7 @@ class Counted(NamedTuple):
     conditions: Tuple[Conditions, ...]
     started_at: Optional[str]
     wall_seconds: float
+    taken: Tuple[Taken, ...] = ()  # by attempt
     lost: int = 0  # attempts of which nothing counts, before the first that does
 
 
@@ -141,10 +157,11 @@ def count(earlier: Progress, resumed_after_spans: Optional[int]) -> Counted:
     anew = [index for index, part in enumerate(earlier.parts) if part in parts and not part.resumed]
     return Counted(
         spans=tuple(arrival.whole for arrival in chain[:resumed_after_spans]),
-        attempts=tuple(Attempt(part.after_spans, load.seconds, load) for part, load in counted),
+        attempts=tuple(Attempt(part.after_spans, its.until.load.seconds, its.until.load) for part, its in counted),
         conditions=tuple(part.conditions for part, _ in counted),
         started_at=counted[0][0].started_at if counted else None,
         wall_seconds=sum(part.wall_seconds for part, _ in counted),
+        taken=tuple(its for _, its in counted),
         lost=earlier.lost + max(anew, default=0),
     )
 
@@ -158,16 +175,16 @@ def _heard_of(earlier: Progress) -> List[Part]:
     return found
 
 
-def _counted_parts(parts: List[Part], spans: int) -> Iterator[Tuple[Part, Load]]:
-    """Yield attempts of which something counts, and the load until the last of it."""
+def _counted_parts(parts: List[Part], spans: int) -> Iterator[Tuple[Part, Taken]]:
+    """Yield attempts of which something counts, and what was seen until the last of it."""
     begins = max((index for index, part in enumerate(parts) if not part.resumed), default=0)
     ends = spans
     found = []
     for part in reversed(parts[begins:]):
         mine = part.arrivals[: max(0, ends - part.after_spans)]
-        load = mine[-1].load if mine else part.heartbeat if spans == 0 else None
-        if load is not None:
-            found.append((part, load))
+        until = mine[-1].until if mine else part.heartbeat if spans == 0 else None
+        if until is not None:
+            found.append((part, Taken(part.sampled, until, mine)))
         ends = min(ends, part.after_spans)
     return reversed(found)
 
@@ -180,8 +197,9 @@ def _completed(part: Part, path: Path) -> Part:
             reader.take(number, line)
     events = reader.events()
     for span in events.spans[len(arrivals) :]:
-        last = arrivals[-1].load if arrivals else part.heartbeat or NOT_SEEN
-        arrivals.append(Arrival.packed(span, dataclasses.replace(last, seconds=last.seconds + span.seconds)))
+        last = (arrivals[-1].until if arrivals else part.heartbeat or NOT_SEEN).load
+        until = Until(dataclasses.replace(last, seconds=last.seconds + span.seconds), None, None)
+        arrivals.append(Arrival.packed(span, until))
     after_spans = events.resumed_after_spans
     return dataclasses.replace(
         part,

@@ -10,19 +10,21 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Dict, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from stages import contract
 from stages.codec import write, write_text
-from stages.contract import Events
-from stages.records import DATA_DIR, Conditions, Load, Task, cell_document, data_dir
+from stages.contract import Events, Span
+from stages.records import DATA_DIR, Conditions, Load, Scalar, Task, cell_document, data_dir
 from stages.visible_cards import VISIBLE
 from stages.workload import job_cards
 from stages.workload.probes import conditions, files, limits, load
 from stages.workload.supervisor import observation, reasons
 from stages.workload.supervisor.command import Ended, run
 from stages.workload.supervisor.follower import Follower
-from stages.workload.supervisor.progress import Arrival, Part, Progress
+from stages.workload.supervisor.progress import Arrival, Part, Progress, Taken
+from stages.workload.supervisor.ranks import ranks
+from stages.workload.supervisor.sampling import Sampler, Until
 
 KEEP_SECONDS = 10.0  # between two notes of a training that is alive and has not reported a span yet
 KEEP_SHARE = 0.02  # of the time that notes may take: a job with a span for each step has long ones
@@ -45,12 +47,17 @@ class Recorded(NamedTuple):
     visible: Optional[str]  # of its environment, CUDA_VISIBLE_DEVICES
     gpu_uuids: Tuple[str, ...]  # of the cards that the command could see
     card_warnings: Tuple[str, ...]  # of cards that it should have seen, or that went while it ran
+    taken: Taken  # what the cards took and did, by its own spans
 
-    def check(self) -> None:
-        """Raise FaceoffError unless the command ended well, or says that it can't be done here."""
+    def check(self, parameters: Dict[str, Scalar]) -> None:
+        """Raise FaceoffError unless the command ended well, or says that it can't be done here.
+
+        `parameters`: of the variant.
+        """
         if self.events.unsupported is not None and self.ended.code >= 0 and self.ended.stopped_by is None:
             return
-        reasons.check(self.ended, self.events.error, self.problem, self.shm_bytes)
+        cards = self.visible, parameters
+        reasons.check(self.ended, self.events.error, self.problem, self.shm_bytes, *cards)
 
 
 class Recorder:
@@ -63,8 +70,10 @@ class Recorder:
             write_text(self._path, "")
         self._touched = _touched(self._path)
         self._follower = Follower(self._path, task.job.metrics)
-        self._arrivals = []  # type: List[Arrival]
-        self._heartbeat = None  # type: Optional[Load]
+        self._arrivals: List[Arrival] = []
+        self._moments: List[Tuple[float, float]] = []  # begin and end of each of their spans
+        self._read = 0  # of them, so many lie before the last look at the cards
+        self._heartbeat: Optional[Until] = None
         self._kept_at = self._keep_seconds = 0.0
         self._unkept = False  # spans have come since
         self._problem_is_shown = False
@@ -79,21 +88,33 @@ class Recorder:
         visible = environment.get(VISIBLE)
         self._before = conditions.look(DATA_DIR, sample_seconds=0, visible=visible)
         gpu_uuids = job_cards.seen(visible, self._before.gpus, self._task.gpu_uuids)
+        self._sampler = Sampler(self._before, gpu_uuids, job_cards.in_container(self._task.cell.image))
         self._meter = load.Meter()
         self._keep()
         sys.stdout.flush()
-        ended = run(self._task.command, self._task.job.directory, environment, self._look)
-        taken = self._meter.read()
-        self._follower.finish(ended.code)
+        with ranks(self._task, self._task.command, environment) as started:
+
+            def look() -> bool:
+                self._look()
+                return started.look()
+
+            begins_at = time.monotonic()
+            self._sampler.begin(begins_at)
+            ended = run(started.command, self._task.job.directory, started.environment, look)
+            taken = self._meter.read()
+            self._sampler.end(begins_at + ended.seconds)
+            self._follower.finish(ended.code)
+            ended = started.judged(ended, self._follower.events.error)
         self._take_spans(taken)
         self._keep(ended=True)
         moments = self._before, conditions.look(DATA_DIR, sample_seconds=0, visible=visible)
         said = job_cards.warnings(self._task, visible, *moments)
         follower = self._follower
-        of_cards = visible, gpu_uuids, said
+        of_cards = visible, gpu_uuids, said, Taken(self._sampler.sampled, self._until(taken), tuple(self._arrivals))
         return Recorded(ended, follower.events, follower.problem, taken, moments, self._shm_bytes, *of_cards)
 
     def _look(self) -> None:
+        self._sampler.look(time.monotonic())
         free = limits.shm_free_bytes(files.ROOT)
         if free is not None and self._shm_bytes is not None:
             self._shm_bytes = min(free, self._shm_bytes)
@@ -105,6 +126,7 @@ class Recorder:
         if touched != self._touched:
             self._touched = touched
             self._take_events()
+        self._unkept |= self._read_cards()
         since = time.perf_counter() - self._kept_at
         alive = not self._arrivals and self._heartbeat is not None
         if (self._unkept and since > self._keep_seconds / KEEP_SHARE) or (alive and since > KEEP_SECONDS):
@@ -117,15 +139,39 @@ class Recorder:
             print(f"faceoff: {self._follower.problem}: the cell will fail", file=sys.stderr)
         self._unkept |= self._take_spans(None)
         if not self._arrivals:
-            self._heartbeat = self._meter.read()
+            self._heartbeat = self._until(self._meter.read())
 
     def _take_spans(self, taken: Optional[Load]) -> bool:
-        """Note spans that have come, with the load until now; whether there were any."""
+        """Note spans that have come, with what was counted until now; whether there were any."""
         new = self._follower.events.spans[len(self._arrivals) :]
         if new:
-            until_now = taken or self._meter.read()
+            until_now = self._until(taken or self._meter.read())
             self._arrivals += [Arrival.packed(span, until_now) for span in new]
-        return bool(new)
+            self._moments += _moments(new, self._written_at())
+        return self._read_cards() or bool(new)
+
+    def _read_cards(self) -> bool:
+        """Note what the cards did in spans that lie before the last look at them; whether there were any."""
+        first = self._read
+        for index in range(first, len(self._arrivals)):
+            arrival, (began, ended) = self._arrivals[index], self._moments[index]
+            if not self._sampler.has_read(ended):
+                break
+            joules, cards = self._sampler.span(arrival.span.name, began, ended)
+            self._arrivals[index] = dataclasses.replace(arrival, joules=joules, cards=cards)
+            self._read += 1
+        return self._read > first
+
+    def _until(self, taken: Load) -> Until:
+        return Until(taken, self._sampler.joules, self._sampler.cpu_joules)
+
+    def _written_at(self) -> float:
+        """Return when the file of events was last written to, by time.monotonic."""
+        now = time.monotonic()
+        try:
+            return min(now, now - time.time() + self._path.stat().st_mtime)
+        except OSError:
+            return now
 
     def _keep(self, ended: bool = False) -> None:
         if self._earlier is None:
@@ -139,6 +185,7 @@ class Recorder:
             arrivals=tuple(self._arrivals),
             heartbeat=self._heartbeat,
             conditions=self._before,
+            sampled=self._sampler.sampled,
             started_at=self._started_at,
             wall_seconds=self._kept_at - self._began,
         )
@@ -155,7 +202,16 @@ def environment_of(task: Task, events: Path, folders: Dict[str, Path]) -> Dict[s
         **{name: str(folder.absolute()) for name, folder in folders.items()},
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("FACEOFF_")}
-    return {**inherited, **task.belongs.variant.env, **seam}
+    return job_cards.narrowed({**inherited, **task.belongs.variant.env, **seam}, task.belongs.variant)
+
+
+def _moments(spans: Sequence[Span], ended: float) -> List[Tuple[float, float]]:
+    """Return begin and end of each span, of which the last ended then, and each when the next began."""
+    found = []
+    for span in reversed(spans):
+        found.append((ended - span.seconds, ended))
+        ended -= span.seconds
+    return found[::-1]
 
 
 def _touched(path: Path) -> Tuple[int, int]:

@@ -12,7 +12,9 @@ from stages.codec import RecordError, write_text
 from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value, predictions
 from stages.errors import FaceoffError
 from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Steps, Task, step_times, without_times
+from stages.workload import job_cards
 from stages.workload.probes import conditions, files, load
+from stages.workload.supervisor import sampled
 from stages.workload.supervisor.disturbance import Chosen
 from stages.workload.supervisor.recorder import Recorded
 
@@ -27,6 +29,7 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
     """
     recorded, earlier, seen, started_at, wall_seconds = chosen.kept
     events = recorded.events
+    taken = (*earlier.taken, recorded.taken)
     attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
     moments = (*earlier.conditions, *recorded.conditions)
     training = task.stage == "train"
@@ -42,7 +45,7 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
         metrics=events.metrics,
         facts=_texts(events.facts),
         gpu_uuids=recorded.gpu_uuids,
-        cards=(),
+        cards=sampled.cards(taken),
         attempts=attempts,
         conditions=moments,
         discarded=chosen.discarded,
@@ -50,9 +53,15 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
             *_sum_warnings(spans, attempts),
             *_warnings(task, attempts, moments),
             *recorded.card_warnings,
+            *sampled.warnings(taken),
             *(f"{task.stage}: {warning}" for warning in chosen.warnings),
         ),
-        notes=(*_anew(earlier.lost), *seen.notes, *(PARTLY.format(name) for name in partly)),
+        notes=(
+            *_anew(earlier.lost),
+            *job_cards.on_cpu(task, recorded.gpu_uuids),
+            *seen.notes,
+            *(PARTLY.format(name) for name in partly),
+        ),
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
         **files.known(
@@ -60,8 +69,8 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
                 "ceilings": (events.ceilings, "the job gives none" if task.ceilings else "another repeat has them"),
                 "command_seconds": (sum(each.seconds for each in attempts), ""),
                 "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
-                "energy": (None, "no card was seen"),
-                "cpu_joules": (None, "it is not read"),
+                "energy": sampled.energy(taken),
+                "cpu_joules": sampled.cpu_joules(taken),
                 "steps": (steps, "it is the training's"),
                 "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),
             }
