@@ -29,6 +29,7 @@ def look_over(params: Params, found: Situation) -> tuple[Check, ...]:
         *engine(found),
         *shell(params, found),
         *gpus(params.container.gpus, found),
+        *several_gpus(params, found),
         *shared_memory(params, found),
         *container_limits(params.container, found),
         *without_walls(params.container, found),
@@ -82,8 +83,17 @@ def gpus(choice: str, found: Situation) -> Iterator[Check]:
 
 def gpu_memory(found: Situation) -> tuple[Check, ...]:
     """Check that others leave enough of the jobs' cards, by what the job says that it needs."""
-    told = {setting: estimate.gpu_memory_bytes for setting, estimate in found.job.estimates.items()}
-    return found.moment.check_gpu_memory({name: need for name, need in told.items() if need is not None})
+    needs = {setting: estimate.gpu_memory_bytes for setting, estimate in found.job.estimates.items()}
+    return found.moment.check_gpu_memory({name: need for name, need in needs.items() if need is not None})
+
+
+def several_gpus(params: Params, found: Situation) -> Iterator[Check]:
+    """Check that variants which say `gpus` get as many cards. CUDA shows a process one part of a card (MIG) alone."""
+    given = () if params.container.gpus == cards.NONE else cards.of_jobs(found.machine)
+    count = min(len(given), 1) if any(gpu.mig for gpu in given) else len(given)
+    for name, variant in params.variants.items():
+        if variant.gpus > 1:
+            yield checks.several_gpus(name, variant.gpus, count)
 
 
 def capability(image: ImageState, given: Iterable[Gpu]) -> list[Check]:
