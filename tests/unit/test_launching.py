@@ -188,7 +188,8 @@ class TestBatches:
             (1.09, ("launch-bound", "launch-bound")),
             (0.8, ("launch-bound", "launch-bound")),
             (0.5, ("compute-bound", "compute-bound")),  # measured under other conditions
-            (1.2, ("compute-bound", "compute-bound")),
+            (1.2, ("launch-bound", "compute-bound")),  # of the smaller one's step, 7 % grow with the batch
+            (1.3, ("compute-bound", "compute-bound")),
             (4.0, ("compute-bound", "compute-bound")),
         ],
     )
@@ -239,6 +240,18 @@ class TestBatches:
         assert of("images", (16, 64)) == "launch-bound"
         assert of("workers", (2, 4)) == "compute-bound", "it does not go with the samples of a step"
         assert of("network", ("small", "large")) == of("fused", (True, False)) == "compute-bound"
+
+    @pytest.mark.parametrize(("longer", "expected"), [(1.19, "launch-bound"), (1.21, "compute-bound")])
+    def test_of_the_smaller_ones_step_a_fifth_may_grow(self, longer, expected):
+        small, _ = pair(longer)
+        doubled = setting(
+            "fp32-bs64",
+            batch=32,
+            rate=32 / (0.05 * longer),
+            samples=960,
+            parameters={"precision": "fp32", "batch_size": 32},
+        )
+        assert kind(small, [*small, *doubled]) == expected
 
     def test_a_batch_that_is_hardly_larger_tells_nothing(self):
         small = setting("fp32-bs16", batch=16, rate=320.0, samples=960)

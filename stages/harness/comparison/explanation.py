@@ -190,7 +190,7 @@ def _unlike_parameters(setting: Sequence[CellResult], baseline: Sequence[CellRes
     here, there = (as_run.variant(each) for each in (setting, baseline))
     if here is None or there is None:
         return []
-    ours, theirs = here.parameters, there.parameters
+    ours, theirs = ({**each.parameters, "gpus": each.gpus} for each in (here, there))
     return [name for name in dict.fromkeys((*ours, *theirs)) if ours.get(name) != theirs.get(name)]
 
 

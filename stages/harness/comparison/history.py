@@ -259,7 +259,8 @@ def _differences(before: _Group, now: _Group) -> tuple[str, ...]:
         found += [f"{each.what} {each.b}, not {each.a}" for each in profile_diff.differences(were, facts) if each.cause]
     variant, was = as_run.variant(now.results), as_run.variant(before.results)
     if variant and was:
-        for name in dict.fromkeys((*was.parameters, *variant.parameters)):
-            here, there = (each.parameters.get(name, "left out") for each in (variant, was))
+        ours, theirs = ({**each.parameters, "gpus": each.gpus} for each in (variant, was))
+        for name in dict.fromkeys((*theirs, *ours)):
+            here, there = (each.get(name, "left out") for each in (ours, theirs))
             found += [f"{name} {here}, not {there}"] if here != there else []
     return tuple(found)

@@ -31,6 +31,9 @@ BUSY_FROM = 0.8
 # a difference of 50 % is far beyond the noise of a step, one of 20 % is not (a recorded H200's repeats differ by 36 %).
 LARGER_BATCH = 1.5
 AS_LONG_WITHIN = 1.1  # of steps that take as long; medians of repeats are no closer on that H200: 1.06 and 0.92
+# Of the smaller batch's step, at most a fifth may grow with the batch: 1.1 times as long at 1.5 times the batch, and
+# more with more, since noise does not grow with it. Up to this, which a step of the larger one that computes exceeds.
+GROWING_SHARE, MOST_LONGER = 0.2, 1.25
 # A larger batch whose step takes less than this of the smaller one's was measured under other conditions.
 NOT_SHORTER_THAN = 1 / 1.5
 # What the host needs to launch a step is not more than the smaller batch's whole step. Where the larger one's takes
@@ -193,9 +196,10 @@ def _steps(results: Sequence[CellResult], value: float) -> _Steps | None:
 
 def _kind_by_batch(other: OtherBatch) -> str | None:
     longer = other.times_as_long
-    if NOT_SHORTER_THAN <= longer <= AS_LONG_WITHIN:
-        return LAUNCH
     is_larger = other.samples_per_step > other.other_samples_per_step
+    most = AS_LONG_WITHIN if is_larger else min(MOST_LONGER, 1 + GROWING_SHARE * (other.times_as_large - 1))
+    if NOT_SHORTER_THAN <= longer <= most:
+        return LAUNCH
     least = TWICE_AS_LONG if is_larger else max(IN_PROPORTION * other.times_as_large, AS_LONG_WITHIN)
     return COMPUTE if longer >= least else None
 

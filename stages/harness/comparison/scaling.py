@@ -1,0 +1,72 @@
+"""Which scaling a setting with another number of GPUs shows: weak (as much a step for each), or strong (as much in all).
+
+Of one image, and of variants that differ beside `gpus` in one parameter at most, that of the batch.
+"""
+
+from collections.abc import Sequence
+
+from stages.harness.comparison import as_run
+from stages.harness.results.metrics import RATE
+from stages.harness.results.read import CellResult
+from stages.records import Ratio, Variant
+
+WITHIN = 0.1  # of a step's samples, to be as many: the last batch of a pass is smaller
+
+
+def sentences(setting: Sequence[CellResult], baseline: Sequence[CellResult], ratios: dict[str, Ratio]) -> list[str]:
+    """Name the scaling, and what became of the samples per second for each; where it can't be told, that."""
+    here, there = (as_run.variant(each) for each in (setting, baseline))
+    same_image = setting[0].cell.image == baseline[0].cell.image
+    if here is None or there is None or here.gpus == there.gpus or not same_image or _unlike(here, there) > 1:
+        return []
+    what = "GPU" if _on_cards(setting) and _on_cards(baseline) else "process"
+    numbers = f"{_count(here.gpus, what)} in place of {_count(there.gpus, what)}"
+    ours, theirs = (_samples_per_step(each) for each in (setting, baseline))
+    if ours is None or theirs is None:
+        return [
+            f"{numbers}: whether this is weak or strong scaling cannot be told: the samples and steps of a span are "
+            "not known."
+        ]
+    more = here.gpus / there.gpus
+    if _near(ours / theirs, more):
+        name, batches = "Weak", f"and {ours:.0f} samples a step in place of {theirs:.0f}"
+    elif _near(ours / theirs, 1):
+        name, batches = "Strong", f"for the same {theirs:.0f} samples a step"
+    else:
+        return [
+            f"{numbers}, and {ours:.0f} samples a step in place of {theirs:.0f}: neither weak scaling, which has "
+            f"{more * theirs:.0f}, nor strong, which has {theirs:.0f}."
+        ]
+    return [f"{name} scaling: {numbers}, {batches}{_rate(ratios.get(RATE), more, what)}."]
+
+
+def _rate(rate: Ratio | None, more: float, what: str) -> str:
+    if rate is None or rate.verdict == "cannot say":
+        return ""
+    return f": {rate.mean:.2f} times the samples/s, {rate.mean / more:.0%} of the baseline's for each {what}"
+
+
+def _unlike(here: Variant, there: Variant) -> int:
+    """Count the parameters that two variants do not have alike."""
+    names = {*here.parameters, *there.parameters}
+    return sum(here.parameters.get(name) != there.parameters.get(name) for name in names)
+
+
+def _on_cards(results: Sequence[CellResult]) -> bool:
+    return any(each.train and each.train.gpu_uuids for each in results)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ({"GPU": "s", "process": "es"}[what] if number > 1 else "")
+
+
+def _samples_per_step(results: Sequence[CellResult]) -> float | None:
+    """Return how many a step had on all of its processes, in the first span that tells: a validation follows it."""
+    told = [span for each in results if each.train for span in each.train.spans if span.samples and span.steps]
+    spans = [span for span in told if span.name == told[0].name]
+    steps = sum(span.steps or 0 for span in spans)
+    return sum(span.samples or 0 for span in spans) / steps if steps else None
+
+
+def _near(found: float, wanted: float) -> bool:
+    return abs(found / wanted - 1) <= WITHIN
