@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Dict, Iterable, List, Mapping, Optional, Tuple
 
+from stages import holders
 from stages.records import Check, Gpu, Limits, Load, Scalar
 from stages.units import amount, listed
 
@@ -113,7 +114,8 @@ def shared_memory(
     less = "let the variant need less: smaller batches, fewer processes that load"
     if need_bytes <= shm_bytes and free_bytes is not None and free_bytes < need_bytes:
         advice = "delete what lies in it (ls -l /dev/shm), end what else uses it, or {}".format(less)
-        return Check(name, "failed", needed, found, advice)
+        who = holders.of_shm()
+        return Check(name, "failed", needed, found + (f"; {who}" if who else ""), advice)
     if need_bytes <= shm_bytes:
         return passed(name, needed, found)
     size = "{}m".format(-(-need_bytes // SHM_STEP_BYTES) * SHM_STEP_BYTES // 2**20)  # as Docker and mount write it
@@ -233,6 +235,18 @@ def _summary(statuses: List[str]) -> str:
         if number:
             counts.append("{} {}{}".format(number, status, "s" if status == "warning" and number > 1 else ""))
     return ("" if "failed" in statuses else "nothing failed: ") + (", ".join(counts) or "there is nothing to check")
+
+
+def several_gpus(variant: str, wanted: int, cards: int) -> Check:
+    """Whether there are as many cards as the variant's `gpus` says. Where there is none its processes use the CPU."""
+    name, needed = f"GPUs of {variant}", f"{wanted}: gpus"
+    if cards >= wanted:
+        return passed(name, needed, str(cards))
+    if cards == 0:
+        found = f"none: its {wanted} processes compute on the CPU"
+        return Check(name, "warning", needed, found, "nothing, to try it out; else take a machine that has them")
+    advice = f"lower gpus of the variant to {cards}, or give it more cards by container.gpus or CUDA_VISIBLE_DEVICES"
+    return Check(name, "failed", needed, str(cards), advice)
 
 
 def sentence(check: Check) -> str:

@@ -4,7 +4,7 @@ from typing import Sequence
 
 from jobs.dogs_cats import parameters, seam
 from jobs.dogs_cats.parameters import Choice, Section
-from stages.codec import RecordError
+from stages.codec import RecordError, check
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -12,6 +12,7 @@ def main(arguments: Sequence[str]) -> int:
     cell = seam.cell()
     section = parameters.section(cell["section"])
     where = "params.yaml: variants.{}".format(cell["variant"])
+    check(where + ".gpus", cell["gpus"], cell["gpus"] == 1, "1, since this job trains in one process: leave it out")
     _check_photos(section, parameters.choice(cell["section"], cell["parameters"], where), where)
     return 0
 

@@ -20,6 +20,9 @@ _TITLES = {
     "undisturbed_seconds": "undisturbed steps",
     "beyond_seconds": "beyond the steps",
     "samples_per_second": "samples/s",
+    "energy_joules": "energy",
+    "cpu_joules": "energy of the CPUs",
+    "joules_per_sample": "energy a sample",
 }
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _PLAIN_UP_TO = 1e6  # larger numbers are written with an exponent
@@ -73,11 +76,16 @@ def significant(number: float) -> str:
 
 def speed(number: float, unit: str) -> str:
     """'1.2 Tflop/s', '10.4 GB/s', '118 samples/s': rates in decimal units, as peaks are stated."""
-    name = {"flop/s": "flop/s", "bytes/s": "B/s"}.get(unit)
+    name = {"flop/s": "flop/s", "bytes/s": "B/s", "J": "J"}.get(unit)
     if name is None:
         return value(number, unit)
     size, prefix = next((each for each in _PREFIXES if number >= each[0]), (1.0, ""))
     return f"{number / size:.3g} {prefix}{name}"
+
+
+def joules(number: float) -> str:
+    """'845 J', '12.3 kJ'."""
+    return speed(number, "J")
 
 
 def title(name: str) -> str:
@@ -130,8 +138,9 @@ def machine(found: Machine) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """'1 pair', '3 pairs'."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """'1 pair', '3 pairs', '2 processes'."""
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number} {noun}{ending}"
 
 
 def harmless(value: Any) -> Any:
@@ -144,4 +153,4 @@ def is_formula(text: str) -> bool:
     return text.lstrip(" ").startswith(FORMULA)
 
 
-_FORMS: dict[str, Callable[[float], str]] = {"seconds": seconds, "share": share, "bytes": amount}
+_FORMS: dict[str, Callable[[float], str]] = {"seconds": seconds, "share": share, "bytes": amount, "joules": joules}

@@ -75,7 +75,31 @@ def seen(wanted: Optional[str], cards: Sequence[Card], given: Tuple[str, ...]) -
     known = tuple(card.uuid for card in cards if card.uuid is not None)
     if wanted is not None and INSTANCE in wanted:
         return visible(wanted, known, has_instances=True) if cards or gpus.has_devices() else ()
-    return known or (given if gpus.has_devices() else ())
+    if known or not gpus.has_devices():
+        return known
+    named = tuple(each for each in given if each in (wanted or "").split(","))
+    return named or given
+
+
+def too_few(task: Task, cards: Sequence[Card]) -> Optional[Problem]:
+    """Say that the variant asks for more cards than its command may see; none at all leave it to the CPU."""
+    variant = task.belongs.variant
+    wanted = variant.env.get(VISIBLE, os.environ.get(VISIBLE))
+    found = seen(wanted, cards, task.gpu_uuids)
+    count = min(len(found), 1) if any(each.startswith(INSTANCE) for each in found) else len(found)
+    if not 0 < count < variant.gpus:
+        return None
+    check = checks.several_gpus(task.cell.variant, variant.gpus, count)
+    said = f"gpus of variant {task.cell.variant} is {variant.gpus}, and {count} found: {', '.join(found)}"
+    return Problem(said, str(check.advice), is_fatal=True)
+
+
+def on_cpu(task: Task, uuids: Tuple[str, ...]) -> Tuple[str, ...]:
+    """Say that a training's several processes had no card; `uuids`: of those that they could see."""
+    count = task.belongs.variant.gpus
+    if task.stage != "train" or count == 1 or uuids or (gpus.has_devices() and not hides_all(os.environ.get(VISIBLE))):
+        return ()
+    return (f"gpus is {count}, and there is no card: {count} processes on the CPU",)
 
 
 def narrowed(environment: Dict[str, str], variant: Variant) -> Dict[str, str]:

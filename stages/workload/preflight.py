@@ -7,7 +7,7 @@ import dataclasses
 import os
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
-from stages import checks, codec
+from stages import checks, codec, holders
 from stages.records import MANIFEST_PATH, Check, Conditions, Facts, ImageTask, Preflight, preflight_path
 from stages.units import amount
 from stages.visible_cards import VISIBLE
@@ -21,6 +21,8 @@ FULL_SHARE = 0.9  # of the memory there is: what is left serves what a dry-run o
 OUT_OF_MEMORY = ("sigkill", "out of memory", "allocate memory", "memoryerror")
 UNSUPPORTED = "nothing, or leave the variant out of params.yaml: its cells will say 'unsupported'"
 LOOK = "mend what it says; the cells would end alike"
+AVAILABLE = "available on the machine"
+END = "end what else holds it"
 SMALLER = "let the variant need less in params.yaml: smaller batches, for example"
 
 
@@ -75,6 +77,10 @@ def cards(task: ImageTask, facts: Facts) -> Iterator[Check]:
     if problem is not None:
         status = "failed" if problem.is_fatal else "warning"
         yield Check("cards", status, "those of container.gpus in params.yaml", problem.found, problem.advice)
+    for cell in task.cells:
+        few = job_cards.too_few(cell, facts.hardware.gpus)
+        if few is not None:
+            yield Check(f"GPUs of {cell.cell.variant}", "failed", "those of gpus in params.yaml", few.found, few.advice)
 
 
 def gpus(facts: Facts, choice: str) -> Iterator[Check]:
@@ -146,6 +152,9 @@ def memory(name: str, run: DryRun, facts: Facts, moment: Conditions, cards: Sequ
     on_card, card = _card_memory(facts, moment)
     found += f", {card} on the GPU" if facts.cards else ""
     lower = SMALLER + ("" if facts.hardware.limits.memory_bytes is None else ", or raise container.memory")
+    if AVAILABLE in found and (run.failure or run.memory_bytes is None or _fills(run.memory_bytes, there)):
+        who = holders.of_memory(facts.hardware.memory_bytes)
+        found, lower = (f"{found}; {who}", f"{END}, or {lower}") if who else (found, lower)
     if run.failure:
         taken = "it could take" if run.memory_bytes is None else f"the {amount(run.memory_bytes)} that it had taken"
         return Check(name, "failed", "more than " + taken, f"{found}; the dry-run: {run.failure}", lower)
@@ -172,7 +181,7 @@ def _host_memory(facts: Facts, moment: Conditions) -> Tuple[Optional[int], str]:
     """Return what may be taken of the host's memory: the limit, or what the machine has left where that is less."""
     sizes = {
         "limit": facts.hardware.limits.memory_bytes,
-        "available on the machine": moment.memory_available_bytes,
+        AVAILABLE: moment.memory_available_bytes,
         "the machine's": facts.hardware.memory_bytes,
     }
     known = [(size, what) for what, size in sizes.items() if size is not None]

@@ -60,6 +60,9 @@ def _check_cards(task: Task, facts: Optional[Facts], now: Hardware) -> None:
             f"{silent}; see what nvidia-smi says and mend the driver, then run again: what is measured stays as it is",
             TRY_LATER,
         )
+    few = job_cards.too_few(task, now.gpus)
+    if few is not None:
+        raise FaceoffError(few.line)
     absent = job_cards.missing(given, now.gpus, now.gpus_reason, os.environ.get(VISIBLE))
     if absent is not None and (before or absent.is_fatal):
         raise FaceoffError(absent.line)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from stages.harness.comparison import bottlenecks, by_steps, confounders, explanation, sentences, under_load
+from stages.harness.comparison import bottlenecks, by_steps, confounders, explanation, scaling, sentences, under_load
 from stages.harness.params.schema import CompareParams
 from stages.harness.results.metrics import (
     BEYOND,
@@ -140,6 +140,7 @@ def _setting(
     status = setting_status([result.status for result in group])
     is_baseline = setting == rules.baseline
     differences = explanation.environment_differences(group, reference, profiles)
+    by_steps_alone = ratios[decides] if total and decides != TOTAL else None
     return SettingResult(
         setting=setting,
         status=status,
@@ -155,8 +156,9 @@ def _setting(
         bottleneck=bottlenecks.bottleneck(group, profiles, run),
         curve=curve(group),
         differences=tuple(f"{each.what} {each.a}, not {each.b}" for each in differences),
-        explanation=explanation.explain(
-            group, reference, total, profiles, job.total, ratios[decides] if total and decides != TOTAL else None, run
+        explanation=(
+            *scaling.sentences(group, reference, ratios),
+            *explanation.explain(group, reference, total, profiles, job.total, by_steps_alone, run),
         ),
         warnings=(*stability.of_setting(group, job), *sentences.caveats(group), *apart),
         not_given=sentences.not_given(group, job),

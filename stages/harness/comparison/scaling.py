@@ -1,10 +1,11 @@
-"""Which scaling a setting with another number of GPUs shows: weak (as much a step for each), or strong (as much in all).
+"""Which scaling a setting with another number of GPUs shows: weak (as much a step for each), or strong (in all).
 
 Of one image, and of variants that differ beside `gpus` in one parameter at most, that of the batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from stages.harness import formatting
 from stages.harness.comparison import as_run
 from stages.harness.results.metrics import RATE
 from stages.harness.results.read import CellResult
@@ -13,14 +14,14 @@ from stages.records import Ratio, Variant
 WITHIN = 0.1  # of a step's samples, to be as many: the last batch of a pass is smaller
 
 
-def sentences(setting: Sequence[CellResult], baseline: Sequence[CellResult], ratios: dict[str, Ratio]) -> list[str]:
+def sentences(setting: Sequence[CellResult], baseline: Sequence[CellResult], ratios: Mapping[str, Ratio]) -> list[str]:
     """Name the scaling, and what became of the samples per second for each; where it can't be told, that."""
     here, there = (as_run.variant(each) for each in (setting, baseline))
     same_image = setting[0].cell.image == baseline[0].cell.image
     if here is None or there is None or here.gpus == there.gpus or not same_image or _unlike(here, there) > 1:
         return []
     what = "GPU" if _on_cards(setting) and _on_cards(baseline) else "process"
-    numbers = f"{_count(here.gpus, what)} in place of {_count(there.gpus, what)}"
+    numbers = f"{formatting.count(here.gpus, what)} in place of {there.gpus}"
     ours, theirs = (_samples_per_step(each) for each in (setting, baseline))
     if ours is None or theirs is None:
         return [
@@ -56,16 +57,12 @@ def _on_cards(results: Sequence[CellResult]) -> bool:
     return any(each.train and each.train.gpu_uuids for each in results)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ({"GPU": "s", "process": "es"}[what] if number > 1 else "")
-
-
 def _samples_per_step(results: Sequence[CellResult]) -> float | None:
     """Return how many a step had on all of its processes, in the first span that tells: a validation follows it."""
-    told = [span for each in results if each.train for span in each.train.spans if span.samples and span.steps]
-    spans = [span for span in told if span.name == told[0].name]
-    steps = sum(span.steps or 0 for span in spans)
-    return sum(span.samples or 0 for span in spans) / steps if steps else None
+    told = [span for each in results if each.train for span in each.train.spans if span.steps]
+    spans = [(span.samples, span.steps or 0) for span in told if span.name == told[0].name]
+    samples = [samples for samples, _ in spans if samples]
+    return sum(samples) / sum(steps for _, steps in spans) if samples and len(samples) == len(spans) else None
 
 
 def _near(found: float, wanted: float) -> bool:
