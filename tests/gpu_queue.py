@@ -17,6 +17,12 @@ class Card:
             def record(self):
                 self.at = max(card.host, card.idle_from)  # when the GPU comes to it
 
+            def query(self):
+                return self.at <= card.host
+
+            def synchronize(self):
+                card.host = max(card.host, self.at)
+
             def elapsed_time(self, later):
                 card.reads_before_the_end += later.at > card.host
                 return 1000.0 * (later.at - self.at) * (1.0 + drift)

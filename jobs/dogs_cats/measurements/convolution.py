@@ -3,6 +3,9 @@
 Runs inside images: Python 3.7 syntax; torch and torchvision.
 """
 
+import copy
+import functools
+import os
 import time
 from typing import Callable, Iterator, NamedTuple, Tuple, Union
 
@@ -10,7 +13,8 @@ import torch
 from torch import nn
 
 from jobs.dogs_cats import networks
-from jobs.dogs_cats.measurements.sampling import NotPossible, rates
+from jobs.dogs_cats.measurements import queued, sampling
+from jobs.dogs_cats.measurements.sampling import NotPossible
 
 Measured = Iterator[Union[str, float]]
 TRIALS = 3
@@ -29,19 +33,31 @@ def convolution(
     """Run one layer of the network forward and backward. The first needs no gradient of its input, a photo."""
     _refuse_unknown(device, number_format)
     _allow_tf32(number_format == "tf32")
+    began = time.perf_counter()
     shape = _layers(arch, size)[layer]
-    step = _finished(device, _convolution_step(device, number_format, layer, shape, channels_last, 1))
-    expected_seconds = _fastest(step) * batch_size
-    if expected_seconds > seconds:
-        raise NotPossible(
-            "too slow: once would take about {:.1f} s, told from one photo, and its share of the time is {:.1f} "
-            "s".format(expected_seconds, seconds)
-        )
+    if device == "cpu":
+        _refuse_slow(_convolution_step(device, number_format, layer, shape, channels_last, 1), batch_size, seconds)
     layout = "channels_last" if channels_last else "contiguous"
-    yield "{} on {} x {}, {}, {}".format(shape, batch_size, " x ".join(map(str, shape.input)), layout, _threads(device))
+    inputs = " x ".join(map(str, (batch_size, *shape.input)))
+    yield "{} on {}, {}, in {}, {}".format(shape, inputs, layout, number_format, _threads(device))
     passes = 2 if layer == "first" else 3
-    step = _finished(device, _convolution_step(device, number_format, layer, shape, channels_last, batch_size))
-    yield from rates(passes * batch_size * shape.operations, step, seconds)
+    step = _convolution_step(device, number_format, layer, shape, channels_last, batch_size)
+    measured = sampling.rates if device == "cpu" else queued.rates
+    yield from measured(passes * batch_size * shape.operations, step, max(0.0, seconds - (time.perf_counter() - began)))
+
+
+def start_gpu() -> None:
+    """Begin with the GPU: its context, cuBLAS and cuDNN, which take seconds the first time."""
+    inputs = torch.ones(1, 8, 16, 16, device="cuda", requires_grad=True)
+    nn.Conv2d(8, 8, 3).to("cuda")(inputs).sum().backward()
+    torch.mm(*(torch.ones(64, 64, device="cuda") for _ in range(2)))
+    torch.cuda.synchronize()
+
+
+def tf32_by_default() -> bool:
+    """Whether a training's convolutions of fp32 are computed in TF32: by torch since 1.7, on cards of 8.0 or later."""
+    allowed = getattr(torch.backends.cudnn, "allow_tf32", False) and os.environ.get("NVIDIA_TF32_OVERRIDE") != "0"
+    return bool(allowed) and torch.cuda.get_device_capability(0) >= (8, 0)
 
 
 class Layer(NamedTuple):
@@ -59,6 +75,7 @@ class Layer(NamedTuple):
         )
 
 
+@functools.lru_cache(maxsize=None)
 def _layers(arch: str, size: int) -> dict:
     """Find the network's first convolution, and that of 3 x 3 or more that costs most, all of its kind together."""
     found = []
@@ -89,8 +106,8 @@ def _convolution_step(
     device: str, number_format: str, layer: str, shape: Layer, channels_last: bool, batch_size: int
 ) -> Callable[[], object]:
     dtype = _dtype(number_format)
-    inputs = torch.randn(batch_size, *shape.input).to(device).to(dtype)
-    module = shape.convolution.to(device).to(dtype)
+    inputs = torch.randn(batch_size, *shape.input, device=device).to(dtype)
+    module = copy.deepcopy(shape.convolution).to(device).to(dtype)
     if channels_last:
         module, inputs = module.to(memory_format=torch.channels_last), inputs.to(memory_format=torch.channels_last)
     inputs.requires_grad_(layer != "first")
@@ -127,15 +144,13 @@ def _allow_tf32(allowed: bool) -> None:
             part.allow_tf32 = allowed
 
 
-def _finished(device: str, work: Callable[[], object]) -> Callable[[], None]:
-    """Return the work, until the device is done with it."""
-
-    def done() -> None:
-        work()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return done
+def _refuse_slow(of_one_photo: Callable[[], None], batch_size: int, seconds: float) -> None:
+    expected_seconds = _fastest(of_one_photo) * batch_size
+    if expected_seconds > seconds:
+        raise NotPossible(
+            "too slow: once would take about {:.1f} s, told from one photo, and its share of the time is {:.1f} "
+            "s".format(expected_seconds, seconds)
+        )
 
 
 def _fastest(work: Callable[[], None]) -> float:

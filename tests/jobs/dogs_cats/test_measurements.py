@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from jobs.dogs_cats import measurements
-from jobs.dogs_cats.measurements import OUT_OF_TIME, Part, convolution, files, of_network
+from jobs.dogs_cats.measurements import EXPLAINING, OUT_OF_TIME, Part, convolution, files, of_network
 from jobs.dogs_cats.measurements.sampling import NotPossible
 from stages.contract import JobMeasurement, read_events
 from tests.jobs.dogs_cats import helper_photos
@@ -39,7 +39,9 @@ def told(parts: list[Part], seconds: float, tmp_path: Path, monkeypatch: pytest.
 def test_what_fails_says_why_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: list[Path]
 ) -> None:
-    good = Part("good", "bytes/s", "files", "read_warm", {"photos": [str(each) for each in photos]}, "wait", {})
+    good = Part(
+        "good", "bytes/s", "files", "read_warm", {"photos": [str(each) for each in photos]}, "wait", {}, EXPLAINING
+    )
     none = good._replace(name="none", arguments={"photos": []})
     lost = good._replace(name="lost", arguments={"photos": ["/nowhere.jpg"]})
     found = told([none, lost, good], 3.0, tmp_path, monkeypatch)
