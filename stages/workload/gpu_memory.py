@@ -7,10 +7,11 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 from typing import Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from stages import holders
 from stages.records import Check, Scalar
 from stages.units import amount
 from stages.visible_cards import INSTANCE
-from stages.workload import out_of_gpu, processes
+from stages.workload import out_of_gpu
 from stages.workload.out_of_gpu import Said
 from stages.workload.probes import gpus
 from stages.workload.probes.gpus import CardMemory, Holder
@@ -192,8 +193,8 @@ def _said_others(said: Said) -> Optional[Others]:
         alike = [pid for pid, used in named.items() if used >= kept]
         mine = min(alike, key=lambda pid: named[pid] - kept) if alike else None
         ours = kept + _of_driver(total) if mine is None else named.pop(mine)
-    holders = [Holder(pid, None, used) for pid, used in named.items()]
-    return _counted(holders, total - free - ours, total)
+    others = [Holder(pid, None, used) for pid, used in named.items()]
+    return _counted(others, total - free - ours, total)
 
 
 def _counted(holders: Sequence[Holder], used_bytes: int, total_bytes: int) -> Others:
@@ -209,7 +210,7 @@ def _of_driver(total_bytes: int) -> int:
 
 
 def _named(holder: Holder) -> str:
-    """'pid 17 (python train.py, of bob)'; a number of the machine's says nothing of a process in here."""
-    command, owner = (None, None) if gpus.in_pid_namespace() else processes.described(holder.pid)
-    words = ", ".join(each for each in (command or holder.name, owner and f"of {owner}") if each)
-    return f"pid {holder.pid}" + (f" ({words})" if words else "")
+    """Return who it is; a number of the machine's says nothing of a process in here."""
+    if gpus.in_pid_namespace():
+        return f"pid {holder.pid}" + (f" ({holder.name})" if holder.name else "")
+    return holders.named(holder.pid, holder.name)

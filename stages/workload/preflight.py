@@ -152,7 +152,8 @@ def memory(name: str, run: DryRun, facts: Facts, moment: Conditions, cards: Sequ
     on_card, card = _card_memory(facts, moment)
     found += f", {card} on the GPU" if facts.cards else ""
     lower = SMALLER + ("" if facts.hardware.limits.memory_bytes is None else ", or raise container.memory")
-    if AVAILABLE in found and (run.failure or run.memory_bytes is None or _fills(run.memory_bytes, there)):
+    need = (run.memory_bytes or 0) + (run.estimate.memory_bytes or 0)
+    if AVAILABLE in found and (run.failure or _fills(need, there)):
         who = holders.of_memory(facts.hardware.memory_bytes)
         found, lower = (f"{found}; {who}", f"{END}, or {lower}") if who else (found, lower)
     if run.failure:
@@ -162,7 +163,6 @@ def memory(name: str, run: DryRun, facts: Facts, moment: Conditions, cards: Sequ
         return checks.not_checked(
             name, "what the dry-run took", "this kernel does not tell it (/proc/PID/smaps_rollup)"
         )
-    need = run.memory_bytes + (run.estimate.memory_bytes or 0)
     needed = amount(need)
     if run.gpu_memory_bytes is not None:
         needed += f", {amount(run.gpu_memory_bytes)} on the GPU"

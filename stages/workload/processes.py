@@ -4,14 +4,12 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import os
-import pwd
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Tuple
+from typing import Dict, Iterable, List
 
 PROC = Path("/proc")
 TICKS = slice(11, 15)  # in /proc/PID/stat after the name: user and system time, and of children that were waited for
 PARENT = 1  # likewise
-NAME_LETTERS = 60
 
 
 def children(pid: int) -> List[int]:
@@ -36,24 +34,6 @@ def memory_bytes(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def described(pid: int) -> Tuple[Optional[str], Optional[str]]:
-    """Return the process's command line, cut short, and its user where that is another one; None: not known."""
-    words = [each for each in _text(PROC / str(pid) / "cmdline").split("\0") if each]
-    if words:
-        words[0] = words[0].rpartition("/")[2]
-    return " ".join(" ".join(words).split())[:NAME_LETTERS] or None, _other_user(pid)
-
-
-def _other_user(pid: int) -> Optional[str]:
-    try:
-        uid = (PROC / str(pid)).stat().st_uid
-        return None if uid == os.getuid() else pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
-    except OSError:
-        return None
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

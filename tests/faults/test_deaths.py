@@ -198,7 +198,7 @@ def test_a_job_that_the_kernel_kills_for_memory_is_told_from_one_that_is_killed(
         command = [sys.executable, "-m", "stages." + attempts.arguments(CELL)[0], *attempts.arguments(CELL)[1:]]
         done = subprocess.run(["sh", "-c", line, "sh", *command], cwd=root, capture_output=True, text=True)
     assert done.returncode == 137, done.stderr
-    has = "it ran out of memory: it needs more than this machine has (8 GiB): end what else runs here, or lower "
+    has = "it ran out of memory: it needs more than this machine has (8 GiB): end what else runs here"
     assert failed(root, CELL).startswith(has)
 
 

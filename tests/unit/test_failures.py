@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import codec, records
+from stages import codec, holders, records
 from stages.errors import KILLED_FOR_MEMORY
 from stages.harness.cells import failures
 from stages.harness.environments.launch import Outcome
@@ -61,12 +61,17 @@ def test_limits_are_named_with_their_value(root: Path) -> None:
     assert reason(root, with_limits).startswith("no event for 10 minutes (limits.stall_minutes)")
 
 
-def test_memory_of_a_container_and_of_the_machine(root: Path) -> None:
+def test_memory_of_a_container_and_of_the_machine(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert reason(root, Outcome(137, True)) == (
         "it ran out of memory: it needs more than the 8g of container.memory: raise that, or lower the variant's "
         "memory need (batch size, workers)"
     )
+    monkeypatch.setattr(holders, "of_memory", lambda total_bytes: "")
     assert "this machine has (8 GiB): end what else runs here, or " in reason(root, Outcome(137, True, isolated=False))
+    monkeypatch.setattr(holders, "of_memory", lambda total_bytes: "pid 17 (hog.py) holds 5 GiB of it")
+    of_machine = reason(root, Outcome(137, True, isolated=False))
+    assert "end what else runs here (pid 17 (hog.py) holds 5 GiB of it), or lower" in of_machine
+    assert "hog.py" not in reason(root, Outcome(137, True))
 
 
 def test_memory_that_a_loader_wanted_is_told_by_the_supervisor_where_the_engine_says_nothing(root: Path) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from stages.workload import gpu_memory, out_of_gpu, processes
+from stages import holders
+from stages.workload import gpu_memory, out_of_gpu
 from stages.workload.out_of_gpu import Said
 from stages.workload.probes import gpus
 from stages.workload.probes.gpus import CardMemory, Holder
@@ -126,7 +127,7 @@ def hog(gib: float, pid: int = 17, name: "str | None" = "hog.py") -> Holder:
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of this machine has a number of the test's."""
-    monkeypatch.setattr(processes, "described", lambda pid: (None, None))
+    monkeypatch.setattr(holders, "described", lambda pid: (None, None))
 
 
 def judged(said: Said, *cards: CardMemory) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stages import codec, records
+from stages import codec, holders, records
 from stages.contract import Estimate
 from stages.records import Check, Conditions, Facts, GpuState, Preflight, preflight_path
 from stages.workload import preflight
@@ -80,6 +80,17 @@ def test_what_others_took_of_the_machines_memory_is_not_there() -> None:
     used = dataclasses.replace(MOMENT, memory_available_bytes=GIB)
     check = preflight.of_dry_run("plain", RAN, with_limit(4 * GIB), used)
     assert (check.status, check.found) == ("warning", "1 GiB (available on the machine)")
+
+
+def test_who_took_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holders, "of_memory", lambda total_bytes: "pid 17 (hog.py) holds 5 GiB of it")
+    used = dataclasses.replace(MOMENT, memory_available_bytes=GIB)
+    check = preflight.of_dry_run("plain", RAN, with_limit(4 * GIB), used)
+    assert check.found == "1 GiB (available on the machine); pid 17 (hog.py) holds 5 GiB of it"
+    assert check.advice is not None and check.advice.startswith("end what else holds it, or let the variant need less")
+    killed = RAN._replace(failure="the command was killed by SIGKILL")
+    assert "hog.py" in preflight.of_dry_run("plain", killed, with_limit(4 * GIB), used).found
+    assert "hog.py" not in preflight.of_dry_run("plain", killed, with_limit(4 * GIB), MOMENT).found  # the limit's doing
 
 
 def test_what_the_job_says_will_come_on_top_does() -> None:

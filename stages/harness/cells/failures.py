@@ -1,10 +1,11 @@
 """Why a job died, told from how it ended and what it said, in a line: what happened, the numbers, what to change."""
 
+import os
 import shutil
 import signal
 from pathlib import Path
 
-from stages import codec, records
+from stages import codec, holders, records
 from stages.codec import RecordError
 from stages.errors import KILLED_FOR_MEMORY, FaceoffError
 from stages.harness.environments import commands
@@ -62,7 +63,7 @@ def out_of_memory(outcome: Outcome, container: ContainerParams) -> str:
     if container.memory and outcome.isolated:
         has, advice = f"the {container.memory} of container.memory", "raise that"
     else:
-        has, advice = "this machine has" + _memory(), "end what else runs here"
+        has, advice = "this machine has" + _memory(), "end what else runs here" + _others()
     return f"it ran out of memory: it needs more than {has}: {advice}, or {SMALLER}"
 
 
@@ -73,6 +74,12 @@ def _memory() -> str:
         return ""
     known = [each for each in (hardware.memory_bytes, hardware.limits.memory_bytes) if each is not None]
     return f" ({amount(min(known))})" if known else ""
+
+
+def _others() -> str:
+    """Say who holds much of the machine's memory, now that the job has ended."""
+    who = holders.of_memory(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    return f" ({who})" if who else ""
 
 
 def _bus_error(outcome: Outcome, cell: Cell, params: Params, seen_full: bool) -> str:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Iterator, Mapping, Optional
 
+from stages import holders
 from stages.codec import RecordError
 from stages.errors import KILLED_FOR_MEMORY, TRY_LATER, FaceoffError
 from stages.records import Scalar
@@ -112,4 +113,5 @@ def _signal(code: int) -> Optional[signal.Signals]:
 def _shared_memory(shm_bytes: Optional[int]) -> str:
     if shm_bytes is None or shm_bytes >= FULL_BYTES:
         return ""
-    return f"; /dev/shm was full: {amount(shm_bytes)} of it were free at the least"
+    who = holders.of_shm()  # all that the command left has ended
+    return f"; /dev/shm was full: {amount(shm_bytes)} of it were free at the least" + (f"; {who}" if who else "")
