@@ -60,7 +60,7 @@ class Truth:
 def truths(draw: random.Random) -> dict[str, list[Truth]]:
     """Draw a training of each kind; of 'balanced' two, of a loader and compute, and of launching and compute."""
 
-    def of(load: float, copy: float, launch: float, compute: float) -> Truth:
+    def truth(load: float, copy: float, launch: float, compute: float) -> Truth:
         return Truth(
             load=UNIT * load,
             copy=UNIT * copy,
@@ -76,21 +76,21 @@ def truths(draw: random.Random) -> dict[str, list[Truth]]:
     def little() -> float:
         return draw.uniform(0.0, 0.3)
 
-    def even(truth: Truth) -> Truth:
+    def even(one: Truth) -> Truth:
         """One after the other: the loop waits for the device before it asks for a batch."""
-        return replace(truth, waits_after=frozenset({"optimiser"}), noise=EVEN_NOISE)
+        return replace(one, waits_after=frozenset({"optimiser"}), noise=EVEN_NOISE)
 
     half = draw.uniform(0.8, 1.5)
     slow, quick = UNIT * half, UNIT * half * draw.uniform(0.1, 0.3)
     mixed = replace(  # forward is launched slowly, the rest computes slowly
-        of(0.0, 0.02, 0.0, 0.0), launch=(slow, quick / 2, quick / 2), compute=(quick, slow / 2, slow / 2)
+        truth(0.0, 0.02, 0.0, 0.0), launch=(slow, quick / 2, quick / 2), compute=(quick, slow / 2, slow / 2)
     )
     return {
-        "input-bound": [of(most(), little() / 2, little(), 1.0)],
-        "copy-bound": [of(little() / 2, most(), little(), 1.0)],
-        "launch-bound": [of(little(), little() / 2, most(), draw.uniform(0.1, 0.6))],
-        "compute-bound": [of(little(), little() / 2, draw.uniform(0.1, 0.6), most())],
-        "balanced": [even(of(half, 0.02, 0.1, half)), even(mixed)],
+        "input-bound": [truth(most(), little() / 2, little(), 1.0)],
+        "copy-bound": [truth(little() / 2, most(), little(), 1.0)],
+        "launch-bound": [truth(little(), little() / 2, most(), draw.uniform(0.1, 0.6))],
+        "compute-bound": [truth(little(), little() / 2, draw.uniform(0.1, 0.6), most())],
+        "balanced": [even(truth(half, 0.02, 0.1, half)), even(mixed)],
     }
 
 
@@ -149,11 +149,11 @@ def setting(truth: Truth, draw: random.Random, size: int = BATCH, *, by_kernels:
     for repeat in range(1, REPEATS + 1):
         cell = Cell("host", "fp32-bs16" if size == BATCH else "fp32-bs64", repeat)  # names that tests/results.py knows
         belongs = results.belongs(cell, variant=Variant({"batch_size": size}, {}))
-        told = train(truth, draw)
+        marked = train(truth, draw)
         alone = train(replace(truth, load=0.0, copy=0.0), draw).compute_seconds / STEPS
         busy = min(1.0, sum(truth.compute) / alone) if by_kernels else None
         ceilings = Ceilings(1e6 if truth.load == 0 else size / truth.load, size / alone, busy)
-        span = Span("epochs", told.seconds, samples=size * STEPS, steps=STEPS, split=told)
+        span = Span("epochs", marked.seconds, samples=size * STEPS, steps=STEPS, split=marked)
         facts = {"device": "a stand-in", "number_format": "fp32"}
         record = results.trained(cell, spans=(span,), ceilings=ceilings, facts=facts, belongs=belongs)
         found.append(CellResult(cell, "trained", None, record))
@@ -207,7 +207,7 @@ SIGNS: dict[str, Callable[[Truth, random.Random], str]] = {
 }
 
 
-def told(trainings: int, seed: int) -> dict[tuple[str, str], list[str]]:
+def answers(trainings: int, seed: int) -> dict[tuple[str, str], list[str]]:
     """Return what is told of `trainings` of each kind, by (kind, sign)."""
     found: dict[tuple[str, str], list[str]] = {}
     for sign, tell in SIGNS.items():
@@ -227,7 +227,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help=f"exit with 1 below {RIGHT:.0%}")
     arguments = parser.parse_args()
     shares = []
-    for (kind, sign), kinds in told(arguments.trainings, arguments.seed).items():
+    for (kind, sign), kinds in answers(arguments.trainings, arguments.seed).items():
         shares.append(statistics.fmean(each == kind for each in kinds))
         wrong = {each: kinds.count(each) for each in sorted(set(kinds) - {kind})}
         end = f"  else {', '.join(f'{name} {count}' for name, count in wrong.items())}" if wrong else ""

@@ -8,12 +8,12 @@ TRAININGS = 20
 
 
 @pytest.fixture(scope="module")
-def told():
-    return bottlenecks.told(TRAININGS, seed=7)
+def answers():
+    return bottlenecks.answers(TRAININGS, seed=7)
 
 
 @pytest.mark.parametrize("sign", ["marks", "kernels", "batches"])
 @pytest.mark.parametrize("kind", ["input-bound", "copy-bound", "launch-bound", "compute-bound", "balanced"])
-def test_of_a_planted_kind_nineteen_of_twenty_are_told_right(told, kind, sign):
-    kinds = told[kind, sign]
+def test_of_a_planted_kind_nineteen_of_twenty_are_told_right(answers, kind, sign):
+    kinds = answers[kind, sign]
     assert len(kinds) >= TRAININGS and kinds.count(kind) >= bottlenecks.RIGHT * len(kinds), kinds

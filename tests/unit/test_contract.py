@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from stages import contract
 from stages.codec import RecordError
 from stages.contract import Ceilings, Estimate, Events, JobMeasurement, Span, Split, read_events
+from stages.predictions import read_predictions
 from tests.project import ROOT
 from tests.supervised import LEGACY
 
@@ -226,13 +227,13 @@ GOOD = "item,label,predicted,p\n"
 )
 def test_a_row_that_is_no_prediction_is_refused_by_its_line(path: Path, text: str, expected: str) -> None:
     with pytest.raises(RecordError) as caught:
-        contract.predictions(text, path)
+        read_predictions(text, path)
     assert str(caught.value).startswith(str(path) + expected) and str(caught.value).isprintable()
 
 
 def test_predictions_are_right_where_the_label_is_what_was_predicted(path: Path) -> None:
-    assert contract.predictions(GOOD + 'a,1,0\r\n"b,c",1,1,.5\n', path) == {"a": False, "b,c": True}
-    assert contract.predictions("item,label,predicted", path) == {}
+    assert read_predictions(GOOD + 'a,1,0\r\n"b,c",1,1,.5\n', path) == {"a": False, "b,c": True}
+    assert read_predictions("item,label,predicted", path) == {}
 
 
 VALUES = st.recursive(

@@ -38,7 +38,7 @@ def bottleneck(
         compute_samples_per_second=_median(each.compute_samples_per_second for each in ceilings),
         launching=launching.seen(results, profiles.get(results[0].cell.image), run),
     )
-    return dataclasses.replace(found, spans={name: _told_apart(each, found) for name, each in found.spans.items()})
+    return dataclasses.replace(found, spans={name: _launching_apart(each, found) for name, each in found.spans.items()})
 
 
 def _is_split(span: Span) -> bool:
@@ -72,7 +72,7 @@ def _steps(spans: Sequence[Span], loader: float | None) -> SpanSteps:
     return SpanSteps(kind, split, sum(span.steps or 0 for span in spans), reached)
 
 
-def _told_apart(steps: SpanSteps, found: Bottleneck) -> SpanSteps:
+def _launching_apart(steps: SpanSteps, found: Bottleneck) -> SpanSteps:
     """Tell of steps that compute, as far as the clock sees, whether it is launching that they take the time for."""
     if steps.kind != COMPUTE:
         return steps

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from stages import codec, contract, records, variables
+from stages import codec, records, variables
 from stages.codec import RecordError
 from stages.harness.params.schema import Params
+from stages.predictions import read_predictions
 from stages.records import WALL, Belongs, Cell, Job, Result, step_times
 
 CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
@@ -166,7 +167,7 @@ def _predicted_right(evaluate: Result, root: Path) -> dict[str, bool] | None:
         return None
     content = _written_with(evaluate, path, evaluate.predictions_sha256, "predictions", root)
     try:
-        return contract.predictions(content, path) or None
+        return read_predictions(content, path) or None
     except RecordError as error:
         raise RecordError(f"{error}; measure again with `dvc repro`") from None
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 from stages.codec import RecordError, write_text
-from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value, predictions
+from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value
 from stages.errors import FaceoffError
+from stages.predictions import read_predictions
 from stages.records import BEGAN_ANEW, WALL, Attempt, Conditions, Result, Steps, Task, step_times, without_times
 from stages.workload import job_cards
 from stages.workload.probes import conditions, files, load
@@ -144,7 +145,7 @@ def _read_predictions(path: Path) -> str:
         raise RecordError(f"{path}: bytes that are no UTF-8") from None
     except OSError as error:
         raise RecordError(f"{path}: not readable: {error.strerror}") from None
-    predictions(text, path)
+    read_predictions(text, path)
     return text
 
 
