@@ -7,7 +7,7 @@ import pytest
 from stages.contract import Span
 from stages.harness.results import metrics
 from stages.harness.results.read import CellResult
-from stages.records import Cell, Metric
+from stages.records import WALL, Cell, Metric
 from tests import results
 from tests.faceoffs import face_off
 
@@ -122,3 +122,45 @@ def test_curves_are_means_over_the_repeats_that_have_the_span():
     assert head.values == {"train_loss": pytest.approx(0.6), "valid_loss": 0.6, "accuracy": 0.9}
     assert [point.epoch for point in body] == [2, 3]
     assert body[-1].values["train_loss"] == pytest.approx(0.7 / 3)
+
+
+def energies(train=None, evaluate=None):
+    return values(ran(train={"energy": train}, evaluate={"energy": evaluate}))
+
+
+def test_energy_is_that_of_what_the_total_is_made_of():
+    train, evaluate = results.energy(1500.0, head=300.0, body=900.0), results.energy(400.0, predict=60.0)
+    found = energies(train, evaluate)
+    assert found["energy_joules"] == 1260
+    assert found["joules_per_sample"] == 1200 / (3 * 320)
+    whole = dataclasses.replace(results.JOB, total=WALL)
+    assert values(ran(train={"energy": train}), whole)["energy_joules"] == 1500
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluate"),
+    [
+        (None, results.energy(400.0, predict=60.0)),
+        (results.energy(1500.0, head=300.0, body=900.0), None),
+        (results.energy(1500.0, head=300.0), results.energy(400.0, predict=60.0)),
+    ],
+    ids=["not of the training", "not of the evaluation", "not of a span"],
+)
+def test_energy_of_which_a_part_is_not_known_is_none(train, evaluate):
+    assert "energy_joules" not in energies(train, evaluate)
+
+
+def test_energy_a_sample_is_of_spans_that_all_say_their_samples():
+    spans = (*(results.span("body", 5.0) for _ in range(2)), Span("head", 5.0))
+    energy = results.energy(900.0, head=100.0, body=320.0)
+    assert values(ran(train={"spans": spans, "energy": energy}))["joules_per_sample"] == 0.5
+
+
+def test_energy_has_paired_ratios():
+    """Timed, so that a setting that takes less in each repeat is compared with the baseline, and less is better."""
+    found = metrics.declared(results.JOB, [ran(train={"energy": results.energy(9.0, body=9.0), "cpu_joules": 5.0})])
+    assert {name: found[name].better for name in ("joules_per_sample", "cpu_joules")} == {
+        "joules_per_sample": "lower",
+        "cpu_joules": "lower",
+    }
+    assert {"joules_per_sample", "cpu_joules"} <= {*metrics.timed(found)}

@@ -4,7 +4,17 @@ from collections.abc import Callable
 from functools import partial
 
 from stages.harness import formatting
-from stages.harness.results.metrics import BEYOND, MEMORY, RATE, SPAN_SUFFIX, TOTAL, UNDISTURBED
+from stages.harness.results.metrics import (
+    BEYOND,
+    CPU_ENERGY,
+    ENERGY,
+    MEMORY,
+    PER_SAMPLE,
+    RATE,
+    SPAN_SUFFIX,
+    TOTAL,
+    UNDISTURBED,
+)
 from stages.records import WALL, Comparison, Metric
 
 OWN_IN_TABLE = 2  # of the job's own metrics, the first ones
@@ -13,12 +23,14 @@ TIMES_WORDS = (
     "What the job took is its whole time, with all that the machine did meanwhile; what its steps take undisturbed "
     "leaves out what comes now and then. What comes beyond them is the rest: first steps, waits, pauses, validation."
 )
+ENERGIES = (ENERGY, PER_SAMPLE, CPU_ENERGY)
+BY_THEMSELVES = (*TIMES, RATE, *ENERGIES, MEMORY)
 _SPAN = Metric("seconds", "lower", True)
 
 
 def own(compared: Comparison) -> list[str]:
     """Metrics that the job declares, in its order."""
-    return [name for name in compared.metrics if name not in (*TIMES, RATE, MEMORY, *spans(compared))]
+    return [name for name in compared.metrics if name not in (*BY_THEMSELVES, *spans(compared))]
 
 
 def spans(compared: Comparison) -> list[str]:
@@ -42,7 +54,7 @@ def of_total(compared: Comparison) -> list[str]:
 
 def in_table(compared: Comparison) -> list[str]:
     """Metrics that the table of verdicts shows beside the total time."""
-    return [name for name in compared.metrics if name == RATE] + own(compared)[:OWN_IN_TABLE]
+    return [name for name in compared.metrics if name in (RATE, ENERGY)] + own(compared)[:OWN_IN_TABLE]
 
 
 def others(compared: Comparison) -> list[str]:
@@ -53,6 +65,11 @@ def others(compared: Comparison) -> list[str]:
 def words(name: str, compared: Comparison) -> Callable[[float], str]:
     """Choose what writes a metric below its title, which has the rate's unit."""
     return formatting.significant if name == RATE else partial(formatting.value, unit=compared.metrics[name].unit)
+
+
+def verdict(name: str, found: str) -> str:
+    """Put the verdict on a ratio of this metric: who takes less energy is not faster by that."""
+    return {"faster": "less", "slower": "more"}.get(found, found) if name in ENERGIES else found
 
 
 def has_ratio(compared: Comparison, name: str) -> bool:

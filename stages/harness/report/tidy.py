@@ -1,5 +1,7 @@
 """metrics/results.csv: a row for each cell and metric, for whoever wants to plot or test on their own.
 
+What a card did in a span (`card_sm_hertz`, `card_power_watts`, `card_busy_share`) has a row for each card and span.
+
 A cell without metrics has one row that says why. Text that a spreadsheet would take for a formula begins with a quote.
 """
 
@@ -16,8 +18,9 @@ from stages.records import Image, Job, Machine, Profile, Variant
 
 COLUMNS = (
     "setting", "image", "variant", "repeat", "status", "reason", "metric", "value", "unit", "better", "timed",
-    "disturbed", "measured_again", "began_at", "job", "machine", "cpu", "device",
+    "disturbed", "measured_again", "began_at", "job", "machine", "cpu", "device", "card", "span", "span_number",
 )  # fmt: skip
+CARD_UNITS = {"sm_hertz": "hertz", "power_watts": "watts", "busy_share": "share"}  # of CardSpan: medians
 
 
 def text(
@@ -40,7 +43,7 @@ def text(
             if name in found:
                 of_metric = {"value": found[name], "unit": its.unit, "better": its.better, "timed": its.timed}
                 rows.append({**cell, "metric": name, **of_metric})
-        rows += [] if found else [cell]
+        rows += [{**cell, **of_card} for of_card in _of_cards(result)] if found else [cell]
     table = pandas.DataFrame([_harmless(row) for row in rows], columns=[*_columns(rows)], dtype=object)
     return table.to_csv(index=False, lineterminator="\n")
 
@@ -70,6 +73,17 @@ def _cell(result: CellResult, job: Job, machine: Machine) -> dict[str, Any]:
         "cpu": machine.hardware.cpu.model,
         **({f"fact.{name}": value for name, value in result.train.facts.items()} if result.train else {}),
     }
+
+
+def _of_cards(result: CellResult) -> Iterator[dict[str, Any]]:
+    """Yield what each card did in each span of the training, one value a row."""
+    for card in result.train.cards if result.train else ():
+        for number, span in enumerate(card.spans, start=1):
+            of_span = {"card": card.uuid, "span": span.span, "span_number": number, "timed": False}
+            for name, unit in CARD_UNITS.items():
+                value = getattr(span, name)
+                if value is not None:
+                    yield {**of_span, "metric": f"card_{name}", "value": value, "unit": unit}
 
 
 def _of_variant(variant: Variant) -> dict[str, Any]:

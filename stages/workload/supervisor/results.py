@@ -17,6 +17,7 @@ from stages.workload import job_cards
 from stages.workload.probes import conditions, files, load
 from stages.workload.supervisor import sampled
 from stages.workload.supervisor.disturbance import Chosen
+from stages.workload.supervisor.progress import Taken
 from stages.workload.supervisor.recorder import Recorded
 
 PARTLY = "of span {!r} some tell their steps and some do not: none of them are kept"
@@ -30,12 +31,10 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
     """
     recorded, earlier, seen, started_at, wall_seconds = chosen.kept
     events = recorded.events
-    taken = (*earlier.taken, recorded.taken)
+    taken, spans = (*earlier.taken, recorded.taken), chosen.kept.spans
     attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
     moments = (*earlier.conditions, *recorded.conditions)
     training = task.stage == "train"
-    spans = chosen.kept.spans
-    partly = _partly(spans) if training else []
     return Result(
         cell=task.cell,
         stage=task.stage,
@@ -53,15 +52,13 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
         warnings=(
             *_sum_warnings(spans, attempts),
             *_warnings(task, attempts, moments),
-            *recorded.card_warnings,
-            *sampled.warnings(taken),
-            *(f"{task.stage}: {warning}" for warning in chosen.warnings),
+            *_other_warnings(task, chosen, taken),
         ),
         notes=(
             *_anew(earlier.lost),
             *job_cards.on_cpu(task, recorded.gpu_uuids),
             *seen.notes,
-            *(PARTLY.format(name) for name in partly),
+            *_partly_notes(task, spans),
         ),
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
@@ -138,6 +135,10 @@ def _partly(spans: Sequence[Span]) -> List[str]:
     return sorted(telling & {span.name for span in spans if not span.step_seconds and span.steps != 0})
 
 
+def _partly_notes(task: Task, spans: Sequence[Span]) -> List[str]:
+    return [PARTLY.format(name) for name in _partly(spans)] if task.stage == "train" else []
+
+
 def _read_predictions(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8")
@@ -172,6 +173,12 @@ def _sum_warnings(spans: Iterable[Span], attempts: Iterable[Attempt]) -> Tuple[s
     return (
         f"its spans add up to {spanned:.1f} s and its command took {took:.1f} s: some overlap, or count what was not",
     )
+
+
+def _other_warnings(task: Task, chosen: Chosen, taken: Sequence[Taken]) -> Tuple[str, ...]:
+    """Say what of the cards casts doubt on the times, and why the command was not run once more."""
+    again = (f"{task.stage}: {warning}" for warning in chosen.warnings)
+    return (*chosen.kept.recorded.card_warnings, *sampled.warnings(taken), *again)
 
 
 def _warnings(task: Task, attempts: Tuple[Attempt, ...], moments: Tuple[Conditions, ...]) -> Tuple[str, ...]:

@@ -19,7 +19,7 @@ from stages.harness import formatting
 from stages.harness.comparison import profile_diff
 from stages.harness.params.schema import PARAMS_PATH, Params
 from stages.harness.report import provider, shown, table
-from stages.harness.report.page import curves, drawings, environment_tables, svg
+from stages.harness.report.page import cards, curves, drawings, environment_tables, svg
 from stages.harness.results.metrics import TOTAL
 from stages.harness.results.read import CellResult
 from stages.records import Comparison, Image, Measurement, Profile, SettingResult
@@ -83,6 +83,8 @@ def html(
         repeats=wanted.repeats,
         statuses={(each.cell.setting, each.cell.repeat): each.status for each in results},
         measured=_measured(results),
+        cards=cards.rows(results),
+        energy_words=cards.energy_words(results),
         **_environments(compared, wanted, profiles, images),
         params_text=_params_text((root or Path()) / PARAMS_PATH),
         commit=_commit() if root is None else None,
@@ -146,7 +148,7 @@ def picture(name: str, draw: Callable[[int], Figure], title: str, description: s
 
 def _ratio_words(compared: Comparison, index: int, label: str, metric: str) -> str:
     ratio = compared.settings[index].ratios[metric]
-    return f"{label}: {formatting.ratio(ratio)}, {ratio.verdict}"
+    return f"{label}: {formatting.ratio(ratio)}, {shown.verdict(metric, ratio.verdict)}"
 
 
 def _last_words(compared: Comparison, setting: SettingResult) -> str:
