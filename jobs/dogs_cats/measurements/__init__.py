@@ -137,7 +137,7 @@ def of_network(section: Any, variants: Sequence[Dict[str, Any]]) -> Iterator[Par
 
 
 class Formats(NamedTuple):
-    """In what convolutions are measured on a device."""
+    """The number formats in which convolutions are measured on a device."""
 
     device: str
     facts: Dict[str, str]  # number format: the fact number_format of the cells that it is for
