@@ -126,6 +126,25 @@ def test_cuda_visible_devices_gives_the_same_of_two_equal_cards_to_every_image(
     assert (request.device_ids, request.count) == ([SECOND], 0)
 
 
+def test_a_variant_gets_as_many_cards_as_it_says_of_those_that_there_are(tmp_path: Path, made: Path) -> None:
+    face = Face(tmp_path, made, T4, TWIN)
+    write_job(face.root, TINY, {**JOB, "job.yaml": JOB["job.yaml"].replace("train.sh", "train.sh {gpus}")})
+    text = (face.root / "params.yaml").read_text()
+    for count, found in ((1, (FIRST,)), (2, (FIRST, SECOND))):
+        (face.root / "params.yaml").write_text(text.replace("plain: {}", f"plain: {{gpus: {count}}}"))
+        assert face.look().returncode == 0 and face.run("job").returncode == 0
+        assert face.cell().returncode == 0
+        result = face.result()
+        assert (result.gpu_uuids, result.facts, result.notes) == (found, {"visible": ",".join(found)}, ())
+        assert [card.uuid for card in result.conditions[0].gpus] == [*found]
+    (face.root / "params.yaml").write_text(text.replace("plain: {}", "plain: {gpus: 3}"))
+    done = face.cell()
+    said = (
+        f"gpus of variant plain is 3, and 2 found: {FIRST}, {SECOND}; lower gpus of the variant to 2, or give it more"
+    )
+    assert done.returncode == 1 and said in done.stderr, done.stderr
+
+
 def test_a_torch_that_tells_no_uuid_computes_on_the_first_that_is_visible(tmp_path: Path, made: Path) -> None:
     face = Face(tmp_path, made, T4, TWIN, torch=TORCH.replace("uuid=", "no_uuid="))
     assert face.look(CUDA_VISIBLE_DEVICES="1,0").returncode == 0

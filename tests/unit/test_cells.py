@@ -71,6 +71,7 @@ def variant(**parameters):
     [
         (of(variant=variant(precision="mixed")), EVALUATE, "measured with variant precision mixed, now fp32"),
         (of(variant=variant(workers=2)), EVALUATE, "measured with variant workers 2, now left out"),
+        (of(variant=dataclasses.replace(variant(), gpus=2)), EVALUATE, "measured with variant gpus 2, now 1"),
         (
             of(variant=dataclasses.replace(variant(), env={"OMP_NUM_THREADS": "1"})),
             EVALUATE,

@@ -57,6 +57,7 @@ def test_one_line_is_enough(root: Path) -> None:
         ("train: python tarin.py", "jobs/mine/job.yaml: train: tarin.py is not in jobs/mine: expected a file there"),
         ("train: python -u tarin.py", "jobs/mine/job.yaml: train: tarin.py is not in jobs/mine: expected a file there"),
         ("train: python -u ../train.py", "jobs/mine/job.yaml: train: ../train.py is not in jobs/mine"),
+        ("train: python train.py\ngpus: 0", "jobs/mine/job.yaml: gpus: expected from 1 to 64, found 0"),
         ('train: "python train.py \\0"', "jobs/mine/job.yaml: train: expected a command without a null byte"),
         ("train: python train.py\ntotal: wal", "job.yaml: total: expected wall, or a list of spans, found 'wal'"),
         ("train: python train.py\ntotal: [wall, a]", "job.yaml: total: expected wall alone, or a list of spans"),
@@ -129,6 +130,16 @@ def test_a_parameter_with_the_name_of_a_placeholder_is_refused(root: Path, name:
     said = refusal(root, f"train: python train.py {{{name}}}", small=Variant({name: "x"}, {}))
     assert said.startswith("params.yaml: variants.small: expected a name that is no placeholder of its own (repeat, ")
     assert said.endswith(f"found '{name}'")
+
+
+def test_several_gpus_are_for_python_or_for_who_says_what_to_do_with_them(root: Path) -> None:
+    """torch's launcher starts nothing but Python."""
+    write_job(root, "mine", {"train.sh": ""})
+    said = refusal(root, "train: bash train.sh", two=Variant({}, {}, gpus=2))
+    assert said.startswith("params.yaml: variants.two: gpus is 2, and `train` of jobs/mine/job.yaml begins with 'bash'")
+    assert said.endswith("write {gpus} into it where it starts its processes itself")
+    for text in ("train: bash train.sh {gpus}", "train: python train.py"):
+        jobs.check_variants("mine", load(root, text), {"two": Variant({}, {}, gpus=2)})
 
 
 def test_a_job_that_is_not_there_is_told_with_those_that_are(root: Path) -> None:

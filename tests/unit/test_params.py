@@ -296,6 +296,33 @@ def test_cells_interleave_the_repeats(folder):
     ]
 
 
+def test_gpus_of_a_variant_go_before_those_of_its_job(folder):
+    write_job(folder, "mine", {"job.yaml": "train: python train.py\ngpus: 4\n", "train.py": ""})
+    variants = {"all": {}, "one": {"gpus": 1}, "two": {"gpus": 2}}
+    params = {**yaml.safe_load(TEXT), "job": "mine", "variants": variants}
+    params["compare"]["baseline"] = "host/all"
+    found = schema.parse(yaml.safe_dump(params), "params.yaml", folder)
+    assert {name: (each.gpus, each.parameters) for name, each in found.variants.items()} == {
+        "all": (4, {}),
+        "one": (1, {}),
+        "two": (2, {}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("gpus", "said"),
+    [
+        (0, "params.yaml: variants['fp32-bs16'].gpus: expected from 1 to 64, found 0"),
+        ("two", "params.yaml: variants['fp32-bs16'].gpus: expected a whole number, found 'two'"),
+        # The article's job does not know of others.
+        (2, "jobs/dogs_cats/job.yaml: check of variant fp32-bs16: params.yaml: variants.fp32-bs16.gpus: expected 1, "),
+    ],
+)
+def test_a_number_of_gpus_that_cannot_be_is_refused(folder, gpus, said):
+    edit(folder, "{precision: fp32, batch_size: 16}", f"{{precision: fp32, batch_size: 16, gpus: {gpus}}}")
+    assert refusal(folder).startswith(said)
+
+
 def test_a_presets_variants_take_the_place_of_all(folder):
     (folder / "presets/mine.yaml").write_text("variants: {plain: {precision: fp32, batch_size: 8}}\n")
     text = (folder / "params.yaml").read_text().replace("host/fp32-bs16", "host/plain")

@@ -60,6 +60,25 @@ def test_of_two_cards_one_that_runs_is_enough_but_the_other_is_told(project):
     assert found["cuda-10.0: compute capability of NVIDIA A100-SXM4-40GB"][0] == "warning"
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ((nvml.T4, nvml.TWIN), ("passed", "2")),
+        ((nvml.T4,), ("failed", "1")),
+        ((), ("warning", "none: its 2 processes compute on the CPU")),
+    ],
+)
+def test_as_many_cards_as_a_variant_asks_for(tmp_path, found, said):
+    variants = {"one": {"batch_size": 8}, "two": {"batch_size": 8, "gpus": 2}}
+    project = make_project(tmp_path / "project", ["host"], job="unchanged_script", variants=variants)
+    environment = nvml.environment(tmp_path / "driver", *found)
+    assert run_stage(project, "machine", **environment).returncode == 0
+    run_stage(project, "preflight", **environment)
+    checks = codec.read(project / records.PREFLIGHT_PATH, records.Preflight).checks
+    assert [(each.status, each.found) for each in checks if each.name == "GPUs of two"] == [said]
+    assert not [each for each in checks if each.name == "GPUs of one"]
+
+
 def test_a_card_that_tells_nothing_is_not_checked_and_not_refused(project):
     _, found = look(project, nvml.SILENT)
     statuses = {status for name, (status, _) in found.items() if "capability" in name}
