@@ -143,3 +143,26 @@ def test_without_a_card_there_is_no_energy(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "driver" / LIBRARY).touch()
     found = driver.run(SHORT)
     assert (found.energy, found.cards) == (None, ()) and "no card" in found.absent["energy"]
+
+
+def test_spans_that_are_seen_from_outside_have_their_energy_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(tmp_path, monkeypatch, {**T4, "power_milliwatts": 60000}, observe=True)
+    loop = """
+import torch
+data = torch.utils.data.TensorDataset(torch.randn(60, 4), torch.randn(60, 1))
+model = torch.nn.Linear(4, 1)
+optimiser = torch.optim.SGD(model.parameters(), 0.1)
+for epoch in range(2):
+    for x, y in torch.utils.data.DataLoader(data, batch_size=6):
+        optimiser.zero_grad()
+        torch.nn.functional.mse_loss(model(x), y).backward()
+        optimiser.step()
+        time.sleep(0.1)
+"""
+    found = driver.run(loop)
+    assert [span.name for span in found.spans] == ["train", "train"] and found.energy is not None
+    spanned = sum(span.seconds for span in found.spans)
+    assert found.energy.spans_joules["train"] == pytest.approx(60 * spanned, rel=0.05)
+    assert [each.span for each in found.cards[0].spans] == ["train", "train"]

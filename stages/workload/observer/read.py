@@ -25,11 +25,15 @@ NOT_SEEN = (
 )
 
 
+Times = Tuple[Tuple[float, float], ...]  # begin and end by the time of day of each part of a span, its pauses left out
+
+
 @dataclasses.dataclass(frozen=True)
 class Observation:
     """Everything that was seen of a training, of its first rank where there are several."""
 
     spans: Tuple[Span, ...] = ()
+    times: Tuple[Times, ...] = ()  # of each span
     waits: Tuple[Optional[float], ...] = ()  # each span's seconds for the loader; None: unknown
     steps: Tuple[Step, ...] = ()  # of all "train" spans, in their order
     warm_up: int = 0  # so many of the first steps are not steady yet
@@ -54,7 +58,8 @@ def observed(prefix: Path) -> Observation:
         return Observation(torch=processes[0].torch if processes else None, notes=(read or NOT_SEEN,))
     first = min(process.rank for process in trained)
     ours, notes = _one_after_the_other([process for process in trained if process.rank == first])
-    passes = [each for process in ours for each in _passes(process)]
+    by_process = [(process, each) for process in ours for each in _passes(process)]
+    passes = [each for _, each in by_process]
     runs = [each.run for each in passes]
     others = [runs_of(process) for process in trained if process.rank != first]
     of_runs = [run.steps() for run in runs]
@@ -62,6 +67,7 @@ def observed(prefix: Path) -> Observation:
     warm_up = _warm_up(steps)
     found = Observation(
         spans=_with_others([_span(each, steps) for each, steps in zip(passes, of_runs)], others, notes),
+        times=tuple(_times(process, each.run) for process, each in by_process),
         waits=tuple(run.wait_seconds for run in runs),
         steps=steps,
         warm_up=warm_up,
@@ -90,6 +96,12 @@ class _Pass(NamedTuple):
     clock: Optional[DeviceClock]  # None: the host's tells, or CUDA is not used
     split: Optional[Split] = None
     copies: bool = True  # are told
+
+
+def _times(process: Process, run: Run) -> Times:
+    """Return when it was at work, by the time of day: validations within a training are spans of their own."""
+    edges = [run.began, *(each for pause in sorted(run.pauses) for each in pause), run.ended]
+    return tuple((began + process.offset, ended + process.offset) for began, ended in zip(edges[::2], edges[1::2]))
 
 
 def _passes(process: Process) -> List[_Pass]:

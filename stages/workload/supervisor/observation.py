@@ -10,7 +10,7 @@ from typing import Dict, NamedTuple, Tuple
 from stages.contract import Span
 from stages.records import Task
 from stages.workload.observer import HOOK, VARIABLE
-from stages.workload.observer.read import observed
+from stages.workload.observer.read import Times, observed
 
 PREFIX = "steps"
 SEVERAL_ATTEMPTS = "it was trained in several attempts, of which the last alone was looked at: its spans are left out"
@@ -23,6 +23,7 @@ class Seen(NamedTuple):
     spans: Tuple[Span, ...] = ()
     notes: Tuple[str, ...] = ()
     queued: bool = False  # the host's clock told the steps, and work was queued on a GPU
+    times: Tuple[Times, ...] = ()  # of each span
 
 
 def is_wanted(task: Task) -> bool:
@@ -59,7 +60,9 @@ def seen(task: Task, said: Tuple[Span, ...], attempts: int) -> Seen:
         return Seen(notes=(SEVERAL_ATTEMPTS,))
     found = observed((task.cell.observed_dir / PREFIX).absolute())
     taken = [f"{span.name}_seconds" for span in found.spans if f"{span.name}_seconds" in task.job.metrics]
-    return Seen(notes=(NAME_TAKEN.format(taken[0]),)) if taken else Seen(found.spans, found.notes, found.queued)
+    if taken:
+        return Seen(notes=(NAME_TAKEN.format(taken[0]),))
+    return Seen(found.spans, found.notes, found.queued, found.times)
 
 
 def forget(task: Task) -> None:

@@ -48,6 +48,18 @@ class Recorded(NamedTuple):
     gpu_uuids: Tuple[str, ...]  # of the cards that the command could see
     card_warnings: Tuple[str, ...]  # of cards that it should have seen, or that went while it ran
     taken: Taken  # what the cards took and did, by its own spans
+    sampler: Optional[Sampler] = None  # to ask for more of that
+
+    def taken_in(self, seen: observation.Seen) -> Taken:
+        """Return what the cards took and did, by spans that were seen from outside too."""
+        if self.sampler is None or not seen.times:
+            return self.taken
+        now = time.monotonic() - time.time()
+        found = []
+        for span, times in zip(seen.spans, seen.times):
+            its = self.sampler.span(span.name, *((began + now, ended + now) for began, ended in times))
+            found.append(Arrival.packed(span, self.taken.until, *its))
+        return self.taken._replace(arrivals=(*self.taken.arrivals, *found))
 
     def check(self, parameters: Dict[str, Scalar]) -> None:
         """Raise FaceoffError unless the command ended well, or says that it can't be done here.
@@ -110,8 +122,9 @@ class Recorder:
         moments = self._before, conditions.look(DATA_DIR, sample_seconds=0, visible=visible)
         said = job_cards.warnings(self._task, visible, *moments)
         follower = self._follower
-        of_cards = visible, gpu_uuids, said, Taken(self._sampler.sampled, self._until(taken), tuple(self._arrivals))
-        return Recorded(ended, follower.events, follower.problem, taken, moments, self._shm_bytes, *of_cards)
+        of_cards = Taken(self._sampler.sampled, self._until(taken), tuple(self._arrivals)), self._sampler
+        seen = visible, gpu_uuids, said, *of_cards
+        return Recorded(ended, follower.events, follower.problem, taken, moments, self._shm_bytes, *seen)
 
     def _look(self) -> None:
         self._sampler.look(time.monotonic())
@@ -157,7 +170,7 @@ class Recorder:
             arrival, (began, ended) = self._arrivals[index], self._moments[index]
             if not self._sampler.has_read(ended):
                 break
-            joules, cards = self._sampler.span(arrival.span.name, began, ended)
+            joules, cards = self._sampler.span(arrival.span.name, (began, ended))
             self._arrivals[index] = dataclasses.replace(arrival, joules=joules, cards=cards)
             self._read += 1
         return self._read > first

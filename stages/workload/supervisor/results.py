@@ -31,7 +31,7 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
     """
     recorded, earlier, seen, started_at, wall_seconds = chosen.kept
     events = recorded.events
-    taken, spans = (*earlier.taken, recorded.taken), chosen.kept.spans
+    taken, spans = (*earlier.taken, recorded.taken_in(seen)), chosen.kept.spans
     attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
     moments = (*earlier.conditions, *recorded.conditions)
     training = task.stage == "train"

@@ -242,13 +242,15 @@ class Sampler:
         timeline = self._timeline
         return timeline is None or self._no_energy is not None or timeline.last.at >= min(moment, self._ends_at)
 
-    def span(self, name: str, began: float, ended: float) -> Tuple[Optional[float], Tuple[CardSpan, ...]]:
-        """Return what the cards took and did between two moments; no card where no reading fell into it."""
+    def span(self, name: str, *times: Tuple[float, float]) -> Tuple[Optional[float], Tuple[CardSpan, ...]]:
+        """Return what the cards took and did from each begin to its end; no card where no reading fell into it."""
         timeline = self._timeline
         if timeline is None:
             return None, ()
-        joules = None if self._no_energy else _between(timeline, began, ended)
-        moments = timeline.within(began, ended)
+        parts = [None if self._no_energy else _between(timeline, *each) for each in times]
+        known = [each for each in parts if each is not None]
+        joules = sum(known) if len(known) == len(parts) else None
+        moments = [moment for each in times for moment in timeline.within(*each)]
         cards = range(len(self._uuids)) if moments else ()
         return joules, tuple(_of_span(name, [each.cards[index] for each in moments]) for index in cards)
 
