@@ -1,9 +1,11 @@
 """Trainings of all kinds, unchanged: what the observer counts is what each script counts by itself."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from stages.workload.observer.read import NOT_TRAINED
 from tests.observer.observing import Seen, observe
 
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
@@ -20,7 +22,8 @@ def agrees(seen: Seen, note: str = "") -> None:
     others = [each for each in seen.observation.notes if each != note and "microseconds" not in each]
     assert (note in seen.observation.notes or not note, others) == (True, [])
     assert len(seen.observation.steps) == truth["steps"]
-    assert seen.seconds("train") == pytest.approx(truth["seconds"], rel=0.05)
+    # Both clocks are read in the same run. Between a framework's timer and its loader lies what is 1 % of 0.3 s.
+    assert seen.seconds("train") == pytest.approx(truth["seconds"], rel=0.01, abs=0.003)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,8 @@ def agrees(seen: Seen, note: str = "") -> None:
         ("children.py fork", {}, ""),
         ("children.py spawn", {}, ""),
         ("fastai_2.py", {}, ""),
+        ("strange.py whole", {}, ""),
+        ("strange.py pipeline", {}, NO_LOADER),
     ],
 )
 def test_counts_are_the_scripts_own(tmp_path: Path, command: str, environment: dict[str, str], note: str) -> None:
@@ -44,6 +49,12 @@ def test_counts_are_the_scripts_own(tmp_path: Path, command: str, environment: d
     agrees(seen, note)
     assert len(seen.files) == 1
     assert all(span.split is not None or note == NO_LOADER for span in seen.observation.spans if span.name == "train")
+
+
+def test_a_training_that_neither_hook_meets_is_said_to_be_none(tmp_path: Path) -> None:
+    seen = observe(tmp_path, "strange.py", "functional")
+    agrees(seen, NOT_TRAINED.format(1))
+    assert seen.observation.spans == ()
 
 
 def test_steps_of_several_batches_know_their_samples(tmp_path: Path) -> None:
@@ -81,7 +92,7 @@ def test_ranks_write_a_file_each_and_samples_are_of_all(tmp_path: Path) -> None:
     assert seen.observation.processes == 2
 
 
-@pytest.mark.parametrize("environment", [{}, {"STEP": "1"}])
+@pytest.mark.parametrize("environment", [{}, {"STEP": "1", "BACKEND": "aot_eager"}])
 def test_a_compiled_training_has_the_same_graphs_and_its_compilations_apart(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
@@ -96,3 +107,21 @@ def test_a_compiled_training_has_the_same_graphs_and_its_compilations_apart(
     assert compiled[0] == 0 and 20 in compiled and found.warm_up > 0
     assert not any(step.compiled for step in found.steady)
     assert "torch.compile was at work after the warm-up too: steps" in " ".join(found.notes)
+
+
+@pytest.mark.skipif(
+    not (shutil.which("cc") and shutil.which("c++")), reason="torch.compile's own backend needs a C++ compiler"
+)
+def test_what_torch_compiles_to_machine_code_is_counted_and_its_compilation_is_the_warm_up(tmp_path: Path) -> None:
+    seen = observe(
+        tmp_path,
+        "compiled.py",
+        BACKEND="inductor",
+        EVEN="1",
+        TORCHINDUCTOR_CACHE_DIR=str(tmp_path / "cache"),
+        TORCHINDUCTOR_COMPILE_THREADS="1",  # else it starts Pythons that compile
+    )
+    agrees(seen)
+    found = seen.observation
+    assert [step.compiled for step in found.steps] == [True] + [False] * 39 and found.warm_up >= 1
+    assert len(seen.files) == 1
