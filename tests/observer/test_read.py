@@ -165,3 +165,83 @@ def test_few_steps_have_one_for_a_warm_up(tmp_path: Path) -> None:
 
 def test_short_steps_say_what_the_observer_takes_of_them(tmp_path: Path) -> None:
     assert "25 microseconds are 5% of them" in steps(tmp_path, *[0.0005] * 30).notes[-1]
+
+
+def mark(kind: str, at: float, on: float, passed: float, late: float | None = None) -> tuple[Any, ...]:
+    """One that the GPU passed at the time `on`, which nobody but its own clock knows."""
+    return kind, at, on, late, passed
+
+
+def marks(*given: tuple[Any, ...]) -> Line:
+    def micro(seconds: float) -> int:
+        return round(seconds * 1e6)
+
+    ons = [each[2] for each in given]
+    return {
+        "event": "marks",
+        "kinds": "".join(each[0] for each in given),
+        "at": [micro(each[1]) for each in given],
+        "elapsed": [None, *(micro(10 * (after - before)) for before, after in zip(ons, ons[1:], strict=False))],
+        "late": [None if each[3] is None else micro(each[3] - each[1]) for each in given],
+        "passed": [micro(each[4] - each[1]) for each in given],
+    }
+
+
+def on_gpu(behind: float, seen_within: float, count: int = 10) -> list[Line]:
+    """An epoch whose GPU passes all marks `behind` the host, which looks after each so much later."""
+    given = []
+    for index in range(count):
+        at = 1.0 + index
+        for kind, after in (("a", 0.0), ("g", 0.1), ("c", 0.2), ("b", 0.7), ("s", 0.8)):
+            when = at + after
+            seen = max(behind, 1e-4) + seen_within
+            given.append(mark(kind, when, when + behind, when + seen, when + behind - seen_within if behind else None))
+    rows = [batch(1, 1.0 + index, 1.8 + index, backward_at=1.7 + index) for index in range(count)]
+    closing = [mark("a", 11.0, 11.0 + behind, 12.0 + behind), mark("e", 11.05, 11.05 + behind, 12.0 + behind)]
+    return [loader(1, 1.0, 16 * count), *rows, {"event": "cuda"}, marks(*given, *closing), end(1, 11.0)]
+
+
+def test_a_gpu_that_is_seen_to_have_passed_everything_at_once_waits_for_launches(tmp_path: Path) -> None:
+    found = write(tmp_path, process(), *on_gpu(0.0, 1e-4))
+    split = found.spans[0].split
+    assert split is not None and not found.queued and found.notes == ()
+    parts = (split.wait_seconds, split.copy_seconds, split.compute_seconds, split.other_seconds, split.launch_seconds)
+    assert parts == pytest.approx((1.05, 1.0, 6.0, 2.0, 5.4), abs=0.02)  # not in the first step, in which all starts
+
+
+def test_a_gpu_that_is_seen_to_be_behind_all_the_time_computes(tmp_path: Path) -> None:
+    """Its clock alone shows a lag that never changes, as that of an idle one: what was seen late tells them apart."""
+    found = write(tmp_path, process(), *on_gpu(0.4, 0.05))
+    split = found.spans[0].split
+    assert split is not None and split.launch_seconds == pytest.approx(0.0)
+    assert found.spans[0].seconds == pytest.approx(10.05 + 0.4, abs=0.1)
+
+
+def test_where_the_host_looks_too_seldom_launches_are_not_told(tmp_path: Path) -> None:
+    found = write(tmp_path, process(), *on_gpu(0.0, 0.35))
+    split = found.spans[0].split
+    assert split is not None and split.launch_seconds is None
+    assert any("whether the GPU waits for launches is not certain" in note for note in found.notes)
+
+
+def test_marks_that_end_before_the_training_leave_its_steps_queued(tmp_path: Path) -> None:
+    lines = on_gpu(0.0, 1e-4, 20)
+    given = next(line for line in lines if line["event"] == "marks")
+    for key in ("kinds", "at", "elapsed", "late", "passed"):
+        given[key] = given[key][:50]
+    found = write(tmp_path, process(), *lines, {"event": "marks ended", "why": "no reason"})
+    assert found.queued and found.spans[0].split is None and found.spans[0].steps == 20
+    assert "the GPU's clock was not read to the end of the training: no reason" in found.notes
+
+
+def test_the_rank_that_waits_for_its_loader_longest_is_noted(tmp_path: Path) -> None:
+    said = (
+        "rank 1 waited 2.5 s for its loader, rank 0 0.5 s: where they join in each step, all wait for the batch that "
+    )
+    slow = [{**line, "wait": 0.6} if line["event"] == "batch" else line for line in epoch(1, 1.0)]
+    write(tmp_path, process(0, 2), *epoch(1, 1.0), rank=0)
+    assert said + "comes last" in write(tmp_path, process(1, 2), *slow, rank=1).notes
+    even = tmp_path / "even"
+    even.mkdir()
+    write(even, process(0, 2), *epoch(1, 1.0), rank=0)
+    assert not any("its loader" in note for note in write(even, process(1, 2), *epoch(1, 1.0), rank=1).notes)

@@ -12,6 +12,7 @@ from stages.contract import SPLIT_SLACK, Span, Split
 from stages.workload.observer.device import DeviceClock, device_clock, is_marked, on_device, split_on_device
 from stages.workload.observer.lines import Process, read_processes
 from stages.workload.observer.runs import Run, Step, runs_of
+from stages.workload.observer.stragglers import stragglers
 
 TRAIN, VALIDATION = "train", "validation"
 OWN_SECONDS = 25e-6  # of the observer in a step, at most (measured: 10 to 26 microseconds)
@@ -61,7 +62,9 @@ def observed(prefix: Path) -> Observation:
     by_process = [(process, each) for process in ours for each in _passes(process)]
     passes = [each for _, each in by_process]
     runs = [each.run for each in passes]
-    others = [runs_of(process) for process in trained if process.rank != first]
+    away = [process for process in trained if process.rank != first]
+    others = [runs_of(process) for process in away]
+    by_rank = {first: runs, **{process.rank: each for process, each in zip(away, others)}}
     of_runs = [run.steps() for run in runs]
     steps = tuple(step for each in of_runs for step in each)
     warm_up = _warm_up(steps)
@@ -79,7 +82,7 @@ def observed(prefix: Path) -> Observation:
     return dataclasses.replace(
         found,
         notes=tuple(
-            notes + _notes(found, ours, {process.rank for process in trained}, runs) + _notes_of_device(passes, ours)
+            notes + _notes(found, ours, {*by_rank}, runs) + stragglers(by_rank) + _notes_of_device(passes, ours)
         ),
     )
 
