@@ -1,16 +1,19 @@
 """What a command's cards took and did, by the supervisor over the compiled stand-in of the driver."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from stages import codec
 from stages.records import Result
+from stages.workload.supervisor.progress import Progress
 from tests import nvml
 from tests.nvml import A100, K80, LIBRARY, T4, TWIN
-from tests.supervised import EVENTS, PYTHONS, Checkout
+from tests.supervised import CELL, EVENTS, PYTHONS, Checkout
 
-UUID, OTHER = str(T4["uuid"]), str(TWIN["uuid"])
+UUID = str(T4["uuid"])
 # `turn` has a card's numbers change from now on; `work` is a span.
 SCRIPT = (
     EVENTS
@@ -166,3 +169,28 @@ for epoch in range(2):
     spanned = sum(span.seconds for span in found.spans)
     assert found.energy.spans_joules["train"] == pytest.approx(60 * spanned, rel=0.05)
     assert [each.span for each in found.cards[0].spans] == ["train", "train"]
+
+
+def test_attempts_add_up_to_the_last_span_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(tmp_path, monkeypatch, {**T4, "power_milliwatts": 80000}, resumes=True)
+    checkout = driver.checkout
+    first = checkout.script(SCRIPT + "work(0.8)\nwork(0.8)\ntime.sleep(60)\n")
+    with checkout.start("train", first) as process:
+        path, deadline = checkout.root / CELL.progress_path, time.monotonic() + 30
+        while time.monotonic() < deadline and len(known(path)) < 2:
+            time.sleep(0.2)
+        process.kill()
+    assert len(known(path)) == 2
+    found = driver.run("tell(resumed_after_spans=2)\nwork(0.8)\n")
+    assert len(found.attempts) == len(found.cards) == 2 and found.energy is not None
+    spanned = sum(span.seconds for span in found.spans)
+    assert found.energy.spans_joules["epoch"] == pytest.approx(80 * spanned, rel=0.05)
+    assert 80 * spanned < found.energy.joules == pytest.approx(80 * (found.command_seconds or 0), rel=0.1)
+
+
+def known(path: Path) -> list[float]:
+    """Energy of the spans that an attempt has noted."""
+    if not path.exists():
+        return []
+    found = [each.joules for each in codec.read(path, Progress).parts[-1].arrivals]
+    return [each for each in found if each is not None]

@@ -170,7 +170,7 @@ class Sampler:
         self._timeline: Optional[Timeline] = None
         self._no_energy = _why_not(before, uuids)
         self._begins_at, self._ends_at = 0.0, float("inf")
-        if uuids and not any(each.startswith(INSTANCE) for each in uuids):
+        if before.gpus and uuids and self._no_energy != PART_OF_CARD:
             self._watch = Watch(uuids)
             first = self._watch.ask(DRIVER_SECONDS, DRIVER_SECONDS)
             if first is None:
@@ -277,6 +277,8 @@ def _why_not(before: Conditions, uuids: Tuple[str, ...]) -> Optional[str]:
     """Say why it is clear before the first reading that what the cards take can't be known; None: it is not."""
     if any(each.startswith(INSTANCE) for each in uuids):
         return PART_OF_CARD
+    if not before.gpus:  # a driver that hangs is waited for once
+        return f"{NO_CARD}: {before.gpus_reason}"
     silent = [each.absent["uuid"] for each in before.gpus if each.uuid is None]
     if silent:
         return f"a card does not tell which one it is: {silent[0]}"
