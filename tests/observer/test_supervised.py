@@ -8,6 +8,7 @@ import pytest
 from stages.records import Metric, step_times
 from stages.workload.observer.read import NOT_SEEN
 from stages.workload.supervisor import observation
+from tests.observer.observing import SCRIPTS
 from tests.supervised import CELL, EVENTS, SPAN, Checkout
 
 TRAINING = """
@@ -51,6 +52,16 @@ def test_steps_that_were_queued_on_a_gpu_are_said_to_be(checkout):
     checkout.run("train", checkout.script(begins + TRAINING))
     found = checkout.result()
     assert (found.steps.count, found.steps.queued) == (6, True)
+
+
+def test_steps_by_the_clock_of_a_card_are_not_queued_ones(checkout):
+    """Of a stand-in: the first backward pass tells which card it is."""
+    begins = f"import sys\nsys.path.insert(0, {str(SCRIPTS)!r})\nimport card, torch\ncard.start()\n"
+    on_card = TRAINING.replace("model(batch).pow(2).mean().backward()", "card.on_card(model(batch).mean()).backward()")
+    checkout.run("train", checkout.script(begins + on_card))
+    found = checkout.result()
+    assert (found.steps.count, found.steps.queued) == (6, False)
+    assert all(each.split is not None and each.split.launch_seconds is not None for each in found.spans[1:])
 
 
 def test_the_total_may_be_what_was_seen(checkout):
