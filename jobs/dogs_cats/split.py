@@ -23,6 +23,7 @@ BEGUN, COPIES, COMPUTES, PASSES, COMPUTED, ENDED = range(6)
 # What may be left in the queue where the device waits for the host: the kernels that were launched last. With more, a
 # device without end would make the step by as much shorter.
 MOST_LAG_SHARE = 0.1  # of a step's compute
+ANCHOR_SECONDS, ANCHOR_TRIES = 100e-6, 5  # that a mark takes at most, where nothing interrupts the host amid it
 LEAST_LAG_SECONDS = 50e-6  # but this always: an event's own way, and a kernel or two
 
 
@@ -56,10 +57,19 @@ class Splitter:
         host = time.perf_counter()  # before: what takes the processor away in between looks like lag, never like none
         self._marks.append(Mark(kind, host, event() if self._has_device else None))
 
+    def _anchor(self, kind: int) -> None:
+        """Mark a moment at which the device has nothing to do, and its clock and the host's can be compared."""
+        for _ in range(ANCHOR_TRIES):
+            self._mark(kind)
+            if not self._has_device or time.perf_counter() - self._marks[-1].host < ANCHOR_SECONDS:
+                return
+            last = self._marks.pop()
+        self._marks.append(last)
+
     def begin(self) -> None:
         """Note that an epoch's training begins, and asks for its first batch; the device must be synchronised."""
         self._clear()
-        self._mark(BEGUN)
+        self._anchor(BEGUN)
         self.active = True
         self.asks()
 
@@ -90,7 +100,7 @@ class Splitter:
 
     def end(self) -> None:
         """Note that the epoch's training is done; the device must be synchronised. Validation's loader is not seen."""
-        self._mark(ENDED)
+        self._anchor(ENDED)
         self.active = False
 
     def split(self, train_seconds: float) -> Tuple[int, Split]:
@@ -129,7 +139,7 @@ class Splitter:
         """Return how far the device was behind the host at each mark.
 
         Both clocks say the same at the first mark and at the last, where the device was synchronised: the last one
-        tells how much faster one of them goes, some 0.01 %. The device is never ahead.
+        tells how much faster one of them goes, some 0.01 %.
         """
         hosts = [mark.host - self._marks[0].host for mark in self._marks]
         lags, device = [0.0], 0.0
@@ -137,9 +147,7 @@ class Splitter:
             device += seconds
             lags.append(device - host)
         drift = lags[-1] / hosts[-1] if self._marks[-1].kind == ENDED and hosts[-1] > 0 else 0.0
-        lags = [lag - drift * host for lag, host in zip(lags, hosts)]
-        least = min(lags)
-        return [lag - least for lag in lags]
+        return [lag - drift * host for lag, host in zip(lags, hosts)]
 
     def step_seconds(self) -> Tuple[float, ...]:
         """Return what each step took, from the end of the one before to its own; the device must be synchronised."""

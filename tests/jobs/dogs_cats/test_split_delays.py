@@ -6,6 +6,7 @@ do all else that they do, with a network so small that what it takes, which vari
 
 import pytest
 
+from jobs.dogs_cats import split
 from tests.jobs.dogs_cats.programs import Programs
 
 PROGRAM = """
@@ -34,6 +35,31 @@ for name, workers, photo_seconds, step_seconds in arguments["scenarios"]:
     found[name] = {"split": dataclasses.asdict(span.split), "steps": span.steps, "train_seconds": train_seconds}
     if name.endswith("ceilings"):
         found[name]["ceilings"] = dataclasses.asdict(ceilings.measure(learner, learner._input))
+
+# As on a GPU, of which this is one that is done at once with whatever is launched.
+from jobs.dogs_cats import split
+
+class Event:
+    def __init__(self):
+        self.at = time.perf_counter()
+
+    def elapsed_time(self, later):
+        return 1000.0 * (later.at - self.at)
+
+def with_device(splitter):
+    splitter._has_device = True
+    begin(splitter)
+
+def end_seen(splitter):
+    end(splitter)
+    kinds.append([mark.kind for mark in splitter._marks])
+
+begin, end, kinds = split.Splitter.begin, split.Splitter.end, []
+split.event, split.Splitter.begin, split.Splitter.end = Event, with_device, end_seen
+learner.prepare(taken("fp32", 4, workers=0))
+found["marked"] = [dataclasses.asdict(span.split) for span in learner.run_phase("frozen")]
+found["kinds"] = kinds
+found["parts"] = {"fastai1": 3, "fastai2": 2}[type(learner).__name__.lower()]
 """
 TRAIN_PHOTOS, BATCH_SIZE = 32, 4
 STEPS = TRAIN_PHOTOS // BATCH_SIZE
@@ -69,7 +95,9 @@ def share(found, name, part, seconds=0.0):
 class TestSplit:
     @pytest.mark.parametrize("name", SCENARIOS)
     def test_every_step_is_in_it(self, found, name):
-        assert found[name]["steps"] == STEPS and min(found[name]["split"].values()) >= 0
+        parts = {**found[name]["split"]}
+        assert parts.pop("launch_seconds") is None  # a CPU launches nothing
+        assert found[name]["steps"] == STEPS and min(parts.values()) >= 0
 
     def test_a_delay_in_the_loader_is_waited_for(self, found):
         delay = TRAIN_PHOTOS * PHOTO_SECONDS
@@ -96,6 +124,13 @@ class TestSplit:
         first_batch = BATCH_SIZE * PHOTO_SECONDS / 2
         plain = found["slow compute, workers"]["split"]["wait_seconds"]
         assert share(found, name, "wait_seconds", plain + first_batch) < TOLERANCE
+
+    def test_each_step_has_marks_at_the_ends_of_its_parts_before_fastai_waits_for_the_device(self, found):
+        """fastai 2: forward and backward; fastai 1, which waits twice a step for its loss: the optimiser too."""
+        step = [split.COPIES, split.COMPUTES, *[split.PASSES] * found["parts"], split.COMPUTED]
+        assert found["kinds"] == [[split.BEGUN, *step * STEPS, split.ENDED]] * EPOCHS
+        for marked in found["marked"]:
+            assert marked["launch_seconds"] > 0.9 * marked["compute_seconds"] > 0
 
     def test_the_ceilings_are_what_each_side_alone_takes(self, found):
         ceilings = found["hidden loader, workers, ceilings"]["ceilings"]

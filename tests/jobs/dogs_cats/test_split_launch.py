@@ -111,20 +111,24 @@ class TestClocks:
         assert 1000 * KERNELS * SLOW * abs(drift) > 4 * split.MOST_LAG_SHARE * KERNELS * SLOW
         assert found.launch_seconds / found.compute_seconds == pytest.approx(share, abs=0.05)
 
-    def test_a_host_that_was_interrupted_at_the_last_mark_spoils_no_other(self, put_in):
-        card = put_in()
-        end = split.Splitter.end
+    @pytest.mark.parametrize("interrupted", ["first", "last"])
+    @pytest.mark.parametrize(("host", "device", "share"), [(SLOW, QUICK, 1.0), (QUICK, SLOW, 0.0)])
+    def test_a_host_that_is_interrupted_amid_the_first_mark_or_the_last_is_seen(
+        self, put_in, monkeypatch, interrupted, host, device, share
+    ):
+        """It has read its clock, and the event is recorded by as much later as half a step takes."""
+        card, record, count = put_in(), split.event, []
 
-        def late(splitter):
-            end(splitter)
-            splitter._marks[-1] = splitter._marks[-1]._replace(host=card.host + 0.005)
+        def late():
+            count.append(1)
+            if len(count) == (1 if interrupted == "first" else 2 + 5 * STEPS):
+                card.waits(0.0045)
+            return record()
 
-        split.Splitter.end = late
-        try:
-            found = train(card, host=QUICK, device=SLOW, steps=200)
-        finally:
-            split.Splitter.end = end
-        assert found.launch_seconds <= 0.05 * found.compute_seconds
+        monkeypatch.setattr(split, "event", late)
+        found = train(card, host, device, waits_for=("optimiser",))
+        assert len(count) == 2 + 5 * STEPS + 1
+        assert found.launch_seconds / found.compute_seconds == pytest.approx(share, abs=0.05)
 
 
 class TestCpu:
