@@ -2,8 +2,8 @@
 
 python -m benchmarks.sampling_cost [--seconds N] [--cards N]
 
-The driver is the tests' stand-in (tests/nvml/standin.c), which reads a text file at every call: what a true one takes
-for an answer is not in it. The command sleeps. Ends with 1 where sampling takes more than MOST_SHARE of one CPU.
+The driver is the tests' stand-in (tests/nvml/standin.c), which looks up a text file: what a true one takes for an
+answer is not in it. The command sleeps. Ends with 1 where sampling takes more than MOST_SHARE of one CPU.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 /* A stand-in for NVIDIA's libnvidia-ml.so.1: the functions that stages/workload/probes/gpus.py calls, with the
  * signatures and struct layouts of nvml.h, under the versioned names that nvidia-ml-py loads.
  *
- * What it answers is in the text file that NVML_STANDIN names, read anew at each call: lines `key value`, first those
+ * What it answers is in the text file that NVML_STANDIN names, read again where it has changed: lines `key value`, first those
  * of the system, then those of each card after a line `card`. A key that is not there is answered NOT_SUPPORTED, a
  * value `error N` with the nvmlReturn_t N. Two keys name a function: `hangs NAME` never returns from it, `crashes NAME`
  * is a segmentation fault in it.
@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,24 +35,43 @@ typedef struct {
 
 /* ------------------------------------------------------------------------------------------------- the text file */
 
+/* What the file holds, read again where it has changed; "" where there is none. */
+static const char *contents(void) {
+    static char text[1 << 16];
+    static struct stat known;
+    struct stat now;
+    const char *path = getenv("NVML_STANDIN");
+    FILE *file;
+    if (!path || stat(path, &now))
+        return "";
+    if (now.st_ino == known.st_ino && now.st_size == known.st_size && now.st_mtim.tv_sec == known.st_mtim.tv_sec &&
+        now.st_mtim.tv_nsec == known.st_mtim.tv_nsec)
+        return text;
+    file = fopen(path, "r");
+    text[file ? fread(text, 1, sizeof text - 1, file) : 0] = 0;
+    if (file)
+        fclose(file);
+    known = now;
+    return text;
+}
+
 /* The value that belongs to a key of the system or of a card, in a buffer of its own; NULL where there is none. */
 static const char *look_up(int card, const char *key) {
     static char line[4096];
-    const char *path = getenv("NVML_STANDIN");
-    FILE *file = path ? fopen(path, "r") : NULL;
     size_t length = strlen(key);
-    const char *found = NULL;
+    const char *rest = contents();
     int at = SYSTEM;
-    while (file && !found && at <= card && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = 0;
+    while (*rest && at <= card) {
+        size_t size = strcspn(rest, "\n"), kept = size < sizeof line ? size : sizeof line - 1;
+        memcpy(line, rest, kept);
+        line[kept] = 0;
+        rest += size + (rest[size] == '\n');
         if (!strcmp(line, "card"))
             at++;
         else if (at == card && !strncmp(line, key, length) && (line[length] == ' ' || !line[length]))
-            found = line + length + (line[length] == ' ');
+            return line + length + (line[length] == ' ');
     }
-    if (file)
-        fclose(file);
-    return found;
+    return NULL;
 }
 
 static int card_of(nvmlDevice_t device) { return (int)(size_t)device - 1; }
