@@ -13,7 +13,7 @@ from stages.harness.comparison.parts import COMPUTE, LAUNCH, parts
 from stages.harness.params.schema import CompareParams
 from stages.harness.results.read import CellResult
 from stages.records import CardSpan, CardSummary, Cell, Course, Measurement, Ratio
-from tests import results
+from tests import environments, results
 from tests.project import ROOT
 
 H200 = json.loads((ROOT / "tests" / "recorded" / "h200.json").read_text())
@@ -134,6 +134,11 @@ class TestSigns:
         assert f"NVML calls the card busy for {nvml:.0%} of the last span, in which steps compute for 89%" in signs
         assert ("it counts any kernel, however small" in signs) == (expected == "compute-bound")
         assert (f"{UNKNOWN}cannot be told." in signs) == (expected == "compute-bound")
+
+    def test_nvmls_share_is_weighed_against_compute_not_against_what_waits(self):
+        """Of 9 s, 4.5 compute and 4 wait for the loader, in which a card that computes is idle."""
+        assert kind(setting(nvml=0.3, compute=4.5, wait=4.0)) == "compute-bound"
+        assert kind(setting(nvml=0.2, compute=4.5, wait=4.0)) == "launch-bound"
 
     def test_too_few_samples_of_nvml_tell_nothing_and_of_two_cards_the_busier_counts(self):
         few = setting(nvml=0.1)[:1]
@@ -325,6 +330,15 @@ class TestLowerPrecision:
         fp32, mixed = setting(launch=7.0), setting("mixed-bs16", compute=7.9, launch=7.0, number_format="fp16")
         words = "A lower precision speeds up arithmetic, which is not what the baseline's steps in 'body' wait for."
         assert (words in said(mixed, baseline=fp32, verdict=verdict, profiles=self.PROFILES)) == told
+
+    def test_a_card_without_units_for_it_is_not_blamed_where_launches_are_waited_for(self):
+        hardware = environments.hardware(environments.gpu(CARD, compute_capability="6.0"))
+        plain = self.PROFILES["host"]
+        profiles = {"host": dataclasses.replace(plain, facts=dataclasses.replace(plain.facts, hardware=hardware))}
+        for launch, blamed in ((7.0, False), (0.2, True)):
+            fp32, mixed = setting(launch=launch), setting("mixed-bs16", launch=launch, number_format="fp16")
+            sentences = said(mixed, baseline=fp32, verdict="equivalent", profiles=profiles)
+            assert any("has no tensor cores" in each for each in sentences) == blamed
 
 
 class TestCopies:
