@@ -8,7 +8,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 from typing import Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from stages import holders
-from stages.records import Check, Scalar
+from stages.records import Check, GpuState, Scalar
 from stages.units import amount
 from stages.visible_cards import INSTANCE
 from stages.workload import out_of_gpu
@@ -63,22 +63,29 @@ def look(visible: Optional[str]) -> Tuple[CardMemory, ...]:
 
 
 def explain(
-    error: Optional[str], last_words: str, visible: Optional[str], parameters: Mapping[str, Scalar]
+    error: Optional[str],
+    last_words: str,
+    visible: Optional[str],
+    parameters: Mapping[str, Scalar],
+    before: Sequence[GpuState] = (),
 ) -> Optional[Verdict]:
     """Return why a command that failed had no memory on its card; None where it died of something else.
 
     `error`: what the job says of it. `visible`: of the command's environment, CUDA_VISIBLE_DEVICES. `parameters`: of
-    the variant. To be asked when all its processes have ended: what is on the card then is not its own.
+    the variant. `before`: the cards when the command began. To be asked when all its processes have ended: what is on
+    the card then is not its own.
     """
     said = heard = out_of_gpu.in_last_words(last_words)
     if error is not None:
         said = out_of_gpu.in_error(error)
         if said is not None and said.needed_bytes is None and heard is not None:
             said = heard._replace(before=said.before)
-    return None if said is None else judge(said, look(visible), parameters)
+    return None if said is None else judge(said, look(visible), parameters, before)
 
 
-def judge(said: Said, cards: Sequence[CardMemory], parameters: Mapping[str, Scalar]) -> Verdict:
+def judge(
+    said: Said, cards: Sequence[CardMemory], parameters: Mapping[str, Scalar], before: Sequence[GpuState] = ()
+) -> Verdict:
     """Put together what was said of the moment and what the driver shows of the cards after it."""
     index = said.index or 0
     card = cards[index] if index < len(cards) else None
@@ -89,6 +96,9 @@ def judge(said: Said, cards: Sequence[CardMemory], parameters: Mapping[str, Scal
     if said.at_own_limit:
         return Verdict(f"{found}; {OWN_LIMIT}", f"{RAISE_LIMIT}, or {smaller}")
     others = _others(said, card)
+    earlier = _earlier(before[index] if index < len(before) else None, said)
+    if earlier is not None and (others is None or not others.bytes):
+        return Verdict(f"{found}; {earlier}", f"end what else is on it or {OTHER_CARD}")
     if others is None:
         return Verdict(f"{found}; {NOT_KNOWN}", ASK + smaller)
     if others.bytes and others.bytes >= _lacking(said, card):
@@ -180,6 +190,22 @@ def _others(said: Said, card: Optional[CardMemory]) -> Optional[Others]:
         return now
     names = {each.pid: each.name for each in (card.holders if card is not None else None) or ()}
     return then._replace(holders=tuple(each._replace(name=names.get(each.pid)) for each in then.holders))
+
+
+def _earlier(state: Optional[GpuState], said: Said) -> Optional[str]:
+    """Say what was in use of the card when the command began, where nothing tells of the moment in which it died."""
+    if (
+        state is None
+        or state.memory_used_bytes is None
+        or state.memory_free_bytes is None
+        or said.free_bytes is not None
+    ):
+        return None
+    used, total = state.memory_used_bytes, state.memory_used_bytes + state.memory_free_bytes
+    if used < max(MUCH_SHARE * total, _of_driver(total)):
+        return None
+    who = f" ({'; '.join(state.other_processes)})" if state.other_processes else ""
+    return f"when it began {amount(used)} of {amount(total)} were in use{who}, and nobody is there any more"
 
 
 def _said_others(said: Said) -> Optional[Others]:

@@ -3,9 +3,10 @@
 import pytest
 
 from stages import holders
+from stages.records import GpuState
 from stages.workload import gpu_memory, out_of_gpu
 from stages.workload.out_of_gpu import Said
-from stages.workload.probes import gpus
+from stages.workload.probes import files, gpus
 from stages.workload.probes.gpus import CardMemory, Holder
 
 MIB, GIB = 2**20, 2**30
@@ -150,6 +151,22 @@ def test_a_process_that_torch_names_is_named_as_the_driver_calls_it() -> None:
 def test_the_commands_own_share_alone_is_a_matter_of_its_size() -> None:
     said = PLAIN._replace(ours_bytes=29 * GIB // 2)
     assert judged(said, card()) == ("it is the command's own, nobody else holds much of it", SMALLER)
+
+
+def test_who_comes_when_it_has_died_is_not_blamed() -> None:
+    said = PLAIN._replace(ours_bytes=29 * GIB // 2)
+    assert judged(said, card(13.1, hog(13)))[1] == SMALLER
+
+
+def test_who_was_there_at_the_begin_and_has_gone_is_told_where_the_error_has_no_numbers() -> None:
+    """'CUDA error: out of memory' says no more: CUDA itself found no room."""
+    plain = {"memory_free_bytes": 2 * GIB, "other_processes": ("pid 17, hog.py, 13 GiB",)}
+    named = files.unknown(GpuState, "not told", memory_used_bytes=13 * GIB, **plain)
+    little = files.unknown(GpuState, "not told", memory_used_bytes=GIB, **plain)
+    gone = "13 GiB of 15 GiB were in use (pid 17, hog.py, 13 GiB), and nobody is there any more"
+    assert gone in gpu_memory.judge(Said(), [card()], {}, [named]).line
+    assert "own" in gpu_memory.judge(PLAIN._replace(ours_bytes=29 * GIB // 2), [card()], {}, [named]).line
+    assert "own" in gpu_memory.judge(Said(), [card()], {}, [little]).line
 
 
 def test_a_share_that_would_not_have_made_room_is_told_and_not_blamed() -> None:

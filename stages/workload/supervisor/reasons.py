@@ -6,12 +6,12 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import signal
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, Mapping, Optional, Sequence
 
 from stages import holders
 from stages.codec import RecordError
 from stages.errors import KILLED_FOR_MEMORY, TRY_LATER, FaceoffError
-from stages.records import Scalar
+from stages.records import GpuState, Scalar
 from stages.units import amount
 from stages.workload import gpu_memory
 from stages.workload.gpu_memory import Verdict
@@ -64,18 +64,20 @@ def check(
     shm_bytes: Optional[int] = None,
     visible: Optional[str] = None,
     parameters: Optional[Mapping[str, Scalar]] = None,
+    cards_before: Sequence[GpuState] = (),
 ) -> None:
     """Raise unless the command ended well: FaceoffError, or SystemExit where this process was asked to stop.
 
     `error`: what the job says of it; `problem`: what is wrong with its events; `shm_bytes`: least that was seen free of
-    /dev/shm; `visible`: of its environment, CUDA_VISIBLE_DEVICES; `parameters`: of the variant.
+    /dev/shm; `visible`: of its environment, CUDA_VISIBLE_DEVICES; `parameters`: of the variant; `cards_before`:
+    when it began.
     """
     if ended.stopped_by is not None:
         raise SystemExit(128 + ended.stopped_by)
     error = ended.words or error
     killed = _signal(ended.code)
     if ended.code not in (0, TRY_LATER) and killed in (None, signal.SIGABRT):  # what C++ does not catch aborts
-        verdict = gpu_memory.explain(error, ended.last_words, visible, parameters or {})
+        verdict = gpu_memory.explain(error, ended.last_words, visible, parameters or {}, cards_before)
         if verdict is not None:
             raise OutOfGpuMemory(verdict)
     if (

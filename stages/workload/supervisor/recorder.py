@@ -68,7 +68,7 @@ class Recorded(NamedTuple):
         """
         if self.events.unsupported is not None and self.ended.code >= 0 and self.ended.stopped_by is None:
             return
-        cards = self.visible, parameters
+        cards = self.visible, parameters, self.conditions[0].gpus
         reasons.check(self.ended, self.events.error, self.problem, self.shm_bytes, *cards)
 
 
