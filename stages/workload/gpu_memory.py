@@ -98,7 +98,7 @@ def judge(
     others = _others(said, card)
     earlier = _earlier(before[index] if index < len(before) else None, said)
     if earlier is not None and (others is None or not others.bytes):
-        return Verdict(f"{found}; {earlier}", f"end what else is on it or {OTHER_CARD}")
+        return Verdict(f"{found}; {earlier}", f"run again while nothing else is on it, or {OTHER_CARD}")
     if others is None:
         return Verdict(f"{found}; {NOT_KNOWN}", ASK + smaller)
     if others.bytes and others.bytes >= _lacking(said, card):

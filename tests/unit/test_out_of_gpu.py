@@ -162,7 +162,7 @@ def test_who_was_there_at_the_begin_and_has_gone_is_told_where_the_error_has_no_
     """'CUDA error: out of memory' says no more: CUDA itself found no room."""
     plain = {"memory_free_bytes": 2 * GIB, "other_processes": ("pid 17, hog.py, 13 GiB",)}
     named = files.unknown(GpuState, "not told", memory_used_bytes=13 * GIB, **plain)
-    little = files.unknown(GpuState, "not told", memory_used_bytes=GIB, **plain)
+    little = files.unknown(GpuState, "not told", memory_used_bytes=GIB // 2, **plain)
     gone = "13 GiB of 15 GiB were in use (pid 17, hog.py, 13 GiB), and nobody is there any more"
     assert gone in gpu_memory.judge(Said(), [card()], {}, [named]).line
     assert "own" in gpu_memory.judge(PLAIN._replace(ours_bytes=29 * GIB // 2), [card()], {}, [named]).line
