@@ -3,8 +3,9 @@
 import csv
 import dataclasses
 import io
+import re
 
-from stages.harness.report import tidy
+from stages.harness.report import page, tidy
 from stages.harness.report.page import cards
 from stages.harness.results.read import CellResult
 from stages.records import Attempt, Cell
@@ -48,7 +49,9 @@ def test_the_page_says_what_the_energy_is_of():
     )
     sampled = ran(1e9, energy=dataclasses.replace(results.energy(), how="sampled"))
     assert "by the cards' own counters; of 1 training sampled: power" in cards.energy_words([ran(1e9), sampled])
-    assert cards.energy_words([ran(1e9, energy=None)]) == ""
+    assert cards.energy_words([ran(1e9, energy=None)]) == ""  # it saw no card
+    unknown = cards.energy_words([ran(1e9), ran(1e9, energy=None, gpu_uuids=("GPU-1",))])
+    assert unknown.endswith(" Energy is not known of some trainings: the job does not say it.")
 
 
 def test_the_tidy_table_has_a_row_for_each_card_span_and_value():
@@ -59,6 +62,15 @@ def test_the_tidy_table_has_a_row_for_each_card_span_and_value():
         (row["span_number"], row["span"], float(row["value"])) for row in rows if row["metric"] == "card_sm_hertz"
     ]
     assert clocks == [("1", "body", 345e6), ("2", "body", 1980e6)]
+
+
+def test_the_page_shows_spans_clocks_and_energy():
+    compared, image = comparisons.pair(), results.profile("host")
+    own = {"cards": (results.card("GPU-1", 345e6, 1980e6),), "energy": results.energy()}
+    cells = [CellResult(each.cell, "ok", None, results.trained(CELL, **own)) for each in pages.cells_of(compared)]
+    text = page.html(compared, cells, pages.params_of(compared), {"host": image}, {})
+    assert "What the card did" in text and "just before the commands they drew 31 W" in text
+    assert re.search(r"1: body.*345 MHz.*2: body.*1,980 MHz.*software power cap in 25%", text, re.DOTALL)
 
 
 def test_a_page_without_cards_says_nothing_of_them():

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stages.harness import formatting
 from stages.harness.results.read import CellResult
-from stages.records import SAMPLED, CardSpan, CardSummary, Course
+from stages.records import SAMPLED, CardSpan, CardSummary, Course, Energy
 
 SPANS = 6  # that have a row of their own; the rest has one together
 
@@ -89,10 +89,15 @@ def _held(found: Sequence[CardSummary]) -> str:
 
 
 def energy_words(results: Iterable[CellResult]) -> str:
-    """Say of what the energy is, and what of it the cards take idle; empty: of no training it is known."""
-    found = [result.train.energy for result in results if result.train is not None and result.train.energy is not None]
-    if not found:
-        return ""
+    """Say of what the energy is, idle power in it, and why it is not known; empty: no training saw a card."""
+    trained = [result.train for result in results if result.train is not None and result.train.status == "ok"]
+    found = [each.energy for each in trained if each.energy is not None]
+    whys = dict.fromkeys(each.absent["energy"] for each in trained if each.energy is None and each.gpu_uuids)
+    missing = [f"Energy is not known of {'some' if found else 'the'} trainings: {'; '.join(whys)}."] if whys else []
+    return " ".join([*([_energy_words(found)] if found else []), *missing])
+
+
+def _energy_words(found: Sequence[Energy]) -> str:
     sampled = sum(each.how == SAMPLED for each in found)
     how = "by the cards' own counters"
     if sampled:
