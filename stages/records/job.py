@@ -106,7 +106,7 @@ class Task:
     ceilings: bool  # whether the job is to measure what its loader and its compute reach alone
     remeasure: int  # how often it may be measured once more because it was disturbed
     libraries: Optional[str]  # LD_LIBRARY_PATH of the shell, where no job of the image gets it
-    ranks: int = 1  # processes that the command is started as, by torch's launcher; 1: it is started as it is
+    ranks: int  # processes that the command is started as, by torch's launcher; 1: it is started as it is
 
     def __post_init__(self) -> None:
         check("stage", self.stage, self.stage in STAGES, "one of " + ", ".join(STAGES))

@@ -106,7 +106,7 @@ VARIANTS = {
 
 def task_of(name: str) -> Task:
     belongs = results.belongs(Cell("host", "fp32-bs16", 1), variant=VARIANTS[name])
-    return Task(Cell("host", name, 1), "train", ("true",), results.JOB, belongs, (), None, True, 0, None)
+    return Task(Cell("host", name, 1), "train", ("true",), results.JOB, belongs, (), None, True, 0, None, 1)
 
 
 def test_preflight_says_it_before_the_first_cell() -> None:

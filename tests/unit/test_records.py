@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CELL = Cell("host", "fp32-bs16", 1)
 MANIFEST = Manifest("toy", "b" * 64, 416, 9_000_000)
 TASK = Task(
-    CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), (), None, True, 1, "/usr/lib64-nvidia"
+    CELL, "train", ("python", "train.py"), results.JOB, results.belongs(CELL), (), None, True, 1, "/usr/lib64-nvidia", 2
 )
 PART = Part(
     0,

@@ -92,6 +92,7 @@ json.dump(told, open(os.path.join(told["OUTPUT"], "told.json"), "w"))
         "repeat": 1,
         "seed": 43,
         "parameters": {"rate": 0.5},
+        "gpus": 1,
         "section": {"size": 3},
         "session_ends_at": 4e9,
         "ceilings": True,

@@ -59,8 +59,8 @@ def _on_cards(results: Sequence[CellResult]) -> bool:
 
 def _samples_per_step(results: Sequence[CellResult]) -> float | None:
     """Return how many a step had on all of its processes, in the first span that tells: a validation follows it."""
-    told = [span for each in results if each.train for span in each.train.spans if span.steps]
-    spans = [(span.samples, span.steps or 0) for span in told if span.name == told[0].name]
+    counted = [span for each in results if each.train for span in each.train.spans if span.steps]
+    spans = [(span.samples, span.steps or 0) for span in counted if span.name == counted[0].name]
     samples = [samples for samples, _ in spans if samples]
     return sum(samples) / sum(steps for _, steps in spans) if samples and len(samples) == len(spans) else None
 
