@@ -279,7 +279,7 @@ def test_a_file_that_is_no_record_is_refused_by_its_name(text, tmp_path):
 def test_a_file_of_another_schema_says_what_to_do(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text('{"schema_version": 5}')
-    with pytest.raises(RecordError, match=r"not of schema version 6; .*: measure again with `dvc repro -f`"):
+    with pytest.raises(RecordError, match=r"not of schema version 7; .*: measure again with `dvc repro -f`"):
         codec.read(path, Manifest)
 
 
@@ -309,7 +309,11 @@ def numbers(document):
         (("attempts", 0, "load", "steal_share"), 1.01, "attempts[0].load.steal_share: expected 0 to 1, found 1.01"),
         (("attempts", 0, "after_spans"), -1, "attempts[0].after_spans: expected 0 or more, found -1"),
         (("stage",), "download", "stage: expected one of train, evaluate, found 'download'"),
-        (("ceilings",), None, "absent: expected a reason for each null field and no other (ceilings, predictions_"),
+        (
+            ("ceilings",),
+            None,
+            "absent: expected a reason for each null field and no other (ceilings, cpu_joules, energy, predictions_",
+        ),
     ],
 )
 def test_what_no_cell_can_have_measured_is_named(field, value, expected):
