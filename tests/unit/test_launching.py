@@ -315,6 +315,12 @@ class TestLowerPrecision:
         (*_, gain) = said(setting(launch=2.0), profiles=self.PROFILES)
         assert gain.startswith("A lower precision could make these steps 2.00 times as fast: the profile measured")
 
+    def test_is_promised_on_condition_where_nothing_shows_whether_the_device_waits(self):
+        (*_, gain) = said(setting(), profiles=self.PROFILES)
+        assert gain.startswith("If it is the device's work, a lower precision could make these steps 3.00 times as")
+        (*_, gain) = said(setting(busy=0.9, rate=600.0), profiles=self.PROFILES)
+        assert gain.startswith("A lower precision could make these steps")
+
     @pytest.mark.parametrize(
         "cells",
         [setting(launch=7.0), setting(busy=0.1, rate=600.0), setting(launch=0.2, nvml=0.1), setting(launch=4.0)],

@@ -109,9 +109,10 @@ def _gain_of_lower(
     if gain <= LEAST_GAIN:
         yield f"A lower precision has nothing to gain here: the profile measured {measured.words}."
     else:
+        subject = "A" if launching.is_sure(fp32) else "If it is the device's work, a"
         yield (
-            f"A lower precision could make {steps} {gain:.2f} times as fast: the profile measured {measured.words}, "
-            "and what is not compute stays as it is."
+            f"{subject} lower precision could make {steps} {gain:.2f} times as fast: the profile measured "
+            f"{measured.words}, and what is not compute stays as it is."
         )
 
 

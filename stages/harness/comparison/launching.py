@@ -327,6 +327,12 @@ def waits_for_arithmetic(found: Bottleneck) -> bool:
     return found.last.kind == COMPUTE and not seen_otherwise and not by_batch
 
 
+def is_sure(found: Bottleneck) -> bool:
+    """Whether something that was seen shows the last span's kind, where a device could also wait for launches."""
+    shown = [sign.kind for sign in signs(found.last, found.launching, found.last)]
+    return not found.launching.has_queue or found.last.kind in shown
+
+
 def device_seconds(found: Bottleneck) -> float:
     """Return the part of the last span's compute that faster arithmetic shortens, as far as it is known."""
     split, busy = found.last.split, found.launching.device_busy_share
