@@ -48,13 +48,13 @@ def differences(seen: Seen) -> list[str]:
     ]
     assert all(each.split is not None for each in spans if each.name == "train")
     assert [note for note in seen.observation.notes if "microseconds" not in note] == []
+    # Of a validation that nothing ends, the last batch's work is taken to be as long as is usual; the rest is training's.
     pairs = [
-        # Of a validation that nothing ends, the last batch's work is taken to be as long as is usual.
         (
-            found.name,
+            truth["name"],
             found.seconds,
             truth["seconds"],
-            AROUND if truth["name"] == "train" else truth["seconds"] / truth["steps"],
+            AROUND + truth["around"] if truth["name"] == "train" else truth["seconds"] / truth["steps"],
         )
         for found, truth in zip(spans, own, strict=True)
     ]

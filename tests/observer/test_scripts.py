@@ -106,7 +106,8 @@ def test_a_compiled_training_has_the_same_graphs_and_its_compilations_apart(
     compiled = [index for index, step in enumerate(found.steps) if step.compiled]
     assert compiled[0] == 0 and 20 in compiled and found.warm_up > 0
     assert not any(step.compiled for step in found.steady)
-    assert "torch.compile was at work after the warm-up too: steps" in " ".join(found.notes)
+    said = "torch.compile was at work after the warm-up too: steps" in " ".join(found.notes)
+    assert said == (found.warm_up <= 20)  # on a busy machine the warm-up may seem as long
 
 
 @pytest.mark.skipif(

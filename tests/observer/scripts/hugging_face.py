@@ -10,19 +10,21 @@ from torch.utils.data import Dataset
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainerCallback, TrainingArguments
 
 spans = Spans()
-losses, worked = [], [0.0]
+losses, times = [], {}
 
 
 class Texts(Dataset):
-    def __init__(self, count, validate=False):
-        self.count, self.validate = count, validate
+    """Its first question begins a pass: what Trainer does around it is no part of one."""
+
+    def __init__(self, count, name):
+        self.count, self.name = count, name
 
     def __len__(self):
         return self.count
 
     def __getitem__(self, index):
-        if self.validate and index == 0:  # here it begins: what Trainer prepares before is no part of a pass
-            spans.begin("validation")
+        if not spans.open or spans.open[-1]["name"] != self.name:
+            spans.begin(self.name)
         time.sleep(0.0005)
         return {"input_ids": torch.full((8,), index % 100), "labels": index % 2}
 
@@ -36,24 +38,31 @@ class Net(BertForSequenceClassification):
 
 class Timed(Trainer):
     def evaluation_loop(self, *args, **kwargs):
+        if spans.open and self.state.global_step == self.state.max_steps:  # after the last step, though in its epoch
+            spans.end(at=times["stepped"])
         found = super().evaluation_loop(*args, **kwargs)
-        spans.end(at=worked[0])
+        spans.end(at=times["worked"])
         losses.append(found.metrics["eval_loss"])
         return found
 
 
 class Own(TrainerCallback):
-    def on_epoch_begin(self, *args, **kwargs):
-        spans.begin("train")
+    def on_epoch_begin(self, arguments, *args, **kwargs):
+        if arguments.dataloader_num_workers:  # they ask elsewhere
+            spans.begin("train")
+
+    def on_optimizer_step(self, *args, **kwargs):
+        times["stepped"] = time.perf_counter()
 
     def on_step_end(self, *args, **kwargs):
         spans.count(steps=1)
 
     def on_epoch_end(self, *args, **kwargs):
-        spans.end()
+        if spans.open:
+            spans.end(at=times["stepped"])
 
     def on_prediction_step(self, *args, **kwargs):
-        worked[0] = time.perf_counter()
+        times["worked"] = time.perf_counter()
 
 
 def train(**changes):
@@ -72,12 +81,16 @@ def train(**changes):
         **{"eval_strategy": "epoch", **changes},
     )
     trainer = Timed(
-        Net(config), arguments, train_dataset=Texts(170), eval_dataset=Texts(40, validate=True), callbacks=[Own()]
+        Net(config),
+        arguments,
+        train_dataset=Texts(170, "train"),
+        eval_dataset=Texts(40, "validation"),
+        callbacks=[Own()],
     )
     trainer.train()
 
 
 train()
-train(gradient_accumulation_steps=4, eval_strategy="steps", eval_steps=4)
+train(gradient_accumulation_steps=4, eval_strategy="steps", eval_steps=5)
 train(dataloader_num_workers=2, eval_strategy="no")
 tell(spans=spans.all, kept=[losses, torch.rand(3).tolist()])

@@ -10,7 +10,7 @@ class Spans:
         self.all, self.open = [], []
 
     def begin(self, name):
-        span = {"name": name, "steps": 0, "samples": 0, "seconds": -time.perf_counter()}
+        span = {"name": name, "steps": 0, "samples": 0, "seconds": -time.perf_counter(), "around": 0.0}
         self.all.append(span)
         self.open.append(span)
 
@@ -23,3 +23,4 @@ class Spans:
         span["seconds"] += time.perf_counter() if at is None else at
         if self.open:
             self.open[-1]["seconds"] -= span["seconds"]
+            self.open[-1]["around"] += span["seconds"] / span["steps"]
