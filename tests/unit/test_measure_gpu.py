@@ -4,15 +4,17 @@ import dataclasses
 import time
 import types
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages.records import Facts, ImageTask
-from stages.workload.measure import cards, device, measure, peaks, sampling
+from stages.workload.measure import cards, device, measure, of_job, peaks, plan, sampling
 from tests.gpu_queue import Card
+from tests.supervised import Checkout
 from tests.unit import slow_gpu
-from tests.unit.test_measure import image_task, make_facts
+from tests.unit.test_measure import TELLS, image_task, make_facts
 
 LAUNCH_SECONDS = 8e-6  # of the host, for whatever it queues
 WAKE_SECONDS = 10e-6  # until the host sees that the queue is empty
@@ -145,6 +147,19 @@ def test_what_takes_longer_than_its_share_says_how_long(put_in: Callable[[Gpu], 
         rates_of(device.matrix_product("cuda", "fp32", 0.1))
 
 
+@pytest.mark.parametrize(("tera", "gigabytes"), [(4.0, 100.0), (65.0, 320.0), (990.0, 4800.0)])
+def test_all_of_it_takes_less_than_half_of_the_20_s_that_there_are(
+    put_in: Callable[[Gpu], None], tera: float, gigabytes: float
+) -> None:
+    """So that the job's own have the other half at least, and every part all of its samples."""
+    gpu = Gpu(tera * 1e12, gigabytes * 1e9)
+    put_in(gpu)
+    for part in plan(make_facts("NVIDIA H200", name="NVIDIA H200")):
+        samples = rates_of(getattr(device, part.function)(seconds=10.0 / 7, **part.arguments))
+        assert len(samples) == sampling.MOST_SAMPLES, part.name
+    assert gpu.host < 10.0
+
+
 # ----------------------------------------------------------------------------------------------------- the time it has
 
 
@@ -189,6 +204,15 @@ def test_the_jobs_own_have_the_same_time_and_a_start_beside_it(
     measure(dataclasses.replace(image_task(4.0), measure=("true",)), gpu_facts)
     [(seconds, start_seconds)] = given
     assert 1.0 < seconds < 4.0 and start_seconds == 60.0  # about half, had the start's 3 s not been beside it none
+
+
+def test_the_jobs_command_is_not_ended_while_the_gpu_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gpu_facts: Facts
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = image_task(1.0, Checkout(tmp_path), "sleep 3\n" + TELLS)
+    reported, failure = of_job.run(task, gpu_facts, 1.0, 60.0)
+    assert ([each.name for each in reported], failure) == (["reads", "cold"], None)
 
 
 # --------------------------------------------------------------------------------------------------------------- peaks
