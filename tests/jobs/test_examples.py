@@ -118,6 +118,25 @@ def test_a_strangers_script_runs_unchanged(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_are_faced_off_with_one(tmp_path):
+    """On a machine without a GPU: what is started, noted and told is the same as on one with two, but for NCCL."""
+    variants = {"one": {"batch_size": 32}, "weak": {"batch_size": 32, "gpus": 2}}
+    container = {"gpus": "none"}
+    folder = checkout.make(
+        tmp_path / "project", ["host"], repeats=[1], job="data_parallel", variants=variants, container=container
+    )
+    checkout.repro(folder)
+    one, weak = checkout.settings(folder).values()
+    assert (one.status, weak.status) == ("ok", "ok")
+    assert weak.explanation[0] == "Weak scaling: 2 processes in place of 1, and 64 samples a step in place of 32."
+    alone, both = (checkout.result(folder, "train", "host", name) for name in variants)
+    assert [(span.samples, span.steps) for span in alone.spans] == [(1024, 32)] * 3
+    assert [(span.samples, span.steps) for span in both.spans] == [(1024, 16)] * 3
+    assert "gpus is 2, and there is no card: 2 processes on the CPU" in both.notes and both.belongs.variant.gpus == 2
+    assert "GPUs of weak" in checkout.preflight(folder)
+
+
+@pytest.mark.slow
 @pytest.mark.engine
 def test_a_strangers_script_in_an_image_of_its_own_python(tmp_path):
     """Python 3.7 and torch 1.2 beside today's: the same script, and a comparison across both."""
