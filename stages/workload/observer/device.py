@@ -52,7 +52,7 @@ class DeviceClock:
 
     def time(self, at: float) -> float:
         """Return when the GPU had done what was queued at that time; where nothing marks it, as of the mark before."""
-        index = self._of(at)
+        index = self._index(at)
         if index is not None:
             return self.marks[index].on
         before = bisect.bisect_right(self._at, at)
@@ -60,13 +60,13 @@ class DeviceClock:
 
     def knows(self, at: float) -> bool:
         """Whether there is a mark of that time."""
-        return self._of(at) is not None
+        return self._index(at) is not None
 
     def between(self, began: float, ended: float) -> Sequence[Passed]:
         """Return the marks that were passed after the one time and until the other, by the GPU."""
         return self.marks[bisect.bisect_right(self._on, began) : bisect.bisect_right(self._on, ended + IN_ORDER / 2)]
 
-    def _of(self, at: float) -> Optional[int]:
+    def _index(self, at: float) -> Optional[int]:
         index = bisect.bisect_left(self._at, at - ROUNDING)
         return index if index < len(self._at) and self._at[index] <= at + ROUNDING else None
 
@@ -142,7 +142,7 @@ class _Parts:
         self.called = 0.0  # of compute: from a model's call to the end of the backward pass
         self.uncalled = 0.0  # of compute: the same with the copies before it, which are not told apart
         self.launching = self.undecided = 0.0
-        self.told = False
+        self.copies_show = False
         self._batch = GOT  # what the last mark of the batch's arrival was
         self._forward = 0.0
 
@@ -158,7 +158,7 @@ class _Parts:
             self._compute(mark, seconds, is_judged)
         if mark.kind != ASKED:
             self._batch = mark.kind
-        self.told = self.told or mark.kind in (CALLED, GOT_ON_DEVICE)
+        self.copies_show = self.copies_show or mark.kind in (CALLED, GOT_ON_DEVICE)
 
     def _compute(self, mark: Passed, seconds: float, is_judged: bool) -> None:
         self.compute += seconds
@@ -184,8 +184,8 @@ class _Parts:
 
     def split(self) -> Split:
         """Return the sums. Of batches whose copy is not told it is as large as of the others."""
-        told = self.copied + self.called
-        guessed = self.uncalled * self.copied / told if told else 0.0
+        whole = self.copied + self.called
+        guessed = self.uncalled * self.copied / whole if whole else 0.0
         compute = self.compute - guessed
         is_known = self.undecided <= (1 - KNOWN) * self.compute
         return Split(
@@ -207,7 +207,7 @@ def split_on_device(run: Run, clock: DeviceClock) -> Tuple[Split, bool]:
         seconds = mark.on - last - within(run.pauses, last, mark.on)
         parts.take(mark, seconds, not any(began < mark.on <= ended for began, ended in others))
         last = mark.on
-    return parts.split(), parts.told
+    return parts.split(), parts.copies_show
 
 
 def _moments(run: Run, clock: DeviceClock) -> List[Passed]:
