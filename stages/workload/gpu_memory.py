@@ -238,5 +238,5 @@ def _of_driver(total_bytes: int) -> int:
 def _named(holder: Holder) -> str:
     """Return who it is; a number of the machine's says nothing of a process in here."""
     if gpus.in_pid_namespace():
-        return f"pid {holder.pid}" + (f" ({holder.name})" if holder.name else "")
+        return f"pid {holder.pid} of the machine" + (f" ({holder.name})" if holder.name else "")
     return holders.named(holder.pid, holder.name)

@@ -12,7 +12,7 @@ from stages import codec, records
 from tests import nvml
 from tests.nvml import T4
 from tests.nvml.test_job_cards import TORCH
-from tests.project import make_project, run_stage
+from tests.project import ROOT, make_project, run_stage
 from tests.supervised import EVENTS, LEGACY, Checkout, write_image_task
 
 GIB = 2**30
@@ -101,6 +101,29 @@ def test_a_program_that_went_on_and_died_of_something_else_is_not_taken_for_it(c
     assert card.reason(script + "    traceback.print_exc()\nraise KeyError('loss')\n") == (
         "the command ended with exit code 1; its own words are above"
     )
+
+
+@pytest.mark.parametrize(
+    ("processes", "who"),
+    [
+        ("", "somebody outside of this container holds 13 GiB of it: end what else is on it"),
+        (f"{HOG}:{13 * GIB}", f"pid {HOG} of the machine holds 13 GiB of it: end that process"),
+    ],
+    ids=["the driver names nobody", "the driver gives the machine's numbers"],
+)
+def test_in_a_container_it_is_somebody_outside(tmp_path: Path, processes: str, who: str) -> None:
+    """By a process namespace of its own, which is what a container has."""
+    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no namespace")
+    script = (
+        "from stages.workload import gpu_memory as m; print(m.explain('CUDA error: out of memory', '', None, {}).line)"
+    )
+    environment = nvml.environment(tmp_path, {**T4, "memory_used": 13 * GIB, "compute_processes": processes})
+    done = subprocess.run(
+        [*alone, sys.executable, "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert who in done.stdout, done.stderr
 
 
 def test_preflight_inside_an_image_says_who_filled_the_card_and_not_to_take_smaller_batches(card: Card) -> None:
