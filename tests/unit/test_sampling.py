@@ -73,23 +73,29 @@ def test_a_long_command_is_read_less_often_and_its_energy_stays_whole(monkeypatc
     assert found.period_seconds == 16 * sampling.PERIOD_SECONDS and len(found.within(0.0, 100.0)) <= 16
 
 
+def test_readings_that_take_much_are_made_less_often() -> None:
+    periods = []
+    for cost in (0.0002, 0.001, 0.1):
+        found = Timeline(Reading(0.0, (CARD,), cost))
+        for at in range(1, 40):
+            found.add(Reading(float(at), (CARD,), cost))
+        periods.append(found.period_seconds)
+    assert periods == [0.5, pytest.approx(1.15), 2.0]
+
+
 def test_the_first_reading_is_before_the_command_and_counts_for_no_course() -> None:
     found = Timeline(reading(0.0, CARD._replace(sm_hertz=1)))
     for moment, megahertz in ((1.0, 345), (2.0, 345), (3.0, 1980)):
         found.add(reading(moment, CARD._replace(sm_hertz=megahertz * 10**6, throttle_reasons=("x",) * (moment > 2))))
-    (card,) = sampling.summaries(("GPU-1",), found.within(0.0, 9.0))
+    (card,) = sampling.summaries(("GPU-1",), found.within(-1.0, 9.0))
     assert card.sm_hertz is not None and dataclasses.astuple(card.sm_hertz) == (345e6, 345e6, 1980e6)
     assert (card.samples, card.throttled) == (3, {"x": pytest.approx(1 / 3)})
 
 
 def test_what_a_card_does_not_tell_is_null_with_its_reason() -> None:
     silent = CARD._replace(busy_share=None, throttle_reasons=None, absent={"busy_share": "a", "throttle_reasons": "b"})
-    (card,) = sampling.summaries(("GPU-1",), Timeline(reading(0.0, silent)).within(-1.0, 0.0) or [moment(silent)])
+    (card,) = sampling.summaries(("GPU-1",), [sampling.Moment(1.0, 0.0, (silent,))])
     assert (card.busy_share, card.throttled, card.absent) == (None, None, {"busy_share": "a", "throttled": "b"})
-
-
-def moment(card: Card) -> sampling.Moment:
-    return sampling.Moment(1.0, 0.0, (card,))
 
 
 # ---------------------------------------------------------------------------------------------------- of attempts
@@ -158,11 +164,12 @@ def domain(root: Path, name: str, its: str, microjoules: int) -> Path:
 def test_packages_add_up_over_the_wrapping_of_their_counters(tmp_path: Path) -> None:
     first = domain(tmp_path, "intel-rapl:0", "package-0", 262_143_000_000)
     second = domain(tmp_path, "intel-rapl:1", "package-1", 5_000_000)
-    parts = [domain(tmp_path, *each, 0) for each in (("intel-rapl:0:0", "core"), ("intel-rapl-mmio:0", "package-0"))]
+    others = {"intel-rapl:0:0": "core", "intel-rapl-mmio:0": "package-0", "intel-rapl:2": "psys"}
+    parts = [domain(tmp_path, *each, 0) for each in others.items()]
     meter = Rapl(in_container=False, root=tmp_path)
     (first / "energy_uj").write_text("1671150\n")
     (second / "energy_uj").write_text("7000000\n")
-    for part in (*parts, domain(tmp_path, "intel-rapl:2", "psys", 0)):
+    for part in parts:
         (part / "energy_uj").write_text("9000000000\n")
     assert meter.read() == pytest.approx(2.0 + 2.0) and meter.reason is None
     (first / "energy_uj").write_text("2671150\n")

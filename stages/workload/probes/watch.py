@@ -39,6 +39,7 @@ class Reading(NamedTuple):
 
     at: float  # by time.monotonic
     cards: Tuple[Card, ...]
+    cpu_seconds: float = 0.0  # that the reading took
 
 
 class Watch:
@@ -85,8 +86,8 @@ class Watch:
         if isinstance(answer, str):
             self.end(answer)
             return None
-        at, cards = answer
-        return Reading(at, tuple(Card(*each) for each in cards))
+        at, cards, cpu_seconds = answer
+        return Reading(at, tuple(Card(*each) for each in cards), cpu_seconds)
 
     def end(self, problem: str = "it has been ended") -> None:
         """End the process. One that hangs in the kernel is left behind."""
@@ -132,7 +133,8 @@ def _serve(requests: int, answers: int, uuids: Sequence[str], parent: int) -> No
                 except Exception as error:  # whatever a binding raises is its answer
                     answer = problem = str(error)
             if found is not None:
-                answer = (time.monotonic(), found.read())
+                at, began = time.monotonic(), time.process_time()
+                answer = at, found.read(), time.process_time() - began
             line = json.dumps(answer).encode() + b"\n"
             while line:
                 line = line[os.write(answers, line) :]

@@ -1,8 +1,8 @@
 """What cards do and take while a command runs, and what the processor packages take: looks of the supervisor's loop.
 
-Cards are read at most twice a second, and less often in a long command, so that what is kept stays small. Energy is the
-card's own counter's (Volta and later), else the sum of power times the time between two looks. What a span took is read
-off between the looks around its ends, as if it had been taken evenly in between.
+Cards are read at most twice a second; less often in a long command, so that what is kept stays small, and where reading
+takes much, as of many cards. Energy is the card's own counter's (Volta and later), else the sum of power times the time
+between two looks. What a span took is read off between the looks around its ends, as if it were taken evenly in between.
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
@@ -20,6 +20,9 @@ from stages.workload.probes.rapl import Rapl
 from stages.workload.probes.watch import Card, Reading, Watch
 
 PERIOD_SECONDS = 0.5  # between two readings; doubled each time that there are MOST
+SLOWEST_SECONDS = 2.0  # ... because of what a reading takes, which then is more than MOST_SHARE of a CPU
+MOST_SHARE = 0.001
+OWN_SECONDS = 0.00015  # of CPU time that the supervisor takes for a reading (benchmarks/sampling_cost.py)
 SLACK_SECONDS = 0.05  # by which a look of the supervisor's loop may come early
 MOST = 4096
 NEAR = 8  # readings to look at around a moment for one that tells the energy
@@ -73,6 +76,7 @@ class Timeline:
         self._moments = [Moment(first.at, joules, first.cards)]
         self._ats = [first.at]
         self._thinned = 1  # of so many readings one is kept
+        self._cpu_seconds = first.cpu_seconds  # of a reading, in the mean over the latest
 
     @property
     def how(self) -> str:
@@ -92,7 +96,8 @@ class Timeline:
     @property
     def period_seconds(self) -> float:
         """How far two readings should lie apart."""
-        return PERIOD_SECONDS * self._thinned
+        by_cost = min(SLOWEST_SECONDS, (self._cpu_seconds + OWN_SECONDS) / MOST_SHARE)
+        return max(PERIOD_SECONDS * self._thinned, by_cost)
 
     def add(self, reading: Reading) -> None:
         """Take a further reading."""
@@ -101,6 +106,7 @@ class Timeline:
         joules = sum(known) if self.no_energy is None and len(known) == len(taken) else None
         self._moments.append(Moment(reading.at, joules, reading.cards))
         self._ats.append(reading.at)
+        self._cpu_seconds += (reading.cpu_seconds - self._cpu_seconds) / 8
         backwards = [each.why for each in self._meters if each.how is None]
         self.no_energy = self.no_energy or (backwards[0] if backwards else None)
         if len(self._moments) > MOST:
