@@ -48,7 +48,7 @@ def differences(seen: Seen) -> list[str]:
     ]
     assert all(each.split is not None for each in spans if each.name == "train")
     assert [note for note in seen.observation.notes if "microseconds" not in note] == []
-    # Of a validation that nothing ends, the last batch's work is taken to be as long as is usual; the rest is training's.
+    # Of a validation that nothing ends, the last batch's work is taken to be as long as is usual, the rest training's.
     pairs = [
         (
             truth["name"],
