@@ -2,7 +2,7 @@
 
 Cards are read at most twice a second; less often in a long command, so that what is kept stays small, and where reading
 takes much, as of many cards. Energy is the card's own counter's (Volta and later), else the sum of power times the time
-between two looks. What a span took is read off between the looks around its ends, as if it were taken evenly in between.
+between two looks. What a span took is read off between the looks around its ends, as if taken evenly in between.
 
 Runs inside images: Python 3.7 syntax, standard library only.
 """
