@@ -133,6 +133,17 @@ def test_where_copies_do_not_show_they_are_said_to_be_in_compute(tmp_path: Path,
         assert (split.launch_seconds / split.compute_seconds > 0.9) == (name == "launch-bound"), (name, split)
 
 
+@pytest.mark.parametrize("late", ["", "10"])
+def test_what_is_compiled_late_is_compiled_as_ever(tmp_path: Path, late: str) -> None:
+    """A hook for the first call of a module, if the compiler met it, would keep it from making a graph."""
+    seen, alone = (
+        observe(tmp_path, "compiled_on_card.py", FACEOFF_OBSERVE=path, LATE=late)
+        for path in (str(tmp_path / "observed"), "")
+    )
+    assert seen.truth["graphs"] == alone.truth["graphs"] == {"calls_captured": 3, "unique_graphs": 1}
+    assert seen.truth["breaks"] == alone.truth["breaks"] == {} and seen.truth["records"] > 150
+
+
 def test_forked_workers_and_children_leave_the_parents_marks_alone(tmp_path: Path) -> None:
     seen = observe(tmp_path, "on_card.py", CASES="compute-bound", WORKERS="1", FORK="1")
     assert seen.counts["steps"] == seen.truth["steps"] and len(seen.files) == 1

@@ -56,6 +56,7 @@ def image() -> str:
         "subclassed.py",
         "subclassed.py THREAD=1",
         "sizes.py",
+        "on_card.py CASES=launch-bound",
         "children.py fork",
         "children.py spawn",
         FASTAI_1,

@@ -41,6 +41,7 @@ class Marks:
         self.free = []
         self.made = self.of_batch = self.batches = 0
         self.handle = None
+        self.compiles = False
         self.uncalled = False  # since a batch came, no call of a module was marked
         self.ended = None  # why there are no more
 
@@ -120,11 +121,38 @@ class Marks:
     def watch(self):
         """Have the next call of a module marked: one alone, since all others are slower meanwhile."""
         self.batches += 1
-        if self.ended is None and self.handle is None and self.batches > COLD_BATCHES and not graphs_compiled():
+        if self.ended is None and self.handle is None and self.batches > COLD_BATCHES and not self.may_compile():
             module = sys.modules.get("torch.nn.modules.module")
             if hasattr(module, "register_module_full_backward_pre_hook"):  # torch 2.0: hooks may go while they run
                 self.thread = get_ident()
                 self.handle = module.register_module_forward_pre_hook(self.called)
+
+    def may_compile(self):
+        """Return whether torch.compile is at work: a hook that it meets keeps it from compiling the module at all."""
+        if not self.compiles:
+            frames = sys.modules.get("torch._dynamo.eval_frame")
+            backends = getattr(frames, "cached_backends", None)  # a callable for each compiler, False for what is none
+            unknown = frames is not None and backends is None
+            self.compiles = bool(unknown or graphs_compiled() or any(map(callable, (backends or {}).values())))
+            self.look_at_compile()
+        return self.compiles
+
+    def look_at_compile(self):
+        """Have no call marked any more as soon as the program turns to torch.compile, between two batches or within."""
+        torch = sys.modules["torch"]
+        original = getattr(torch, "compile", None)
+        if original is None or getattr(original, "_faceoff", False):
+            return
+
+        def compile(*args, **kwargs):
+            self.compiles = True
+            self.unwatch()
+            return original(*args, **kwargs)
+
+        for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+            setattr(compile, name, getattr(original, name, None))
+        compile._faceoff, compile.__wrapped__ = True, original
+        torch.compile = compile
 
     def unwatch(self):
         """Have no call marked."""
