@@ -5,11 +5,15 @@ import dataclasses
 import io
 import re
 
-from stages.harness.report import page, tidy
+import pytest
+
+from stages import records
+from stages.harness.report import page, shown, tidy
 from stages.harness.report.page import cards
 from stages.harness.results.read import CellResult
 from stages.records import Attempt, Cell
 from tests import comparisons, results
+from tests.faceoffs import changed, compared, face_off, noisy
 from tests.page import pages
 
 CELL = Cell("host", "fp32-bs16", 1)
@@ -75,3 +79,24 @@ def test_the_page_shows_spans_clocks_and_energy():
 
 def test_a_page_without_cards_says_nothing_of_them():
     assert "What the card did" not in pages.html(comparisons.pair())
+
+
+def test_energy_is_compared_in_pairs_with_an_interval():
+    """A setting of the same time that takes a fifth less energy: the time is equivalent, the energy is not."""
+    found = face_off(host=noisy(10.0, 8), other=noisy(10.0, 8, seed=1))
+    for image, watts in (("host", 100.0), ("other", 80.0)):
+        found = changed(found, image, lambda train, watts=watts: with_energy(train, watts))
+    ratio = compared(found, job=dataclasses.replace(results.JOB, total=records.WALL))["other"].ratios["energy_joules"]
+    assert len(ratio.pairs) == 8 and ratio.low < ratio.mean < ratio.high
+    assert ratio.mean == pytest.approx(0.8, rel=0.01) and ratio.verdict == "faster"
+    assert (
+        shown.verdict("energy_joules", ratio.verdict) == "less" and shown.verdict("head_seconds", "slower") == "slower"
+    )
+
+
+def with_energy(train, watts):
+    return dataclasses.replace(
+        train,
+        energy=results.energy(watts * train.command_seconds),
+        absent={name: why for name, why in train.absent.items() if name != "energy"},
+    )

@@ -49,7 +49,7 @@ class Sampled:
     """What was seen of the cards in a command, so far."""
 
     gpu_uuids: Tuple[str, ...]
-    how: Optional[str]  # energy is known; None: it is not
+    how: Optional[str]  # energy is known, as far as it is; None: no card was read
     idle_watts: Optional[float]  # before the command
     no_energy: Optional[str]  # why not
     no_idle: Optional[str]
@@ -235,7 +235,7 @@ class Sampler:
             no_idle = absent.get("power_watts", why)
         return Sampled(
             gpu_uuids=self._uuids,
-            how=None if timeline is None or why else timeline.how,
+            how=None if timeline is None else timeline.how,
             idle_watts=idle,
             no_energy=why,
             no_idle=no_idle,
