@@ -161,7 +161,10 @@ for name in os.environ.get("CASES", ";".join(PLANTED)).split(";"):
         Photos.seconds = 1e-3
         validate(model, loader)
 if os.environ.get("FORK") and not os.fork():
-    sys.exit()
+    records = CARD.records
+    model.linear(torch.zeros(1, 2)).sum().backward()
+    sys.stderr.write("the child marks its parent's queue\n" * (CARD.records - records))
+    os._exit(0)
 counts = {each: getattr(CARD, each) for each in ("events", "records", "queries", "reads", "synchronised")}
 runs, numbers = 2 * len(found), [random.random(), torch.rand(1).item()]
 counted = {"train": runs, "steps": runs * STEPS, "samples": runs * (STEPS * BATCH - 3), "validation": len(found)}
