@@ -139,8 +139,16 @@ def test_a_damaged_result_of_then_is_named_with_its_revision(folder):
 @pytest.mark.parametrize(
     ("schema_version", "words"),
     [
-        (5, "an older faceoff (schema 5, not 6): measure that commit again with this version, or compare with a newer"),
-        (7, "a newer faceoff (schema 7, not 6): compare with that version of faceoff"),
+        (
+            codec.SCHEMA_VERSION - 1,
+            f"an older faceoff (schema {codec.SCHEMA_VERSION - 1}, not {codec.SCHEMA_VERSION}): measure that commit "
+            "again with this version, or compare with a newer",
+        ),
+        (
+            codec.SCHEMA_VERSION + 1,
+            f"a newer faceoff (schema {codec.SCHEMA_VERSION + 1}, not {codec.SCHEMA_VERSION}): compare with that "
+            "version of faceoff",
+        ),
     ],
 )
 def test_results_of_another_schema_are_said_to_be_those_of_then(folder, schema_version, words):
