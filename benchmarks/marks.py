@@ -55,7 +55,7 @@ def measure(name: str, layers: int, width: int, pairs: int, stand_in: bool) -> f
     clock = "CPU time, of Python's part and the stand-in's own" if stand_in else "time"
     print(f"{found['device']}, {name}: a step takes {1e3 * step:.3f} ms and {each:.1f} marks")
     print(f"{clock} that the marks take of a step, µs: median {median:.1f} (from {low:.1f} to {high:.1f})", flush=True)
-    return median / 1e6
+    return float(median / 1e6)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,17 @@ python marks_steps.py PAIRS LAYERS WIDTH, with the observer's hook on PYTHONPATH
 tests' stand-in for a GPU's queue. Prints a JSON object.
 """
 
+import importlib
 import json
 import os
 import sys
 import time
+from typing import Any
 
 STAND_IN = os.environ.get("STAND_IN")
 if STAND_IN:
     sys.path.insert(0, STAND_IN)
-    import card  # before torch
+    card: Any = importlib.import_module("card")  # before torch
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
@@ -20,7 +22,7 @@ from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
 STEPS, BATCH = 300, 16
 
 
-def main():
+def main() -> None:
     """Train in blocks of STEPS steps; the first pair warms up."""
     pairs, layers, width = (int(each) for each in sys.argv[1:])
     device = "cpu" if STAND_IN else "cuda"
@@ -29,8 +31,9 @@ def main():
     model = nn.Sequential(*(nn.Linear(width, width) for _ in range(layers))).to(device)
     optimiser = torch.optim.SGD(model.parameters(), lr=1e-6)
     loader = DataLoader(TensorDataset(torch.randn(STEPS * BATCH, width)), batch_size=BATCH)
-    hooks, marks = sys.modules["faceoff_observer.hooks"], sys.modules["faceoff_observer.marks"]
-    find, kept = marks.device_of, None
+    hooks: Any = sys.modules["faceoff_observer.hooks"]
+    marks: Any = sys.modules["faceoff_observer.marks"]
+    find, kept = marks.device_of, hooks.RECORDER.marks
     found = []
     for _ in range(pairs + 1):
         pair = {}
@@ -44,7 +47,7 @@ def main():
     print(json.dumps({"device": name, "steps": STEPS, "marks": kept.made, "pairs": found[1:]}))
 
 
-def block(model, optimiser, loader, device):
+def block(model: Any, optimiser: Any, loader: Any, device: str) -> tuple[float, float]:
     """Return the seconds of a step, of the clock and of the processor, with the queue empty at both ends."""
     done(device)
     began, used = time.monotonic(), time.process_time()
@@ -57,7 +60,7 @@ def block(model, optimiser, loader, device):
     return (time.monotonic() - began) / STEPS, (time.process_time() - used) / STEPS
 
 
-def done(device):
+def done(device: str) -> None:
     """Wait for the device."""
     if device == "cuda":
         torch.cuda.synchronize()

@@ -4,6 +4,7 @@
     lines       those files, read
     runs        which pass of a loader was training, and its steps
     stragglers  which of several ranks waits the longest
+    device      their times by the clock of a GPU, of marks in its queue, and its split
     read        all of it as the contract's spans, and in words what could not be seen
 
 Of a command: PYTHONPATH begins with the folder hook, FACEOFF_OBSERVE is a path without its end, both absolute. The
