@@ -101,6 +101,11 @@ class Cell:
         return Path("models") / self.setting / "{}.observed".format(self.repeat)
 
     @property
+    def ranks_dir(self) -> Path:
+        """Folder in which the processes of a training note how they ended, where there are several."""
+        return Path("models") / self.setting / "{}.ranks".format(self.repeat)
+
+    @property
     def aside_dir(self) -> Path:
         """Folder of what a run left that was disturbed, while another is made; a change of it tells of a new run."""
         return Path("models") / self.setting / "{}.aside".format(self.repeat)

@@ -99,7 +99,7 @@ tell(fact="marked", value="FACEOFF_RANKS" in os.environ)
     threads = str(max(1, len(os.sched_getaffinity(0)) // 2))
     assert found.facts == {"told": "0 of 2 at 127.0.0.1", "threads": threads, "gpus": "2", "marked": "false"}
     assert len(found.spans) == 1
-    assert {path.name for path in CELL.output_dir.iterdir()} == {"0", "1"}
+    assert {path.name for path in CELL.output_dir.iterdir()} == {"0", "1"} and not CELL.ranks_dir.exists()
 
 
 def test_threads_that_the_user_has_set_are_kept(checkout):

@@ -8,7 +8,6 @@ import importlib.util
 import json
 import shutil
 import socket
-import tempfile
 import time
 from pathlib import Path
 from signal import Signals
@@ -112,7 +111,9 @@ def ranks(task: Task, command: Sequence[str], environment: Dict[str, str]) -> It
     if task.ranks == 1:
         yield Ranks(command, environment, 1, None)
         return
-    folder = Path(tempfile.mkdtemp(prefix="faceoff-ranks-"))
+    folder = task.cell.ranks_dir.absolute()
+    shutil.rmtree(str(folder), ignore_errors=True)  # of a supervisor that was killed
+    folder.mkdir(parents=True)
     try:
         yield Ranks(command, environment, task.ranks, folder)
     finally:
