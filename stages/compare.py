@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from stages import codec, records
-from stages.errors import run_entry
+from stages.errors import FaceoffError, run_entry
 from stages.harness.cells import states
 from stages.harness.comparison import against, quota
 from stages.harness.comparison import compare as comparison
@@ -54,6 +54,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.write and given.against is None:
         parser.error("--json and --markdown are of --against REV")
+    if [given.sites is not None, given.against is not None, given.bmf].count(True) > 1:
+        parser.error("--sites, --against REV and --bmf are each a comparison of its own: ask for one of them")
     if given.sites is not None:
         return sites.show(given.sites)
     if given.against is not None:
@@ -110,8 +112,11 @@ def machine_warnings(machine: records.Machine, profiles: Mapping[str, records.Pr
 
 def compare_against(revision: str, write: Callable[[records.Against], str]) -> int:
     """Print what changed since; 1 where something is worse for sure, 2 where it can't be said, 3 where it may be."""
-    wanted = schema.load()
-    now = read_run("now", Path(), codec.read(records.MANIFEST_PATH, records.Manifest).sha256)
+    try:
+        wanted = schema.load()
+        now = read_run("now", Path(), codec.read(records.MANIFEST_PATH, records.Manifest).sha256)
+    except FaceoffError as error:  # 1 is a regression
+        raise FaceoffError(str(error), exit_code=2) from None
     with revisions.laid_out(revision) as folder:
         found = against.judge(now, read_run_of(revision, folder), wanted.compare)
     print(write(found), end="")

@@ -15,7 +15,8 @@ from stages import codec
 from stages.errors import FaceoffError, run_entry
 
 NOTEBOOK = Path("reach/colab/faceoff.ipynb")
-GITHUB = re.compile(r"(?:https://github\.com/|git@github\.com:)([\w.-]+/[\w.-]+?)(?:\.git)?/?")
+GITHUB = re.compile(r"(?:https://github\.com/|(?:ssh://)?git@github\.com[:/])([\w.-]+/[\w.-]+?)(?:\.git)?/?")
+LOGIN = re.compile(r"(?<=^https://)[^/@\s]+@")  # a token, mostly
 BADGE = (
     "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
     "(https://colab.research.google.com/github/{repository}/blob/{branch}/{notebook})"
@@ -65,11 +66,14 @@ def main() -> int:
     parser.add_argument("--output", metavar="FILE", type=Path, default=NOTEBOOK)
     given = parser.parse_args()
     repository = given.repository or _git("config", "--get", "remote.origin.url", lacks="a remote origin: --repository")
+    repository = LOGIN.sub("", repository)  # which everybody may read, once it is pushed
+    on_github = GITHUB.fullmatch(repository)
+    if on_github is not None:
+        repository = f"https://github.com/{on_github[1]}"  # a notebook has no key for git@
     commit = _git("rev-parse", "--verify", "--quiet", "HEAD^{commit}", lacks="a commit: make one")
     given.output.parent.mkdir(parents=True, exist_ok=True)
     codec.write_text(given.output, notebook(cell(repository, commit, given.preset)))
     print(f"{given.output}: runs {commit[:12]} of {repository}")
-    on_github = GITHUB.fullmatch(repository)
     if on_github is None:
         print("Colab opens notebooks of github.com by a badge; this one is to be uploaded there by hand")
     else:

@@ -7,6 +7,7 @@ python -m reach.kaggle delete NAME [NAME ..]  delete kernels, which ends them an
 
 import argparse
 import json
+import math
 import os
 import re
 import secrets
@@ -21,6 +22,7 @@ from reach.kaggle import kernels, script
 from reach.kaggle.kernels import Kaggle, Kernel
 from stages import codec
 from stages.errors import FaceoffError, run_entry
+from stages.harness.params import schema
 from stages.harness.sites import names
 
 FOLDER = Path(".reach/kaggle")
@@ -74,6 +76,12 @@ def read() -> dict[Path, Kernel]:
 
 def _push(given: argparse.Namespace) -> int:
     names.check_site(given.site)
+    if given.hours is not None and not 0 < given.hours < math.inf:
+        raise FaceoffError(f"--hours: expected a number above 0, found {given.hours:g}", exit_code=2)
+    if given.preset:
+        schema.with_preset(given.preset)  # what is wrong is told here, not by a session that waits for a machine first
+    else:
+        schema.load()
     slug = f"faceoff-{given.site.replace('_', '-')}-{secrets.token_hex(3)}"
     kernel = Kernel(given.user or _user(), slug, given.site, given.accelerator)
     text = script.render(Path.cwd(), given.preset)

@@ -8,6 +8,8 @@ What stands after -- is sbatch's.
 """
 
 import argparse
+import math
+import shutil
 import subprocess
 import sys
 import time
@@ -60,7 +62,7 @@ def _parted(arguments: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _submit(given: argparse.Namespace, folder: Path, options: list[str]) -> int:
-    if given.sessions < 1 or not given.hours > 0:
+    if given.sessions < 1 or not 0 < given.hours < math.inf:
         raise FaceoffError("--sessions is at least 1, and --hours above 0", exit_code=2)
     nodes = list(dict.fromkeys(given.node or [None]))
     if nodes == [None] and given.site is None:
@@ -71,9 +73,15 @@ def _submit(given: argparse.Namespace, folder: Path, options: list[str]) -> int:
     minutes = sessions.minutes(given.hours)
     options = [*([] if given.shared else ["--exclusive"]), *options]
     for node, site in wanted:
-        for made in sessions.prepare(Path.cwd(), folder, site, given.sessions, given.preset, minutes):
-            kept = sessions.submit(made, Submitted(site, node, minutes, tuple(options), ()))
-            print(f"{made.name}: job {kept.jobs[-1]}")
+        made = sessions.prepare(Path.cwd(), folder, site, given.sessions, given.preset, minutes)
+        while made:
+            try:
+                kept = sessions.submit(made[0], Submitted(site, node, minutes, tuple(options), ()))
+            except FaceoffError:  # of those that Slurm did not take nothing is left
+                for each in made:
+                    shutil.rmtree(each)
+                raise
+            print(f"{made.pop(0).name}: job {kept.jobs[-1]}")
     print("python -m reach.slurm follow waits for them, and collects their packs; the jobs need it not.")
     return 0
 

@@ -77,3 +77,25 @@ def test_the_badge_leads_to_the_branch(
     compile(source, "cell", "exec")
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     assert f"COMMIT = {head!r}" in source and "PRESET = 'colab'" in source
+    assert "REPOSITORY = 'https://github.com/someone/face-off'" in source
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://ghp_s3cr3t@github.com/a/b.git",
+        "https://me:s3cr3t@github.com/a/b",
+        "ssh://git@github.com/a/b.git",
+        "git@github.com:a/b",
+    ],
+)
+def test_the_notebook_clones_without_a_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    checkouts.commit(tmp_path)
+    monkeypatch.setattr("sys.argv", ["reach.colab", "--repository", given])
+    assert colab.main() == 0
+    text = (tmp_path / "reach/colab/faceoff.ipynb").read_text()
+    assert "REPOSITORY = 'https://github.com/a/b'" in text
+    assert "s3cr3t" not in text + capsys.readouterr().out

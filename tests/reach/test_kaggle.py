@@ -100,6 +100,22 @@ def test_a_face_off_that_was_killed_finds_its_kernel_again(
     assert f"{slug}: queued" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--preset", "none"), "no preset 'none'"),
+        (("--hours", "inf"), "--hours: expected a number above 0, found inf"),
+        (("--hours", "-1"), "--hours: expected a number above 0, found -1"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_pushed(
+    server: Kernels, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, str], said: str
+) -> None:
+    with pytest.raises(FaceoffError, match=said):
+        run(monkeypatch, "push", "--accelerator", "none", *arguments)
+    assert not server.kernels and not command.FOLDER.exists()
+
+
 def test_one_that_never_came_there_is_named(
     server: Kernels, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

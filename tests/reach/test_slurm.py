@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from reach import session
+from reach.slurm import __main__ as command
 from reach.slurm import queue, sessions
 from stages.errors import FaceoffError
 from stages.harness.sites import names
@@ -209,3 +210,19 @@ def test_without_slurm_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FaceoffError, match=r"^cannot run sbatch: .*: run this where Slurm's commands are"):
         queue.submit("#!/bin/sh\n", [])
+
+
+def test_of_a_session_that_slurm_refuses_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = checkouts.make_checkout(tmp_path / "checkout", repeats=[1])
+    (tmp_path / "sbatch").write_text("#!/bin/sh\necho no such node >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.chdir(checkout)
+    arguments = ["reach.slurm", "submit", "--node", "n9", "--sessions", "2", "--hours"]
+    monkeypatch.setattr("sys.argv", [*arguments, "1"])
+    with pytest.raises(FaceoffError, match="sbatch refused the job"):
+        command.main()
+    assert [*(checkout / ".reach/slurm").iterdir()] == []
+    monkeypatch.setattr("sys.argv", [*arguments, "inf"])
+    with pytest.raises(FaceoffError, match="--hours above 0"):
+        command.main()

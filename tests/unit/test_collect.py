@@ -100,6 +100,34 @@ def test_trainings_that_another_site_has_would_count_twice(one):
     assert names.known_sites() == ["a"]
 
 
+@pytest.mark.parametrize("left", [None, b"{}"])
+def test_a_session_that_was_damaged_since_is_named_and_not_the_pack_blamed(one, tmp_path, left):
+    found = collect.collect(one, "a")
+    index = found.folder / names.INDEX
+    index.unlink() if left is None else index.write_bytes(left)
+    with pytest.raises(FaceoffError, match=rf"{index}, of what was collected before, is not readable any more: remove"):
+        collect.collect(one, "a")
+    if left is not None:
+        with pytest.raises(FaceoffError, match=rf"{index}, of what was collected before"):
+            collect.collect(one, "b")
+
+
+@pytest.mark.parametrize("path", ["sites", "sites/a"])
+def test_a_file_where_a_folder_should_be_is_one_line(one, path):
+    file = one.parent / path
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("")
+    try:
+        with pytest.raises(FaceoffError, match="File exists: see to it that this user may"):
+            collect.collect(one, "a")
+    finally:
+        file.unlink()
+
+
+def test_dvcs_own_word_is_no_name_of_a_site(one):
+    assert "workspace is what DVC calls" in refusal(one, "workspace")
+
+
 @pytest.mark.parametrize("name", ["host", "cuda-10.0", "A", "../a", "", "a/b", "a.b", "-a", "a" * 64, "a\n"])
 def test_a_name_that_no_site_may_have(one, name):
     line = refusal(one, name)
@@ -294,6 +322,8 @@ ALIASES = b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n"
         ("params.yaml", b"a: 2026-13-45", "params.yaml: not readable as YAML"),
         ("params.yaml", b"image: [x", "params.yaml: not readable as YAML"),
         ("params.yaml", b'image: "\\e[2J"', "params.yaml: key"),
+        ("params.yaml", b'job: "\\ud800"', "params.yaml: not readable as YAML"),
+        ("metrics/machine.json", b'{"a": ["\\uDBff x"]}', "metrics/machine.json: '\\udbff' is half a character"),
         ("metrics/machine.json", b"[" * 100_000, "metrics/machine.json: not readable as JSON"),
         ("metrics/machine.json", b'{"schema_version": ' + b"9" * 5_000 + b"}", "metrics/machine.json: not readable"),
     ],

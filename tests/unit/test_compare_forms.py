@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from stages import codec, compare, records
+from stages.errors import FaceoffError
 from stages.harness.params import schema
 from stages.harness.report import against as report
 from tests import comparisons, project, results
@@ -55,3 +56,14 @@ def test_the_commands_forms(folder):
     assert list(json.loads(done.stdout)) == ["host/fp32-bs16", "cuda-10.0/fp32-bs16"]
     done = project.run_stage(folder, "compare", "--json")
     assert done.returncode == 2 and done.stderr.endswith("--json and --markdown are of --against REV\n")
+    for two in (["--bmf", "--against", "HEAD"], ["--sites", "a", "b", "--bmf"], ["--sites", "a", "--against", "HEAD"]):
+        done = project.run_stage(folder, "compare", *two)
+        assert (done.returncode, done.stdout) == (2, "") and done.stderr.endswith("ask for one of them\n")
+
+
+def test_params_that_are_wrong_are_no_regression(folder):
+    text = schema.PARAMS_PATH.read_text()
+    schema.PARAMS_PATH.write_text(text.replace("total_seconds: 5%", "total_seconds: 5"))
+    with pytest.raises(FaceoffError, match="expected text, found 5") as caught:
+        compare.compare_against("HEAD", report.text)
+    assert caught.value.exit_code == 2

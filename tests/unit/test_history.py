@@ -196,6 +196,15 @@ def test_commits_are_read_from_git_and_those_of_another_schema_are_named(folder)
     assert [each.commit.subject for each in history.read(1)] == ["older"]
 
 
+@pytest.mark.parametrize("subject", ["a\u2028b", "a\x0cb", "a\x85b", "a\x1eb", "a\rb"])
+def test_a_commits_subject_may_hold_what_python_takes_for_the_end_of_a_line(folder, subject):
+    results.measure(host=10.0)
+    codec.write(records.COMPARISON_PATH, comparisons.pair())
+    git("add", "--all")
+    git("commit", "-q", "-m", subject)
+    assert [each.commit.subject for each in history.read(10)] == [subject]
+
+
 def test_no_commit_with_results_is_one_line(folder):
     git("add", "--all")
     git("commit", "-q", "-m", "none")

@@ -113,6 +113,7 @@ def test_a_threshold_of_no_metric_is_one_line():
         ("-5%", SECONDS, "a sign of + or none, as lower is better, found '-5%'"),
         ("+0.5 points", SHARE, "a sign of - or none, as higher is better"),
         ("5 points", SECONDS, "a change in % or in seconds, found '5 points'"),
+        ("100%", SHARE, "less than 100%, for it cannot fall by more"),
         ("0.5 seconds", SHARE, "a change in % or in points"),
     ],
 )

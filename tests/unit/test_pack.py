@@ -103,6 +103,23 @@ def test_a_secret_that_a_variable_holds_is_refused_by_its_place(folder, monkeypa
     assert not (folder / "reports").exists()
 
 
+@pytest.mark.parametrize("spelled", [SECRET.join("''"), f"{SECRET[:4]}''{SECRET[4:]}".join("''"), '"\\x61bcdefgh"'])
+def test_a_secret_in_params_is_refused_however_yaml_spells_it(folder, spelled):
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("\nenv:\n", f"\nenv:\n  MY_TOKEN: {spelled}\n"))
+    sites.measure(folder, 0)
+    with pytest.raises(FaceoffError, match=r"params.yaml holds the value of MY_TOKEN \(params.yaml: env\)"):
+        pack.pack()
+
+
+def test_a_secret_is_found_in_json_as_that_spells_it(folder, monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", 'pass"wo\\rd')
+    (folder / "jobs/toy/login.json").write_text(json.dumps({"login": 'pass"wo\\rd'}))
+    sites.measure(folder, 0)
+    with pytest.raises(FaceoffError, match=r"jobs/toy/login.json holds the value of DB_PASSWORD \(the shell\)"):
+        pack.pack()
+
+
 def test_an_address_with_a_password_is_refused(folder):
     (folder / "docker/host/requirements.in").write_text("--index-url https://me:hunter2@mirror.example/simple\n")
     with pytest.raises(FaceoffError, match=r"docker/host/requirements.in holds an address with a password in it"):

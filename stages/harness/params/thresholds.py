@@ -35,7 +35,7 @@ def parse(text: str) -> Threshold | None:
 def allowed(text: str, name: str, metric: Metric) -> tuple[Threshold, float]:
     """Return the threshold and the change for the worse that it allows: a share, or in the metric's unit.
 
-    Raises RecordError where it is of another unit than the metric, or of the direction that is better.
+    Raises RecordError where it is of another unit than the metric, of the direction that is better, or never broken.
     """
     found = parse(text)
     where = f"params.yaml: compare.thresholds.{name}"
@@ -45,6 +45,8 @@ def allowed(text: str, name: str, metric: Metric) -> tuple[Threshold, float]:
     if found.sign not in ("", worse):
         expected = f"a sign of {worse} or none, as {metric.better} is better"
         raise RecordError(f"{where}: expected {expected}, found {text!r:.80}")
+    if found.is_relative and metric.better == "higher" and found.amount >= 100:
+        raise RecordError(f"{where}: expected less than 100%, for it cannot fall by more, found {text!r:.80}")
     if found.is_relative:
         return found, found.amount / 100
     if found.unit == metric.unit:

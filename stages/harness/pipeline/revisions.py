@@ -44,8 +44,9 @@ def laid_out(revision: str) -> Iterator[Path]:
 def of_results(path: Path, most: int) -> tuple[Commit, ...]:
     """List the commits on the way to this one that changed the file, the oldest first, and no more than `most`."""
     log = ["log", "--first-parent", f"--max-count={most}", "--format=%H%x00%h%x00%cI%x00%s", "--", str(path)]
-    lines = _git("HEAD", *log).decode(errors="replace").splitlines()
-    return tuple(Commit(*line.split("\0", 3)) for line in reversed(lines))
+    # A subject may hold what Python takes for the end of a line, and a signature would be told of in lines of its own.
+    text = _git("HEAD", "-c", "log.showSignature=false", *log).decode(errors="replace")
+    return tuple(Commit(*line.split("\0", 3)) for line in reversed(text.split("\n")) if line)
 
 
 def _of_other_schema(revision: str, found: int | None) -> str:

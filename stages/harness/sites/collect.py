@@ -16,7 +16,7 @@ from stages.harness.sites.names import Index
 from stages.harness.sites.sessions import Session
 
 AGAIN = "pack it again where it was measured"
-ADVICE = re.compile(r"; (made by another version of faceoff: )?(measure again with|the stage that writes it).*")
+ADVICE = re.compile(r"; (made by another version of faceoff: )?(measure again with|the stage that writes it)[^)]*")
 MARGIN = 0.02  # whichever: what comes out is thrown away
 CHANGED = "what it holds was changed since it was packed: fetch it again, or " + AGAIN
 
@@ -36,8 +36,11 @@ def collect(file: Path, site: str, finish: Callable[[Session, Path], None] = lam
     Raises FaceoffError, one line that names the file.
     """
     names.check_site(site)
-    names.SITES_DIR.mkdir(exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=names.SITES_DIR, prefix=".collect-"))
+    try:
+        names.SITES_DIR.mkdir(exist_ok=True)
+        aside = Path(tempfile.mkdtemp(dir=names.SITES_DIR, prefix=".collect-"))
+    except OSError as error:
+        raise FaceoffError(f"{names.SITES_DIR}: not to be written in: {codec.refusal(error)}") from None
     try:
         index = _unpacked(file, aside)
         session = _session(aside, site, index)
@@ -54,6 +57,8 @@ def collect(file: Path, site: str, finish: Callable[[Session, Path], None] = lam
     except FaceoffError as error:
         said = ADVICE.sub(f"; {AGAIN}", str(error).replace(f"{aside}/", ""))
         raise FaceoffError(variables.shown(f"{file}: refused: {said}")) from None
+    except OSError as error:
+        raise FaceoffError(variables.shown(f"{file}: not laid down: {codec.refusal(error)}")) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -111,7 +116,7 @@ def _is_there(folder: Path, index: Index) -> bool:
     """Whether the same pack was collected before. Raises FaceoffError where another one of the session was."""
     if not folder.exists():
         return False
-    present = _index(folder / names.INDEX)
+    present = _present(folder)
     if present.files == index.files:
         return True
     differing = sum(present.files.get(name) != index.files.get(name) for name in {**present.files, **index.files})
@@ -121,12 +126,21 @@ def _is_there(folder: Path, index: Index) -> bool:
     )
 
 
+def _present(folder: Path) -> Index:
+    """Return the index of a session that was collected before. Raises FaceoffError where it is not as it was."""
+    try:
+        return _index(folder / names.INDEX)
+    except (FaceoffError, OSError):
+        said = "is not readable any more: remove the folder, and collect its pack anew"
+        raise FaceoffError(f"{folder / names.INDEX}, of what was collected before, {said}") from None
+
+
 def _check_counted_once(folder: Path, index: Index) -> None:
     """Raise FaceoffError where a training of it is in another session already."""
     for other in sorted(names.SITES_DIR.glob("[!.]*/*/" + names.INDEX)):
         if other.parent == folder:
             continue
-        twice = len(_index(other).trainings & index.trainings)
+        twice = len(_present(other.parent).trainings & index.trainings)
         if twice:
             raise FaceoffError(
                 f"{twice} of its {len(index.trainings)} trainings are in {other.parent} too, and would count twice: "

@@ -24,6 +24,7 @@ OF_METRICS = (".json", ".csv")
 LONGEST_NAME, LONGEST_PART, DEEPEST = 400, 120, 12
 # DVC takes such files for its own wherever in a checkout they lie.
 OF_DVC = re.compile(r"(?i)dvc\.(yaml|lock)|.*\.dvc")
+OF_DVC_ITSELF = "workspace"
 SITE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 SESSION_NAME = re.compile(r"\d{8}-\d{6}-[0-9a-f]{8}")
 TRAINED = re.compile(r"metrics/[^/]+/[^/]+/train-\d+\.json")
@@ -79,6 +80,8 @@ def check_site(name: str, root: Path = Path()) -> None:
     if not SITE_NAME.fullmatch(name):
         expected = "expected at most 63 lower-case letters, digits, '_' and '-'"
         raise FaceoffError(f"no name of a site: {name!r:.80}: {expected}")
+    if name == OF_DVC_ITSELF:
+        raise FaceoffError(f"{name} is what DVC calls this checkout's own files: call the site otherwise")
     if (root / DOCKER_DIR / name / "image.yaml").is_file():
         raise FaceoffError(
             f"{name} is an image (docker/{name}), and `dvc metrics diff` knows images and sites by their names: call "

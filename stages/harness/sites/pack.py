@@ -1,6 +1,7 @@
 """Makes one zip of what a run left: definitions, metrics and report. Data, models and secrets stay where they are."""
 
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -111,9 +112,11 @@ def _is_no_definition(path: Path) -> str | None:
 
 def _check_secrets(params: schema.Params, held: dict[str, bytes]) -> None:
     """Raise FaceoffError where a file holds the value of a variable that is named as secrets are, or a login."""
-    for place, value in _secrets(params):
+    for file, place, value in _secrets(params):
+        in_json = json.dumps(value, ensure_ascii=False)[1:-1]
+        spelled = [each.encode(errors="surrogateescape") for each in (value, in_json)]
         for name, content in held.items():
-            if value.encode() in content:
+            if name == file or any(each in content for each in spelled):
                 raise FaceoffError(
                     f"{name} holds the value of {place}, a secret by its name, which a pack would show: "
                     "have the job read it from a file of its own that is not below jobs/, and measure again"
@@ -123,16 +126,17 @@ def _check_secrets(params: schema.Params, held: dict[str, bytes]) -> None:
             raise FaceoffError(f"{name} holds an address with a password in it: take that out, and pack again")
 
 
-def _secrets(params: schema.Params) -> Iterator[tuple[str, str]]:
-    """Yield where a secret is set, and its value: in params.yaml, in an image.yaml, or in this shell."""
-    places: list[tuple[str, Any]] = [("params.yaml: env", params.env)]
-    places += [(f"params.yaml: variants.{name}.env", its.env) for name, its in params.variants.items()]
-    for image in params.images:
+def _secrets(params: schema.Params) -> Iterator[tuple[str, str, str]]:
+    """Yield the file that sets a secret (which may spell it in many ways), the place, and its value; '': this shell."""
+    file = str(schema.PARAMS_PATH)
+    places: list[tuple[str, str, Any]] = [(file, f"{file}: env", params.env)]
+    places += [(file, f"{file}: variants.{name}.env", its.env) for name, its in params.variants.items()]
+    for image in dict.fromkeys((*params.images, *params.container.base_images)):
         path = schema.DOCKER_DIR / image / "image.yaml"
-        places.append((f"{path}: env", document(read_text(path), str(path)).get("env")))
+        places.append((str(path), f"{path}: env", document(read_text(path), str(path)).get("env")))
     # A shell's DB_PASSWORD=password is no secret, and the word is in many files.
-    places.append(("the shell", {name: value for name, value in os.environ.items() if not value.isalpha()}))
-    for place, env in places:
+    places.append(("", "the shell", {name: value for name, value in os.environ.items() if not value.isalpha()}))
+    for file, place, env in places:
         for name, value in env.items() if hasattr(env, "items") else ():
             if variables.SECRET.fullmatch(str(name)) and len(str(value)) >= SHORTEST_SECRET:
-                yield f"{name} ({place})", str(value)
+                yield file, f"{name} ({place})", str(value)
