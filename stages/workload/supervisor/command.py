@@ -119,12 +119,12 @@ class _Running:
             now = time.perf_counter()
             if due is not None and now >= due:
                 due, self._overdue = None, True
-                self._process.kill()
+                self._kill()
             if self._kill_at is not None and now >= self._kill_at:
                 self._kill_at = None
-                self._process.kill()
+                self._kill()
             if look():
-                self._process.kill()
+                self._kill()
 
     def end_all(self) -> None:
         """Kill what is left of the command, its descendants of any generation among it."""
@@ -144,6 +144,10 @@ class _Running:
     def ended(self) -> Ended:
         code = -signal.SIGKILL if self._code is None else self._code
         return Ended(code, self._seconds, self._peak_bytes, self._stopped_by, self._overdue)
+
+    def _kill(self) -> None:
+        """Kill the command, which may have ended by now: Popen.kill would wait for it, and `_reap` wait for ever."""
+        os.kill(self._process.pid, signal.SIGKILL)
 
     def _pass_on(self, number: signal.Signals) -> None:
         if number == signal.SIGUSR1:
