@@ -22,7 +22,8 @@ import argparse, os, signal, subprocess, sys, time
 parser = argparse.ArgumentParser()
 for name in ("nproc_per_node", "nnodes", "node_rank", "max_restarts", "master_port"):
     parser.add_argument("--" + name, type=int)
-parser.add_argument("--master_addr")
+for name in ("master_addr", "log_dir"):
+    parser.add_argument("--" + name)
 parser.add_argument("--use_env", action="store_true")
 parser.add_argument("script")
 parser.add_argument("arguments", nargs=argparse.REMAINDER)

@@ -66,6 +66,10 @@ def test_two_processes_share_the_images(checkout, where):
 
 
 @pytest.mark.parametrize("where", [HERE, OLD])
-def test_the_rank_that_died_is_named(checkout, where):
+def test_the_rank_that_died_is_named(checkout, where, monkeypatch):
+    temporary = checkout.root / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     said = train(checkout, where, DIES)
+    assert not [each.name for each in temporary.iterdir()]
     assert checkout.reason == "rank 1 of 2 ended with exit code 1: ValueError: not with me", said

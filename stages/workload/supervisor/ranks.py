@@ -59,7 +59,7 @@ class Ranks:
         self._count, self._folder = count, folder
         self._failed_at = None  # type: Optional[float]
         if folder is not None:
-            self.command = launched(command, count)
+            self.command = launched(command, count, folder)
             share = max(1, int(limits.look(files.ROOT).usable_cpus // count))
             plain = {THREADS: str(share), INTERFACE: "lo"}  # torch's launcher would give each a single thread
             self.environment = {**plain, **environment, rank.FOLDER: str(folder)}
@@ -120,20 +120,21 @@ def ranks(task: Task, command: Sequence[str], environment: Dict[str, str]) -> It
         shutil.rmtree(str(folder), ignore_errors=True)
 
 
-def launched(command: Sequence[str], count: int) -> Tuple[str, ...]:
+def launched(command: Sequence[str], count: int, folder: Path) -> Tuple[str, ...]:
     """Return the command that starts so many of it with the launcher that this Python's torch has."""
-    module, options = _launcher(count)
+    module, options = _launcher(count, folder)
     port = _free_port()
     where = [f"--nproc_per_node={count}", f"--master_addr={LOOPBACK}", f"--master_port={port}"]
     return ("python", "-m", module, *options, *where, str(RANK), *command[1:])
 
 
-def _launcher(count: int) -> Tuple[str, List[str]]:
+def _launcher(count: int, logs: Path) -> Tuple[str, List[str]]:
     """Return torch's launcher and its options. torch is not imported: its memory would be this process's."""
     spec = importlib.util.find_spec("torch")
     folder = Path(spec.origin).parent / "distributed" if spec is not None and spec.origin else None
     if folder is not None and (folder / "run.py").exists():  # since 1.9
-        return "torch.distributed.run", ["--nnodes=1", "--node_rank=0", "--max_restarts=0"]
+        its = [f"--log_dir={logs}", "--nnodes=1", "--node_rank=0", "--max_restarts=0"]  # else it leaves logs in /tmp
+        return "torch.distributed.run", its
     if folder is not None and (folder / "launch.py").exists():
         return "torch.distributed.launch", ["--use_env"]
     found = "no torch" if folder is None else f"a torch without either in {folder}"
