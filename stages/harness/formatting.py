@@ -24,6 +24,7 @@ _TITLES = {
     "cpu_joules": "energy of the CPUs",
     "joules_per_sample": "energy a sample",
 }
+ENERGIES = ("energy_joules", "joules_per_sample", "cpu_joules")
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _PLAIN_UP_TO = 1e6  # larger numbers are written with an exponent
 
@@ -79,8 +80,9 @@ def speed(number: float, unit: str) -> str:
     name = {"flop/s": "flop/s", "bytes/s": "B/s", "J": "J"}.get(unit)
     if name is None:
         return value(number, unit)
-    size, prefix = next((each for each in _PREFIXES if number >= each[0]), (1.0, ""))
-    return f"{number / size:.3g} {prefix}{name}"
+    shown = float(f"{number:.3g}")  # 999.7 is 1 k
+    size, prefix = next((each for each in _PREFIXES if shown >= each[0]), (1.0, ""))
+    return f"{shown / size:.3g} {prefix}{name}"
 
 
 def joules(number: float) -> str:
@@ -91,6 +93,16 @@ def joules(number: float) -> str:
 def title(name: str) -> str:
     """Name a metric in words: 'total time', 'samples/s', 'accuracy', 'peak process memory'."""
     return _TITLES.get(name) or name.removesuffix("_seconds").removesuffix("_bytes").replace("_", " ").strip() or name
+
+
+def verdict(metric: str, found: str) -> str:
+    """Put the verdict on a ratio of this metric: who takes less energy is not faster by that."""
+    return {"faster": "less", "slower": "more"}.get(found, found) if metric in ENERGIES else found
+
+
+def quantity(metric: str, better: str) -> str:
+    """Say what a ratio of this metric is one of: 'time', 'rate' or 'energy'."""
+    return "energy" if metric in ENERGIES else "rate" if better == "higher" else "time"
 
 
 def repeat(number: int) -> str:

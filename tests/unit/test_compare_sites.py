@@ -74,6 +74,22 @@ def test_what_is_slower_in_every_session_is_slower_and_by_how_much(plain):
     assert found.words.startswith("slower: 1.20") and "3 against 3 sessions" in found.words
 
 
+def test_more_energy_is_not_called_slower(plain):
+    pair = two(plain, [10, 10.1, 9.9], [10, 10.1, 9.9])
+    taken = {site: [with_joules(each, joules) for each in pair[site]] for site, joules in (("a", 300.0), ("b", 500.0))}
+    [energy] = [each for each in compare_sites.compare(taken, MARGIN).against if each.metric == "cpu_joules"]
+    assert energy.words.startswith("more: 1.667 times the energy at a (")
+
+
+def with_joules(one, joules):
+    found = []
+    for each in one.results:
+        absent = {name: why for name, why in each.train.absent.items() if name != "cpu_joules"}
+        train = dataclasses.replace(each.train, cpu_joules=joules * (1 + each.cell.repeat / 1000), absent=absent)
+        found.append(dataclasses.replace(each, train=train))
+    return dataclasses.replace(one, results=found)
+
+
 def test_it_is_welchs_test_on_the_logarithms_of_the_sessions_means(plain):
     from scipy import stats
 

@@ -62,6 +62,30 @@ def test_a_slower_setting_is_found_with_its_commit_and_the_other_is_left_alone()
     assert report.headline(found).startswith("14 commits with results: host/fp32-bs16 is slower since 0000008, 1.10")
 
 
+def test_energy_is_called_less_or_more_and_costs_times_no_certainty():
+    plain = runs(*[10] * 8, *[11] * 6)
+    found = history.history([plugged(each, 300.0 if place < 8 else 500.0) for place, each in enumerate(plain)])
+    [energy] = line(found, metric="cpu_joules").changes
+    assert energy.place == 8 and report.called(energy) == "more"
+    assert line(found).changes == line(history.history(plain)).changes
+
+
+def plugged(one, joules):
+    """Return the commit with what the processors took, which differs from one repeat to the next."""
+    found = [
+        dataclasses.replace(
+            each,
+            train=dataclasses.replace(
+                each.train,
+                cpu_joules=joules * (1 + each.cell.repeat / 1000),
+                absent={name: why for name, why in each.train.absent.items() if name != "cpu_joules"},
+            ),
+        )
+        for each in one.run.results
+    ]
+    return Measured(one.commit, dataclasses.replace(one.run, results=found))
+
+
 def test_another_machine_is_marked_and_never_compared_across():
     there = results.machine(
         hardware=dataclasses.replace(

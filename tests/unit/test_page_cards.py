@@ -8,7 +8,8 @@ import re
 import pytest
 
 from stages import records
-from stages.harness.report import page, shown, tidy
+from stages.harness import formatting
+from stages.harness.report import page, tidy
 from stages.harness.report.page import cards
 from stages.harness.results.read import CellResult
 from stages.records import Attempt, Cell
@@ -90,7 +91,8 @@ def test_energy_is_compared_in_pairs_with_an_interval():
     assert len(ratio.pairs) == 8 and ratio.low < ratio.mean < ratio.high
     assert ratio.mean == pytest.approx(0.8, rel=0.01) and ratio.verdict == "faster"
     assert (
-        shown.verdict("energy_joules", ratio.verdict) == "less" and shown.verdict("head_seconds", "slower") == "slower"
+        formatting.verdict("energy_joules", ratio.verdict) == "less"
+        and formatting.verdict("head_seconds", "slower") == "slower"
     )
 
 

@@ -46,6 +46,35 @@ def test_what_is_inconclusive_says_how_many_repeats_would_settle_it():
     assert "; about " in total.words and total.words.endswith(" repeats of each would settle it")
 
 
+def test_more_energy_is_told_as_that_and_is_no_regression():
+    now, then = plugged(run("now", host=times(1.0, 2)), 500.0), plugged(run("v1", host=times(1.0, 1)), 300.0)
+    [energy] = [each for each in regression.changes(now, then, 0.02) if each.metric == "cpu_joules"]
+    assert energy.words.startswith("more: 1.667 times the energy in v1 (") and not energy.is_regression
+
+
+def test_a_time_is_as_sure_whether_energy_is_known_or_not():
+    then, regressed = run("v1", host=times(1.0, 1)), []
+    for step in range(30):
+        now = run("now", host=times(1.03 + 0.001 * step, 2))
+        pairs = ((now, then), (plugged(now, 300.0), plugged(then, 300.0)))
+        plain, beside = (
+            {each.metric for each in regression.changes(*pair, 0.02) if each.is_regression} for pair in pairs
+        )
+        assert plain == beside
+        regressed.append("total_seconds" in plain)
+    assert {*regressed} == {False, True}
+
+
+def plugged(one, joules):
+    """Return the run with what the processors took, which differs by a hundredth from one repeat to the next."""
+    found = []
+    for each in one.results:
+        absent = {name: why for name, why in each.train.absent.items() if name != "cpu_joules"}
+        train = dataclasses.replace(each.train, cpu_joules=joules * (1 + each.cell.repeat / 100), absent=absent)
+        found.append(dataclasses.replace(each, train=train))
+    return run_of(one.name, found)
+
+
 def test_what_load_could_have_made_is_no_regression():
     """The total alone is slower beside load: with steps that say so it stands where threads sleep and both had it."""
     now, then = run("now", host=times(1.2, 2)).results, run("v1", host=times(1.0, 1)).results

@@ -32,6 +32,10 @@ def test_seconds(value, text):
         (1342.1, "samples/s", "1342 samples/s"),
         (0.012345, "points", "0.0123 points"),
         (2.5e7, "tokens/s", "2.5e+07 tokens/s"),
+        (845.2, "joules", "845 J"),
+        (999.7, "joules", "1 kJ"),
+        (12345.0, "joules", "12.3 kJ"),
+        (0.0, "joules", "0 J"),
     ],
 )
 def test_a_value_is_written_in_its_unit(value, unit, text):

@@ -103,17 +103,18 @@ def history(measured: Sequence[Measured]) -> History:
     groups = _groups(measured)
     lines = [line for name, of_setting in groups.items() for line in _lines(name, of_setting)]
     parts = [(line, group, part) for line in lines for group, part in _judged(line.points).items()]
-    series = sum(len(part) >= shifts.MIN_RUNS for _, _, part in parts)
+    judged = [line.metric in formatting.ENERGIES for line, _, part in parts if len(part) >= shifts.MIN_RUNS]
     found = []
     for line in lines:
+        series = max(judged.count(line.metric in formatting.ENERGIES), 1)  # energy costs times no certainty
         changes = [
             change
             for its, _, part in parts
             if its is line
-            for change in _changes(line, part, max(series, 1), groups[line.setting])
+            for change in _changes(line, part, series, groups[line.setting])
         ]
         found.append(dataclasses.replace(line, changes=tuple(sorted(changes, key=lambda each: each.place))))
-    return History(tuple(measured), _borders(measured), tuple(found), series)
+    return History(tuple(measured), _borders(measured), tuple(found), len(judged))
 
 
 # ------------------------------------------------------------------------------------------------- what is compared

@@ -134,9 +134,13 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     for metric in metrics:
         differs |= holm({key: test.p_differs for key, test in tests.items() if key[1] == metric})
     slower = {"higher": "p_below", "lower": "p_above"}
-    beyond = holm({key: getattr(test, slower[metrics[key[1]].better]) for key, test in tests.items()})
+    times = {
+        key: test for key, test in tests.items() if key[1] not in formatting.ENERGIES
+    }  # those take energy, not time
+    beyond = holm({key: getattr(test, slower[metrics[key[1]].better]) for key, test in times.items()})
+    regressed = {key for key, p_value in beyond.items() if p_value < LEVEL}
     judged = {
-        key: _judged(key, test, metrics[key[1]].better, differs[key], beyond[key] < LEVEL, then.name, margin, len(both))
+        key: _judged(key, test, metrics[key[1]].better, differs[key], key in regressed, then.name, margin, len(both))
         for key, test in tests.items()
     }
     for name, (group, before) in both.items():
@@ -250,11 +254,11 @@ def _judged(
         f"{formatting.confidence(CONFIDENCE)} interval {low} to {high}, "
         f"{test.sizes[0]} against {formatting.count(test.sizes[1], 'repeat')}"
     )
-    what = "rate" if better == "higher" else "time"
+    what = formatting.quantity(metric, better)
     end = {"inconclusive": f"; {_what_would_settle(test.more_of_each(margin, settings))}"}.get(said, "")
     if is_regression:
         end = f"; by more than the margin of {100 * margin:g}%"
-    words = f"{said}: {ratio} times the {what} in {then} ({sureness}){end}"
+    words = f"{formatting.verdict(metric, said)}: {ratio} times the {what} in {then} ({sureness}){end}"
     return Change(setting, metric, said, *found, is_regression, words)
 
 

@@ -6,10 +6,8 @@ from functools import partial
 from stages.harness import formatting
 from stages.harness.results.metrics import (
     BEYOND,
-    CPU_ENERGY,
     ENERGY,
     MEMORY,
-    PER_SAMPLE,
     RATE,
     SPAN_SUFFIX,
     TOTAL,
@@ -23,8 +21,7 @@ TIMES_WORDS = (
     "What the job took is its whole time, with all that the machine did meanwhile; what its steps take undisturbed "
     "leaves out what comes now and then. What comes beyond them is the rest: first steps, waits, pauses, validation."
 )
-ENERGIES = (ENERGY, PER_SAMPLE, CPU_ENERGY)
-BY_THEMSELVES = (*TIMES, RATE, *ENERGIES, MEMORY)
+BY_THEMSELVES = (*TIMES, RATE, *formatting.ENERGIES, MEMORY)
 _SPAN = Metric("seconds", "lower", True)
 
 
@@ -65,11 +62,6 @@ def others(compared: Comparison) -> list[str]:
 def words(name: str, compared: Comparison) -> Callable[[float], str]:
     """Choose what writes a metric below its title, which has the rate's unit."""
     return formatting.significant if name == RATE else partial(formatting.value, unit=compared.metrics[name].unit)
-
-
-def verdict(name: str, found: str) -> str:
-    """Put the verdict on a ratio of this metric: who takes less energy is not faster by that."""
-    return {"faster": "less", "slower": "more"}.get(found, found) if name in ENERGIES else found
 
 
 def has_ratio(compared: Comparison, name: str) -> bool:

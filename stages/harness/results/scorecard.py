@@ -29,7 +29,7 @@ def _values(setting: SettingResult, compared: Comparison) -> dict[str, float | s
         spread = [] if summary.spread is None else [f"± {write(summary.spread)}"]
         if metric.timed:
             said = "the baseline" if setting.setting == compared.baseline else "cannot say"
-            said = f"{ratio.verdict}, {formatting.ratio(ratio)}" if ratio else said
+            said = f"{formatting.verdict(name, ratio.verdict)}, {formatting.ratio(ratio)}" if ratio else said
             found[f"{name}_verdict"] = "; ".join([*spread, said])
         elif spread:
             found[f"{name}_spread"] = spread[0]

@@ -217,9 +217,9 @@ def _verdict(key: Key, test: Welch, p_differs: float, metric: Metric, its: _Word
         end = f"; {'more than 1000' if more is None else f'about {more}'} sessions of each would settle it"
     elif said != "equivalent":
         end = f"; {its.causes.words if its.causes else 'what differs is not known, without a profile'}"
-    what = "rate" if metric.better == "higher" else "time"
+    what = formatting.quantity(name, metric.better)
     words = (
-        f"{said}: {formatting.factor(ratio)} times the {what} at {its.baseline} ({formatting.confidence(CONFIDENCE)} "
+        f"{formatting.verdict(name, said)}: {formatting.factor(ratio)} times the {what} at {its.baseline} ({formatting.confidence(CONFIDENCE)} "
         f"interval {formatting.factor(low)} to {formatting.factor(high)}, {its.sessions} against "
         f"{formatting.count(its.reference, 'session')}){end}"
     )

@@ -40,6 +40,7 @@ def html(found: History, margin: float) -> str:
         headline=headline(found),
         remark=partial(_remark, found, margin),
         words=words,
+        called=called,
         value=formatting.value,
         interval=_interval,
         factor=formatting.factor,
@@ -67,6 +68,11 @@ def headline(found: History) -> str:
     latest = of_total[0]
     ratio = formatting.factor(latest.ratio)
     return f"{number} with results: {latest.setting} is {latest.verdict} {words(found, latest)}, {ratio} times as long"
+
+
+def called(change: Change) -> str:
+    """Return the verdict in the metric's own words."""
+    return formatting.verdict(change.metric, change.verdict)
 
 
 def words(found: History, change: Change) -> str:
@@ -108,4 +114,4 @@ def _settings(found: History) -> dict[str, list[tuple[Line, Markup]]]:
 
 
 def _change_words(found: History, these: Sequence[Change]) -> list[str]:
-    return [f"{each.verdict} {words(found, each)}, {formatting.factor(each.ratio)} times" for each in these]
+    return [f"{called(each)} {words(found, each)}, {formatting.factor(each.ratio)} times" for each in these]

@@ -148,7 +148,7 @@ def picture(name: str, draw: Callable[[int], Figure], title: str, description: s
 
 def _ratio_words(compared: Comparison, index: int, label: str, metric: str) -> str:
     ratio = compared.settings[index].ratios[metric]
-    return f"{label}: {formatting.ratio(ratio)}, {shown.verdict(metric, ratio.verdict)}"
+    return f"{label}: {formatting.ratio(ratio)}, {formatting.verdict(metric, ratio.verdict)}"
 
 
 def _last_words(compared: Comparison, setting: SettingResult) -> str:
