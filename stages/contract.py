@@ -259,7 +259,7 @@ class Reader:
             raise RecordError("{}: value: expected text, a number, true or false, found {!r:.80}".format(where, value))
         if not isinstance(value, (str, bool)):
             decode(float, value, where + ": value")
-        self._facts[name] = _printable(value) if isinstance(value, str) else value
+        self._facts[name] = printable(value) if isinstance(value, str) else value
 
     def _take_unsupported(self, document: Dict[str, Any], where: str) -> None:
         self._parts["unsupported"] = _line(document["unsupported"], where + ": unsupported")
@@ -362,13 +362,13 @@ def _value(document: Dict[str, Any], where: str) -> Any:
 
 
 def _line(text: Any, where: str) -> str:
-    printable = _printable(text) if isinstance(text, str) else ""
-    if not printable:
+    said = printable(text) if isinstance(text, str) else ""
+    if not said:
         raise RecordError("{}: expected a sentence, found {!r:.80}".format(where, text))
-    return printable[:2000]
+    return said[:2000]
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text in one line, without what would move a terminal's cursor or colour its words."""
     return " ".join("".join(each if each.isprintable() else " " for each in ESCAPES.sub("", text)).split())
 

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
+from stages.contract import printable
 from stages.units import amount
 
 PROC = Path("/proc")
@@ -30,7 +31,7 @@ def described(pid: int) -> Tuple[Optional[str], Optional[str]]:
     words = [each for each in _text(PROC / str(pid) / "cmdline").split("\0") if each]
     if words:
         words[0] = words[0].rpartition("/")[2]
-    return " ".join(" ".join(words).split())[:NAME_LETTERS] or None, _other_user(PROC / str(pid))
+    return printable(" ".join(words))[:NAME_LETTERS] or None, _other_user(PROC / str(pid))
 
 
 def named(pid: int, name: Optional[str] = None) -> str:
@@ -71,7 +72,7 @@ def _sentence(found: List[Held]) -> str:
 
 def _file(path: Path) -> str:
     owner = _other_user(path)
-    return f"the file {path}" + (f" (of {owner})" if owner else "")
+    return f"the file {printable(str(path))}" + (f" (of {owner})" if owner else "")
 
 
 def _resident(pid: int, *kinds: str) -> Iterator[int]:

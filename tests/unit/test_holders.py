@@ -68,6 +68,13 @@ def test_of_dev_shm_processes_are_named_and_files_that_nobody_uses(shm: Path) ->
     assert held(", " + sentence, f"{pid} (python -c") == 5
 
 
+def test_names_that_others_gave_stay_in_their_line_and_colour_nothing(shm: Path) -> None:
+    (shm / "for\x1b[31mgotten\nby them").write_bytes(bytes(3 * MIB))
+    assert f"the file {shm}/forgotten by them holds 3 MiB of it" in holders.of_shm()
+    with hog("name = '\x1b[2J\x07mine'") as pid:
+        assert holders.described(pid)[0] == "python -c import sys, mmap; name = ' mine'; print('ready', flush=Tr"[:60]
+
+
 def test_preflight_says_who_filled_dev_shm(shm: Path) -> None:
     (shm / "forgotten").write_bytes(bytes(3 * MIB))
     check = checks.shared_memory("plain", 60 * MIB, 64 * MIB, 10 * MIB, False)

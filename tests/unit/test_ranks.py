@@ -111,7 +111,7 @@ def test_threads_that_the_user_has_set_are_kept(checkout):
 
 DEATHS = {
     "raise ValueError('bad\\nand worse')": "rank 1 of 2 ended with exit code 1: ValueError: bad",
-    "sys.stderr.write('[rank1]: no\\n\\n'); sys.stderr.flush(); os._exit(3)": "rank 1 of 2 ended with exit code 3: no",
+    "sys.exit('[rank1]: \\x1b[31mno\\x1b[0m\\n')": "rank 1 of 2 ended with exit code 1: no",
     "sys.exit(4)": "rank 1 of 2 ended with exit code 4; its own words are above",
     "os.kill(os.getpid(), signal.SIGSEGV)": "rank 1 of 2 was killed by SIGSEGV; its own words are above",
     "tell(error='no such file'); sys.exit(1)": "rank 1 of 2 ended with exit code 1: no such file",

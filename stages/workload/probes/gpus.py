@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any, Callable, Dict, NamedTuple, Optional, Set, Tuple, TypeVar
 
+from stages.contract import printable
 from stages.records import Gpu, GpuState
 from stages.units import amount
 from stages.workload.probes import files
@@ -302,7 +303,7 @@ def _described(nvml: Any, pid: int, used: Optional[int]) -> str:
 def _name(nvml: Any, pid: int) -> Optional[str]:
     """Return what the process was started as, without the folder; None: it ended since, or is somebody else's."""
     try:
-        return text(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2]
+        return printable(text(nvml.nvmlSystemGetProcessName(pid)).rpartition("/")[2])
     except nvml.NVMLError:
         return None
 
@@ -311,10 +312,6 @@ def _throttle_reasons(bits: int) -> Tuple[str, ...]:
     known = [words for bit, words in THROTTLE_REASONS.items() if bits & bit]
     others = bits & ~IDLE & ~sum(THROTTLE_REASONS)
     return tuple(known + ([f"reason {others:#x}"] if others else []))
-
-
-def _dotted(pair: Tuple[int, int]) -> str:
-    return "{}.{}".format(*pair)
 
 
 def _hertz(megahertz: int) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
+from stages.contract import printable
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Task
 from stages.workload import rank
@@ -166,5 +167,6 @@ def _sentence(note: Note, count: int, said: str) -> str:
     if note.code < 0:
         killer = Signals(-note.code).name if -note.code in set(Signals) else f"signal {-note.code}"
         return f"rank {note.rank} of {count} was killed by {killer}; its own words are above"
+    said = printable(said)
     end = f": {said}" if said else "; its own words are above"
     return f"rank {note.rank} of {count} ended with exit code {note.code}{end}"
