@@ -239,7 +239,7 @@ def _summary(statuses: List[str]) -> str:
 
 def several_gpus(variant: str, wanted: int, cards: int) -> Check:
     """Whether there are as many cards as the variant's `gpus` says. Where there is none its processes use the CPU."""
-    name, needed = f"GPUs of {variant}", f"{wanted}: gpus"
+    name, needed = f"GPUs of {variant}", f"{wanted} (gpus of the variant)"
     if cards >= wanted:
         return passed(name, needed, str(cards))
     if cards == 0:

@@ -57,6 +57,8 @@ def test_the_page_says_what_the_energy_is_of():
     assert cards.energy_words([ran(1e9, energy=None)]) == ""  # it saw no card
     unknown = cards.energy_words([ran(1e9), ran(1e9, energy=None, gpu_uuids=("GPU-1",))])
     assert unknown.endswith(" Energy is not known of some trainings: the job does not say it.")
+    cpus = cards.energy_words([ran(1e9, energy=None, cpu_joules=5.0)])
+    assert cpus.startswith("Energy of the CPUs is that of all processor packages") and "idle" in cpus
 
 
 def test_the_tidy_table_has_a_row_for_each_card_span_and_value():

@@ -203,6 +203,25 @@ def test_eighty_columns_leave_out_what_is_least_needed():
     assert "samples/s" in lines_at(120, comparison(BASE, *map(rival, names)))[0]
 
 
+def test_energy_is_left_out_before_what_the_job_declares_and_idle_power_is_said():
+    given = with_energy(comparison(BASE, rival()))
+    wide = lines_at(200, given)[0]
+    assert "energy" in wide
+    narrow = lines_at(len(wide) - len("samples/s  energy"), given)[0]
+    assert "energy" not in narrow and "accuracy" in narrow
+    assert any(line.startswith("Energy is that of all cards") and "idle" in line for line in lines_at(1000, given))
+    assert "- Energy is that of all cards" in table.markdown(given)
+
+
+def with_energy(given):
+    found = comparisons.summary({"1": 900.0})
+    settings = tuple(
+        dataclasses.replace(each, metrics={**each.metrics, "energy_joules": found}) for each in given.settings
+    )
+    metrics = {**given.metrics, "energy_joules": Metric("joules", "lower", timed=True)}
+    return dataclasses.replace(given, settings=settings, metrics=metrics)
+
+
 @pytest.mark.parametrize("width", [32, 40, 60, 80, 100, 200])
 def test_no_word_is_cut_on_any_terminal(width):
     given = comparison(BASE, rival("cuda-10.0/fp32-bs16"), rival("b/fp32-bs16", None, verdict="cannot say"))

@@ -6,6 +6,7 @@ from functools import partial
 from stages.harness import formatting
 from stages.harness.results.metrics import (
     BEYOND,
+    CPU_ENERGY,
     ENERGY,
     MEMORY,
     RATE,
@@ -21,6 +22,12 @@ TIMES_WORDS = (
     "What the job took is its whole time, with all that the machine did meanwhile; what its steps take undisturbed "
     "leaves out what comes now and then. What comes beyond them is the rest: first steps, waits, pauses, validation."
 )
+ENERGY_WORDS = {
+    ENERGY: "Energy is that of all cards that a command could see, what they take idle and whatever else ran on them "
+    "in it; whether it was counted or sampled is in each result.",
+    CPU_ENERGY: "Energy of the CPUs is that of all processor packages while the training's command ran, what they take "
+    "idle and whatever else ran on them in it.",
+}
 BY_THEMSELVES = (*TIMES, RATE, *formatting.ENERGIES, MEMORY)
 _SPAN = Metric("seconds", "lower", True)
 
@@ -62,6 +69,11 @@ def others(compared: Comparison) -> list[str]:
 def words(name: str, compared: Comparison) -> Callable[[float], str]:
     """Choose what writes a metric below its title, which has the rate's unit."""
     return formatting.significant if name == RATE else partial(formatting.value, unit=compared.metrics[name].unit)
+
+
+def energy_words(compared: Comparison) -> list[str]:
+    """Say of what the energies are that are shown."""
+    return [words for name, words in ENERGY_WORDS.items() if name in compared.metrics]
 
 
 def has_ratio(compared: Comparison, name: str) -> bool:

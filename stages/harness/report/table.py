@@ -8,7 +8,7 @@ from rich.console import Console
 
 from stages.harness import formatting
 from stages.harness.report import shown
-from stages.harness.results.metrics import RATE, TOTAL, UNDISTURBED
+from stages.harness.results.metrics import ENERGY, RATE, TOTAL, UNDISTURBED
 from stages.records import VERDICTS, Comparison, Ratio, SettingResult
 
 STYLES = {"faster": "green", "slower": "red", "inconclusive": "yellow", "cannot say": "yellow"}
@@ -133,8 +133,8 @@ def of_ratio(found: Ratio) -> str:
 
 
 def notes(compared: Comparison) -> list[str]:
-    """Say what facts differ, why repeats have no metrics, what casts doubt and what the job does not give."""
-    lines = differing_facts(compared)
+    """Say what facts differ, of what energy is, why repeats have no metrics, what casts doubt and what is not given."""
+    lines = [*differing_facts(compared), *shown.energy_words(compared)]
     for setting in compared.settings:
         lines += [f"{setting.setting}, {place}: {reason}" for place, reason in reasons(setting)]
         lines += [f"{setting.setting}, warning: {warning}" for warning in setting.warnings]
@@ -277,9 +277,10 @@ def _columns(body: Sequence[tuple[str, ...]], width: int | None) -> list[int] | 
 
 
 def _dropped_first(head: Sequence[str]) -> list[int]:
-    """Columns that a narrow terminal can do without: samples/s, what it ran on, then the job's own from the right."""
-    spare = list(range(NECESSARY, len(head)))
-    return sorted(spare, key=lambda column: (head[column] != formatting.title(RATE), head[column] != ON, -column))
+    """Columns that a narrow terminal can do without, in this order; then the job's own from the right."""
+    first = (formatting.title(RATE), formatting.title(ENERGY), ON)
+    spare = sorted(range(NECESSARY, len(head)), reverse=True)
+    return sorted(spare, key=lambda column: first.index(head[column]) if head[column] in first else len(first))
 
 
 def _show_blocks(compared: Comparison, console: Console) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from stages.harness import formatting
+from stages.harness.report import shown
+from stages.harness.results.metrics import CPU_ENERGY
 from stages.harness.results.read import CellResult
 from stages.records import SAMPLED, CardSpan, CardSummary, Course, Energy
 
@@ -89,12 +91,13 @@ def _held(found: Sequence[CardSummary]) -> str:
 
 
 def energy_words(results: Iterable[CellResult]) -> str:
-    """Say of what the energy is, idle power in it, and why it is not known; empty: no training saw a card."""
+    """Say of what the energy is, idle power in it, and why it is not known; empty: neither cards nor CPUs tell."""
     trained = [result.train for result in results if result.train is not None and result.train.status == "ok"]
     found = [each.energy for each in trained if each.energy is not None]
     whys = dict.fromkeys(each.absent["energy"] for each in trained if each.energy is None and each.gpu_uuids)
     missing = [f"Energy is not known of {'some' if found else 'the'} trainings: {'; '.join(whys)}."] if whys else []
-    return " ".join([*([_energy_words(found)] if found else []), *missing])
+    cpus = [shown.ENERGY_WORDS[CPU_ENERGY]] if any(each.cpu_joules is not None for each in trained) else []
+    return " ".join([*([_energy_words(found)] if found else []), *missing, *cpus])
 
 
 def _energy_words(found: Sequence[Energy]) -> str:
