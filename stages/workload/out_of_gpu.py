@@ -7,14 +7,15 @@ import re
 from typing import NamedTuple, Optional, Tuple
 
 UNITS = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-SIZE = r"([\d.]+ (?:bytes|[KMG]iB))"  # as torch writes it
-# In lower case, as torch, CUDA's libraries, JAX, TensorFlow and CuPy say it.
+SIZE = r"(\d{1,15}(?:\.\d+)? (?:bytes|[KMG]iB))"  # as torch writes it
+# As torch, CUDA's libraries, JAX, TensorFlow and CuPy say it.
 SIGNS = re.compile(
     r"(?:cuda|hip|xpu) out of memory|(?:cuda|hip) error: out of memory|cuda_error_out_of_memory"
     r"|cudaerrormemoryallocation|(?:cuda error: )?cu(?:blas|dnn)_status_alloc_failed"
     r"|allocation on device \d+ would exceed allowed memory\. \(out of memory\)"
-    r"|cuda error: .*busy or unavailable|resource_exhausted: out of memory|oom when allocating tensor"
-    r"|out of memory allocating [\d,]+ bytes \(allocated so far"
+    r"|cuda error: .{0,200}busy or unavailable|resource_exhausted: out of memory|oom when allocating tensor"
+    r"|out of memory allocating [\d,]+ bytes \(allocated so far",
+    re.IGNORECASE,
 )
 OWN_SIGN = "out of gpu memory"  # as a job may say it itself, docs/job.md
 KIND = re.compile(r"[\w.]*(?:Error|Exception)\W*$")  # of an error, where it stands before its text
@@ -40,7 +41,7 @@ OF_TORCH = re.compile(
 THIS_PROCESS = re.compile(rf"this process has {SIZE} memory in use")
 PROCESS = re.compile(rf"Process (\d+) has {SIZE} memory in use")
 ALLOWED = re.compile(rf"{SIZE} allowed; ")
-BYTES = re.compile(r"allocat(?:e|ing) ([\d,]+) bytes")
+BYTES = re.compile(r"allocat(?:e|ing) (\d[\d,]*) bytes")
 OWN_LIMIT = "per_process_memory_fraction limit"
 
 
@@ -62,7 +63,7 @@ class Said(NamedTuple):
 def in_error(text: Optional[str]) -> Optional[Said]:
     """Return what the text of an error tells of a full card; None where it is of something else."""
     text = text or ""
-    sign = SIGNS.search(text.lower())
+    sign = SIGNS.search(text)
     if sign is None:
         first_line = text.strip().partition("\n")[0]
         return Said(before=first_line) if OWN_SIGN in first_line.lower() else None
@@ -76,7 +77,7 @@ def in_last_words(text: str) -> Optional[Said]:
     A program may go on after it, with smaller batches for example, and die of something else.
     """
     last = _last_error(RANK.sub("", text))
-    sign = SIGNS.search(last.lower())
+    sign = SIGNS.search(last)
     return None if sign is None else in_error(last[sign.start() :])
 
 

@@ -53,6 +53,8 @@ SHARED = Said("", 1, 5 * GIB // 2, 15 * GIB, GIB // 2, 7 * GIB // 2)
             id="cudaMallocAsync",
         ),
         pytest.param(f"{FULL} of another wording", Said(), id="words to come"),
+        pytest.param(ONCE.replace("2.50", "2.5.0") + "512.00 MiB cached)", Said(), id="what is no number"),
+        pytest.param("RESOURCE_EXHAUSTED: Out of memory while trying to allocate , bytes", Said(), id="nor that"),
         pytest.param(NOW.replace("512.00 MiB", "99.00 GiB"), Said(index=1), id="numbers that cannot be"),
         pytest.param("CUDA error: out of memory\nCUDA kernel errors might be", Said(), id="no room for CUDA itself"),
         pytest.param("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", Said(), id="cuBLAS"),
@@ -89,6 +91,7 @@ def test_another_error_is_none_of_a_card(text: "str | None") -> None:
 @pytest.mark.parametrize(
     ("stderr", "is_full"),
     [
+        (f"İ: a letter that is two in lower case\n{EXCEPTION}torch.OutOfMemoryError: {NOW}\n", True),
         (f"epoch 1\n{EXCEPTION}torch.OutOfMemoryError: {NOW}\n", True),
         (f"terminate called after throwing an instance of 'c10::Error'\n  what():  {NOW}\n", True),
         (f"{EXCEPTION}RuntimeError: {NOW}\n{EXCEPTION}KeyError: 'loss'\n", False),  # it went on, and died of that
