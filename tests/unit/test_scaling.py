@@ -82,6 +82,9 @@ def test_they_are_gpus_where_both_had_one():
     [
         cells("fp32-bs64", 1, 320, 10.0),
         cells("fp32-bs64", 2, 640, 10.0, batch_size=8, precision="mixed"),
+        cells("fp32-bs64", 2, 640, 10.0, precision="mixed"),
+        cells("fp32-bs64", 2, 640, 10.0, workers=3),
+        cells("fp32-bs64", 2, 640, 10.0, batch_size=48),
         [dataclasses.replace(each, cell=Cell("old", "fp32-bs64", 1)) for each in cells("fp32-bs64", 2, 640, 10.0)],
     ],
 )

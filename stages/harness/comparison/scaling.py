@@ -18,11 +18,13 @@ def sentences(setting: Sequence[CellResult], baseline: Sequence[CellResult], rat
     """Name the scaling, and what became of the samples per second for each; where it can't be told, that."""
     here, there = (as_run.variant(each) for each in (setting, baseline))
     same_image = setting[0].cell.image == baseline[0].cell.image
-    if here is None or there is None or here.gpus == there.gpus or not same_image or _unlike(here, there) > 1:
+    if here is None or there is None or here.gpus == there.gpus or not same_image:
         return []
     what = "GPU" if _on_cards(setting) and _on_cards(baseline) else "process"
     numbers = f"{formatting.count(here.gpus, what)} in place of {there.gpus}"
     ours, theirs = (_samples_per_step(each) for each in (setting, baseline))
+    if not _differ_in_batch_alone(here, there, ours / theirs if ours and theirs else None):
+        return []
     if ours is None or theirs is None:
         return [
             f"{numbers}: whether this is weak or strong scaling cannot be told: the samples and steps of a span are "
@@ -47,10 +49,21 @@ def _rate(rate: Ratio | None, more: float, what: str) -> str:
     return f": {rate.mean:.2f} times the samples/s, {rate.mean / more:.0%} of the baseline's for each {what}"
 
 
-def _unlike(here: Variant, there: Variant) -> int:
-    """Count the parameters that two variants do not have alike."""
+def _differ_in_batch_alone(here: Variant, there: Variant, as_many: float | None) -> bool:
+    """Whether no parameter is unlike, or one that goes with the samples of a step, in all or for each process.
+
+    `as_many`: a step's samples divided by the other's; None: not known.
+    """
     names = {*here.parameters, *there.parameters}
-    return sum(here.parameters.get(name) != there.parameters.get(name) for name in names)
+    unlike = [name for name in names if here.parameters.get(name) != there.parameters.get(name)]
+    values = [each.parameters.get(name) for name in unlike for each in (here, there)]
+    numbers = [value for value in values if isinstance(value, int | float) and value > 0]
+    if len(numbers) < len(values) or len(unlike) > 1:
+        return False
+    if not numbers or as_many is None:
+        return True
+    ratio = numbers[0] / numbers[1]
+    return _near(ratio, as_many) or _near(ratio, as_many * there.gpus / here.gpus)
 
 
 def _on_cards(results: Sequence[CellResult]) -> bool:
