@@ -152,13 +152,14 @@ def test_an_image_that_was_made_is_asked_for_what_its_torch_was_compiled_for(arc
 
 def test_a_card_that_will_not_run_beside_one_that_does_is_a_warning():
     found = situation(image(), on=hardware(T4, A100))
-    assert statuses(found) == {"cuda-10.0: compute capability of A100": "warning"}
+    unused = {"GPUs left unused": "warning"}
+    assert statuses(found) == {"cuda-10.0: compute capability of A100": "warning", **unused}
     assert "container.gpus" in look(found)["cuda-10.0: compute capability of A100"].advice
 
 
 def test_the_first_card_is_the_one_that_jobs_take():
     found = situation(image(), on=hardware(A100, T4))
-    assert statuses(found) == {"cuda-10.0: compute capability of A100": "failed"}
+    assert statuses(found) == {"cuda-10.0: compute capability of A100": "failed", "GPUs left unused": "warning"}
 
 
 def test_only_cards_that_jobs_get_are_looked_at():

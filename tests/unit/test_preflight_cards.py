@@ -76,7 +76,18 @@ def test_as_many_cards_as_a_variant_asks_for(tmp_path, found, said):
     run_stage(project, "preflight", **environment)
     checks = codec.read(project / records.PREFLIGHT_PATH, records.Preflight).checks
     assert [(each.status, each.found) for each in checks if each.name == "GPUs of two"] == [said]
-    assert not [each for each in checks if each.name == "GPUs of one"]
+    assert not [each for each in checks if each.name in ("GPUs of one", "GPUs left unused")]
+
+
+def test_cards_that_no_variant_asks_for_are_told(tmp_path):
+    variants = {"one": {"batch_size": 8}}
+    project = make_project(tmp_path / "project", ["host"], job="unchanged_script", variants=variants)
+    environment = nvml.environment(tmp_path / "driver", nvml.T4, nvml.TWIN)
+    assert run_stage(project, "machine", **environment).returncode == 0
+    said = run_stage(project, "preflight", **environment).stdout
+    assert (
+        "warning: GPUs left unused: needs 1 (gpus of the variants); found: 2, of which jobs see the first alone" in said
+    )
 
 
 def test_a_card_that_tells_nothing_is_not_checked_and_not_refused(project):

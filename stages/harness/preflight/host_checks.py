@@ -15,6 +15,7 @@ from stages.harness.params.schema import ContainerParams, Params, amount_bytes, 
 from stages.harness.preflight.findings import Disk, ImageState, Situation
 from stages.records import Check, Gpu
 from stages.units import amount, listed, listing
+from stages.visible_cards import VISIBLE
 
 RESERVE_BYTES = 500 * 10**6  # that a disk should have left: logs, results, what else is written meanwhile
 DOWNLOADED = 0.5  # of a virtual environment's size: what pip downloads for it, and deletes once all is installed
@@ -94,6 +95,11 @@ def several_gpus(params: Params, found: Situation) -> Iterator[Check]:
     for name, variant in params.variants.items():
         if variant.gpus > 1:
             yield checks.several_gpus(name, variant.gpus, count)
+    most = max(variant.gpus for variant in params.variants.values())
+    if count > most and not any(VISIBLE in variant.env for variant in params.variants.values()):
+        left = f"{count}, of which jobs see the first{'' if most == 1 else f' {most}'} alone"
+        advice = "write gpus beside what shall use more, or name the one to use in container.gpus"
+        yield Check("GPUs left unused", "warning", f"{most} (gpus of the variants)", left, advice)
 
 
 def capability(image: ImageState, given: Iterable[Gpu]) -> list[Check]:
