@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Iterator, List, NamedTuple, Optional, Tuple
 
+from stages import variables
 from stages.contract import printable
 from stages.units import amount
 
@@ -31,7 +32,20 @@ def described(pid: int) -> Tuple[Optional[str], Optional[str]]:
     words = [each for each in _text(PROC / str(pid) / "cmdline").split("\0") if each]
     if words:
         words[0] = words[0].rpartition("/")[2]
-    return printable(" ".join(words))[:NAME_LETTERS] or None, _other_user(PROC / str(pid))
+    return printable(" ".join(_without_secrets(words)))[:NAME_LETTERS] or None, _other_user(PROC / str(pid))
+
+
+def _without_secrets(words: List[str]) -> Iterator[str]:
+    """Yield a command's words, '(set)' in place of what options like --hf-token say: a record is shown to others."""
+    hides = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_secret = variables.SECRET.fullmatch(name.lstrip("-").replace("-", "_")) is not None
+        if hides:
+            yield "(set)"
+        else:
+            yield f"{name}=(set)" if is_secret and equals else variables.LOGIN.sub("(login)", word)
+        hides = is_secret and not equals and word.startswith("-")
 
 
 def named(pid: int, name: Optional[str] = None) -> str:

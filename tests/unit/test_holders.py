@@ -17,9 +17,9 @@ HOG = "import sys, mmap; {}; print('ready', flush=True); sys.stdin.read()"
 
 
 @contextmanager
-def hog(statement: str) -> Iterator[int]:
+def hog(statement: str, *words: str) -> Iterator[int]:
     """A process that holds memory until it is told to end."""
-    command = [sys.executable, "-c", HOG.format(statement)]
+    command = [sys.executable, "-c", HOG.format(statement), *words]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdin is not None
         try:
@@ -73,6 +73,22 @@ def test_names_that_others_gave_stay_in_their_line_and_colour_nothing(shm: Path)
     assert f"the file {shm}/forgotten by them holds 3 MiB of it" in holders.of_shm()
     with hog("name = '\x1b[2J\x07mine'") as pid:
         assert holders.described(pid)[0] == "python -c import sys, mmap; name = ' mine'; print('ready', flush=Tr"[:60]
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["--hf-token", "abc", "--size", "3"], "--hf-token (set) --size 3"),
+        (["--db-password=abc", "--lr=3"], "--db-password=(set) --lr=3"),
+        (["https://me:abc@host/"], "https://(login)@host/"),
+        (["tokens", "--keys", "3"], "tokens --keys 3"),
+    ],
+)
+def test_what_opens_something_is_not_shown(words: list[str], shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holders, "NAME_LETTERS", 1000)
+    with hog("pass", *words) as pid:
+        name = holders.described(pid)[0]
+    assert name is not None and name.endswith(f" {shown}") and "abc" not in name
 
 
 def test_preflight_says_who_filled_dev_shm(shm: Path) -> None:
