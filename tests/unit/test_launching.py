@@ -374,6 +374,12 @@ class TestParts:
         first, *_ = said(setting(compute=12.0, launch=10.0), baseline=setting(launch=6.0), verdict="slower")
         assert "launching, for which the device waits, takes 4.00 s more (1.67 times as long), 100% of it" in first
 
+    def test_what_compute_alone_took_is_said_once_where_both_launching_and_the_rest_differ(self):
+        one, other = setting(compute=14.0, launch=10.0, rate=400.0), setting(launch=6.0, rate=600.0)
+        sentences = said(one, baseline=other, verdict="slower")
+        assert "launching, for which the device waits, takes" in sentences[0] and "; compute takes" in sentences[0]
+        assert sum(each.startswith("Compute alone, on one batch again") for each in sentences) == 1
+
     def test_is_none_where_one_does_not_tell_it(self):
         assert LAUNCH not in [part.name for part in parts(setting(launch=7.0), setting(), ("body",))]
 

@@ -56,7 +56,7 @@ def explain(
             named, sentences = _beside_steps(pieces, by_steps, was_loaded=bool(load.loaded(load.disturbed)))
         said = [*sentences, *isolation, *_other_facts(setting, baseline)]
         for part in named:
-            said += _evidence(part, setting, baseline, profiles)
+            said += [each for each in _evidence(part, setting, baseline, profiles) if each not in said]
         if by_steps is not None and not {COMPUTE, LAUNCH} & {part.name for part in named}:
             said += _compute_seen_alone(by_steps.verdict == "slower", setting, baseline, profiles)
     else:
