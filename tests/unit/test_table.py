@@ -261,6 +261,11 @@ def test_markdown_keeps_what_looks_like_a_tag():
     assert "File \\<stdin>, p <0.001" in table.markdown(comparison(BASE, failed))
 
 
+def test_a_process_of_somebody_elses_puts_no_link_and_no_picture_into_the_markdown():
+    failed = rival("b/fp32-bs16", None, verdict="cannot say", reasons={"1": "failed: pid 17 (![a](http://b) [c](d))"})
+    assert "pid 17 (![a]\\(http://b) [c]\\(d))" in table.markdown(comparison(BASE, failed))
+
+
 @pytest.mark.parametrize(
     ("images", "command"), [(("a", "b"), "dvc metrics diff a b"), (("a",), "dvc metrics diff COMMIT")]
 )

@@ -235,8 +235,8 @@ def markdown_row(cells: Sequence[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """Write what Markdown would take for a cell's end or a tag as it is."""
-    return re.sub(r"\||<(?=[A-Za-z/!?])", r"\\\g<0>", " ".join(text.split()))
+    """Write what Markdown would take for a cell's end, a tag, or the address of a link or picture as it is."""
+    return re.sub(r"\||<(?=[A-Za-z/!?])|(?<=\])\(", r"\\\g<0>", " ".join(text.split()))
 
 
 # -------------------------------------------------------------------------------------------------------- terminal
