@@ -84,8 +84,11 @@ class _Child:
     def _hand_on(self):
         for chunk in iter(lambda: os.read(self._process.stderr.fileno(), 65536), b""):
             self._tail = (self._tail + chunk)[-TAIL_BYTES:]
-            while chunk:
-                chunk = chunk[os.write(2, chunk) :]
+            try:
+                while chunk:
+                    chunk = chunk[os.write(2, chunk) :]
+            except OSError:  # nobody reads it any more; the rank is not to wait for one
+                pass
 
     def _pass_on(self, number, _):
         if number == signal.SIGUSR1:  # where does it stand?

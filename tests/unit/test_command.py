@@ -1,4 +1,4 @@
-"""A command that is to be killed, and has ended by itself meanwhile."""
+"""Commands that end amid something else."""
 
 import subprocess
 
@@ -27,3 +27,21 @@ print(command.run(["python", "-c", "raise SystemExit(7)"], Path.cwd(), dict(os.e
 def test_a_command_that_ends_amid_a_look_is_waited_for_though_it_was_to_be_killed(python: str) -> None:
     done = subprocess.run([python, "-c", RUN], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
     assert (done.stdout, done.stderr) == ("7\n", "")
+
+
+OTHER = """
+import os
+from pathlib import Path
+from stages.workload.supervisor import command
+
+if os.fork() == 0:  # as who watches the cards; it ends first
+    block = b"x" * 2**27
+    os._exit(0)
+ended = command.run(["python", "-c", "import time; time.sleep(1)"], Path.cwd(), dict(os.environ), lambda: None)
+print(ended.code, ended.peak_bytes < 2**27)
+"""
+
+
+def test_what_another_child_takes_is_not_the_commands() -> None:
+    done = subprocess.run([PYTHONS[0], "-c", OTHER], cwd=ROOT, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.stdout, done.stderr) == ("0 True\n", "")

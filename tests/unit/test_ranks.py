@@ -4,16 +4,21 @@ The launchers are stand-ins that do what torch's do: import of torch takes most 
 test_ranks_of_torch.py.
 """
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from stages.errors import TRY_LATER
+from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Variant
-from stages.workload import processes
+from stages.workload import processes, rank
+from stages.workload.supervisor import reasons
+from stages.workload.supervisor.command import Ended
 from tests.supervised import CELL, EVENTS, PYTHONS, SPAN, Checkout
 
 # torch.distributed.run ends the others when one has died; torch.distributed.launch of torch 1.2 waits for the first.
@@ -214,3 +219,20 @@ def test_without_a_launcher_it_is_said_what_is_lacking(tmp_path, monkeypatch):
     run(checkout, "")
     assert checkout.reason.startswith("gpus is 2: processes are started by torch.distributed.run or torch.dist")
     assert "{gpus}" in checkout.reason and not processes.children(os.getpid())
+
+
+def test_a_full_dev_shm_is_told_of_a_rank_too():
+    ended = Ended(1, 1.0, 1, None, False, words="rank 1 of 2 was killed by SIGBUS; its own words are above")
+    with pytest.raises(FaceoffError, match="SIGBUS; its own words are above; /dev/shm was full: 0 B of it were free"):
+        reasons.check(ended, None, None, 0)
+
+
+def test_a_rank_whose_words_nobody_reads_goes_on(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    script = "import sys\nsys.stderr.write('x' * 200000)\nsys.exit(7)"
+    environment = {**os.environ, "RANK": "0", rank.FOLDER: str(tmp_path)}
+    command = [sys.executable, rank.__file__, "-c", script]
+    done = subprocess.run(command, env=environment, stderr=writer, timeout=20, check=False)
+    os.close(writer)
+    assert done.returncode == json.loads((tmp_path / "0").read_text())["code"] == 7

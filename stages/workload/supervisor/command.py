@@ -171,6 +171,8 @@ class _Running:
                 return
             if pid == 0:
                 return
+            if pid in self._others:  # who watches the cards
+                continue
             self._peak_bytes = max(self._peak_bytes, usage.ru_maxrss * 1024)
             if pid == self._process.pid:
                 self._seconds = time.perf_counter() - self._began

@@ -74,7 +74,7 @@ def check(
     """
     if ended.stopped_by is not None:
         raise SystemExit(128 + ended.stopped_by)
-    error = ended.words or error
+    error = error if ended.words is None else ended.words + _shared_memory(shm_bytes)
     killed = _signal(ended.code)
     if ended.code not in (0, TRY_LATER) and killed in (None, signal.SIGABRT):  # what C++ does not catch aborts
         verdict = gpu_memory.explain(error, ended.last_words, visible, parameters or {}, cards_before)
