@@ -177,8 +177,8 @@ time.sleep(600)
         while any(_runs(pid) for pid in pids) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not any(_runs(pid) for pid in pids)
-        for rank in (0, 1):
-            (checkout.root / f"pid.{rank}").unlink()
+        for number in (0, 1):
+            (checkout.root / f"pid.{number}").unlink()
 
 
 def _pid(path: Path) -> int:
