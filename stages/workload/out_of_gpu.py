@@ -24,6 +24,8 @@ LETTERS = 3000  # that one such sentence takes at most
 TRACEBACK = "Traceback (most recent call last):"
 CHAINED = "direct cause of the following exception:"  # what is raised while another is handled may be of another kind
 LAUNCHER = "ChildFailedError"  # torchrun's, which comes after that of the process that failed
+ABORTED = ("terminate called", "libc++abi: terminating", "Fatal Python error")  # what follows it is long
+LAST_LINES = 8  # in which a program without a traceback says what it ends of
 RANK = re.compile(r"^\[(?:rank|default)\d+\]: ?", re.MULTILINE)
 
 NOW = re.compile(rf"Tried to allocate {SIZE}\. GPU (\d+) has a total capaci?ty of {SIZE} of which {SIZE} is free\.")
@@ -82,8 +84,10 @@ def in_last_words(text: str) -> Optional[Said]:
 
 
 def _last_error(text: str) -> str:
-    """Return the last traceback with those that led to it, a launcher's own left out; all, where there is none."""
+    """Return the last traceback with those that led to it, a launcher's own left out; without one the last lines."""
     parts = text.split(TRACEBACK)
+    if len(parts) == 1 and not any(each in text for each in ABORTED):
+        return "\n".join(text.rstrip().splitlines()[-LAST_LINES:])
     if len(parts) > 2 and LAUNCHER in parts[-1]:
         parts.pop()
     last = [parts.pop()]

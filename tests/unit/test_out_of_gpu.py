@@ -95,6 +95,9 @@ def test_another_error_is_none_of_a_card(text: "str | None") -> None:
         (f"epoch 1\n{EXCEPTION}torch.OutOfMemoryError: {NOW}\n", True),
         (f"terminate called after throwing an instance of 'c10::Error'\n  what():  {NOW}\n", True),
         (f"{EXCEPTION}RuntimeError: {NOW}\n{EXCEPTION}KeyError: 'loss'\n", False),  # it went on, and died of that
+        (f"{NOW}\n" + "epoch 1\n" * 20 + "no room on the disk\n", False),
+        (f"epoch 1\ngiving up: {NOW}\n\nsee the handbook\n", True),
+        (f"terminate called after throwing\n  what():  {NOW}\n" + "frame #1: x\n" * 40, True),
         (f"RuntimeError: {NOW}\nlowering the batch size to 32\n{EXCEPTION}KeyError: 'loss'\n", False),
         (
             f"{EXCEPTION}RuntimeError: {NOW}\n\nThe above exception was the direct cause of the following exception:\n"
