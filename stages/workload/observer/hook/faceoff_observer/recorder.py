@@ -94,6 +94,7 @@ class Recorder:
         self.loaders = {}
         self.started = self.on_cuda = False
         if self.marks is not None:
+            self.marks.unwatch()
             self.inherited.append(self.marks)
         self.marks = None  # once the program has computed on a GPU
         self.trainer = None  # the thread that works on the batches, once known
