@@ -1,7 +1,7 @@
 """An observed training whose steps go by with marks in a GPU's queue and without, in turns: see benchmarks/marks.py.
 
 python marks_steps.py PAIRS LAYERS WIDTH, with the observer's hook on PYTHONPATH; with STAND_IN a folder that has the
-tests' stand-in for a GPU's queue. Prints a JSON object.
+tests' stand-in for a GPU's queue. Without pairs, all steps are marked. Prints a JSON object.
 """
 
 import importlib
@@ -35,14 +35,15 @@ def main() -> None:
     marks: Any = sys.modules["faceoff_observer.marks"]
     find, kept = marks.device_of, hooks.RECORDER.marks
     found = []
+    modes = (True, False) if pairs else (True,)
     for _ in range(pairs + 1):
         pair = {}
-        for is_marked in (True, False):
+        for is_marked in modes:
             marks.device_of = find if is_marked else lambda tensors: None
             hooks.RECORDER.marks = kept if is_marked else None
             pair[is_marked] = block(model, optimiser, loader, device)
             kept = hooks.RECORDER.marks if is_marked else kept
-        found.append((pair[True], pair[False]))
+        found.append([pair[each] for each in modes])
     name = "a stand-in" if STAND_IN else torch.cuda.get_device_name()
     print(json.dumps({"device": name, "steps": STEPS, "marks": kept.made, "pairs": found[1:]}))
 

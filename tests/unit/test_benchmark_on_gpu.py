@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks import marks
 from stages import codec
+from stages.contract import Span, Split
 from stages.records import Cell
+from stages.workload.observer.read import Observation
 from tests import results
 from tests.project import ROOT
 
@@ -25,3 +28,9 @@ def test_energy_stands_beside_power_times_time(tmp_path: Path) -> None:
         "counted 5550.0 J; 150.0 W x 37.0 s",
         "ok the job does not say it",
     ]
+
+
+def test_what_marks_tell_is_said_or_why_they_tell_nothing() -> None:
+    spans = (Span("train", 10.0, split=Split(1.0, 0.0, 8.0, 1.0, 6.0)),)
+    assert marks.told(Observation(spans)) == "for 75% of compute nothing was left in the queue"
+    assert marks.told(Observation((Span("train", 10.0),), notes=("no marks",))) == "no marks"
