@@ -131,14 +131,16 @@ class Recorder:
         free = limits.shm_free_bytes(files.ROOT)
         if free is not None and self._shm_bytes is not None:
             self._shm_bytes = min(free, self._shm_bytes)
-        observed_at = observation.changed_at(self._task)
-        if observed_at > self._observed_at:  # a sign of life, which the host looks for in the file of events
-            self._observed_at = observed_at
-            self._path.touch()
         touched = _touched(self._path)
         if touched != self._touched:
             self._touched = touched
             self._take_events()
+        observed_at = observation.changed_at(self._task)
+        if (
+            observed_at > self._observed_at
+        ):  # a sign of life, which the host looks for in the file: after its spans' time
+            self._observed_at = observed_at
+            self._path.touch()
         self._unkept |= self._read_cards()
         since = time.perf_counter() - self._kept_at
         alive = not self._arrivals and self._heartbeat is not None
