@@ -136,9 +136,7 @@ class Recorder:
             self._touched = touched
             self._take_events()
         observed_at = observation.changed_at(self._task)
-        if (
-            observed_at > self._observed_at
-        ):  # a sign of life, which the host looks for in the file: after its spans' time
+        if observed_at > self._observed_at:  # the host looks for signs of life in the file; its spans' time was read
             self._observed_at = observed_at
             self._path.touch()
         self._unkept |= self._read_cards()
