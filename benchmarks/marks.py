@@ -48,7 +48,7 @@ def measure(name: str, layers: int, width: int, pairs: int, stand_in: bool) -> f
     clock = "CPU time, of Python's part and the stand-in's own" if stand_in else "time"
     print(f"{found['device']}, {name}: a step takes {1e3 * step:.3f} ms and {each:.1f} marks")
     print(f"{clock} that the marks take of a step, µs: median {median:.1f} (from {low:.1f} to {high:.1f})")
-    print(f"what they tell: {told(train(0, layers, width, stand_in)[1])}", flush=True)
+    print(f"what they tell: {waiting_share(train(0, layers, width, stand_in)[1])}", flush=True)
     return float(median / 1e6)
 
 
@@ -67,7 +67,7 @@ def train(pairs: int, layers: int, width: int, stand_in: bool) -> tuple[dict[str
         return json.loads(done.stdout.splitlines()[-1]), observed(prefix)
 
 
-def told(seen: Observation) -> str:
+def waiting_share(seen: Observation) -> str:
     """Say how much of a training's compute the GPU waits for launches; why not, where that is not known."""
     split = seen.spans[-1].split
     if split is None or split.launch_seconds is None or not split.compute_seconds:

@@ -32,5 +32,5 @@ def test_energy_stands_beside_power_times_time(tmp_path: Path) -> None:
 
 def test_what_marks_tell_is_said_or_why_they_tell_nothing() -> None:
     spans = (Span("train", 10.0, split=Split(1.0, 0.0, 8.0, 1.0, 6.0)),)
-    assert marks.told(Observation(spans)) == "for 75% of compute nothing was left in the queue"
-    assert marks.told(Observation((Span("train", 10.0),), notes=("no marks",))) == "no marks"
+    assert marks.waiting_share(Observation(spans)) == "for 75% of compute nothing was left in the queue"
+    assert marks.waiting_share(Observation((Span("train", 10.0),), notes=("no marks",))) == "no marks"
