@@ -56,7 +56,7 @@ def test_what_lies_in_dev_shm_already_is_not_there(tmp_path):
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if line.startswith("faceoff: ")]
     assert line.startswith("faceoff: host: shared memory, large: needs ")
-    assert "found: 64 MiB, 4 MiB of it free; delete what lies in it" in line
+    assert "found: 64 MiB, 4 MiB of it free; the file /dev/shm/something holds 60 MiB of it; delete what lies" in line
 
 
 def test_a_full_disk_is_refused(tmp_path):

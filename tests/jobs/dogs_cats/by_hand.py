@@ -61,6 +61,7 @@ class ByHand:
             "repeat": self.repeat,
             "seed": 42 + self.repeat,
             "parameters": self.parameters,
+            "gpus": 1,
             "variants": [self.parameters],
             "section": self.section,
             "session_ends_at": self.session_ends_at,
