@@ -33,7 +33,8 @@ for epoch in range(3):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    print("rank", rank, "of", world, "epoch", epoch + 1, "loss", round(loss.item(), 4), flush=True)
+    # In one write: lines of two processes do not mix.
+    print("rank {} of {} epoch {} loss {:.4f}\n".format(rank, world, epoch + 1, loss.item()), end="", flush=True)
 if rank == 0:
     torch.save(model.state_dict(), str(Path(args.out, "model.pt")))
 if world > 1:

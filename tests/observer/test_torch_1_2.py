@@ -73,6 +73,11 @@ def test_counts_are_the_scripts_own(tmp_path: Path, image: str, command: str) ->
     done = subprocess.run([*docker, *options, image, "python", *words], capture_output=True, text=True, timeout=300)
     seen = Seen(done, observed(tmp_path / "observed"), sorted(tmp_path.glob("*.jsonl")))
     assert seen.counts == {key: seen.truth[key] for key in ("train", "steps", "samples", "validation")}
-    assert seen.seconds("train") == pytest.approx(seen.truth["seconds"], rel=0.01, abs=0.003)
+    if "seconds" in seen.truth:
+        assert seen.seconds("train") == pytest.approx(seen.truth["seconds"], rel=0.01, abs=0.003)
+    else:  # by the clock of a card that is none
+        [planted] = seen.truth["found"]
+        last = [span.split for span in seen.observation.spans if span.name == "train"][-1]
+        assert last is not None and last.launch_seconds == pytest.approx(planted["idle_in_compute"], rel=0.05)
     assert "faceoff" not in done.stderr
     assert seen.observation.torch == "1.2.0"

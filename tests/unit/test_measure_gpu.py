@@ -12,6 +12,7 @@ import pytest
 from stages.records import Facts, ImageTask
 from stages.workload.measure import cards, device, measure, of_job, peaks, plan, sampling
 from tests.gpu_queue import Card
+from tests.project import ROOT
 from tests.supervised import Checkout
 from tests.unit import slow_gpu
 from tests.unit.test_measure import TELLS, image_task, make_facts
@@ -165,6 +166,7 @@ def test_all_of_it_takes_less_than_half_of_the_20_s_that_there_are(
 
 @pytest.fixture
 def gpu_facts(monkeypatch: pytest.MonkeyPatch) -> Facts:
+    monkeypatch.chdir(ROOT)  # from which the process that measures imports it
     monkeypatch.setattr("stages.workload.measure.DEVICE", slow_gpu.__name__)
     return make_facts("NVIDIA H200", name="NVIDIA H200", compute_capability="9.0", max_sm_hertz=1_980_000_000)
 

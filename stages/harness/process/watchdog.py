@@ -40,11 +40,12 @@ def watched(watch: Watch | None, end: Callable[[], None]) -> Iterator[Callable[[
         yield lambda: None
         return
     over, broken = threading.Event(), list[str]()
+    at_first = touched_at(watch.heartbeat), touched_at(watch.runs)  # not in the thread, which may begin after the job
 
     def look() -> None:
         began = time.monotonic()  # not the file's own time, which jumps when the machine's clock is set
         moved: float | None = None  # when the job gave its last sign of life; None: none yet
-        seen, run = touched_at(watch.heartbeat), touched_at(watch.runs)
+        seen, run = at_first
         while not over.wait(watch.pause_seconds()):
             now, touched = time.monotonic(), touched_at(watch.heartbeat)
             if touched != seen:
