@@ -33,8 +33,7 @@ for epoch in range(3):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    # In one write: lines of two processes do not mix.
-    print("rank {} of {} epoch {} loss {:.4f}\n".format(rank, world, epoch + 1, loss.item()), end="", flush=True)
+    print(f"rank {rank} of {world} epoch {epoch + 1} loss {loss.item():.4f}\n", end="", flush=True)  # in one write
 if rank == 0:
     torch.save(model.state_dict(), str(Path(args.out, "model.pt")))
 if world > 1:
