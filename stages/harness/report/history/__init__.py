@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from stages.harness import formatting
 from stages.harness.comparison.history import Change, History, Line
-from stages.harness.report import page
+from stages.harness.report import page, templates
 from stages.harness.report.history import drawing
 from stages.harness.results.metrics import TOTAL
 from stages.harness.statistics import shifts
@@ -21,13 +20,7 @@ ALL_AT_ONCE = "all settings changed here at once, so it may be the machine's pac
 
 def html(found: History, margin: float) -> str:
     """Write the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment(Path(__file__).parent)
     environment.filters |= {"title_of": formatting.title}
     latest = next((each.run for each in reversed(found.measured) if each.run), None)
     return environment.get_template("history.html.jinja").render(

@@ -11,14 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from stages.harness import formatting
 from stages.harness.comparison import profile_diff
 from stages.harness.params.schema import PARAMS_PATH, Params
-from stages.harness.report import provider, shown, table
+from stages.harness.report import provider, shown, table, templates
 from stages.harness.report.page import cards, curves, drawings, environment_tables, svg
 from stages.harness.results.metrics import TOTAL
 from stages.harness.results.read import CellResult
@@ -50,13 +49,7 @@ def html(
     root: Path | None = None,
 ) -> str:
     """Write the page. `profiles`, `images`: by image, those that there are. `root`: of a run that is not this one."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment(Path(__file__).parent)
     environment.tests["tells_launches"] = lambda found: drawings.tells_launches(found.spans.values())
     environment.tests["is_compared"] = lambda name, compared: shown.has_ratio(compared, name)
     environment.filters |= {

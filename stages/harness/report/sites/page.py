@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from stages.harness import formatting
-from stages.harness.report import page
+from stages.harness.report import page, templates
 from stages.harness.report.page import drawings
 from stages.harness.report.sites import words
 from stages.harness.results.metrics import TOTAL
@@ -18,13 +17,7 @@ STYLES = Path(page.__file__).with_name("page.css")
 
 def html(compared: SitesComparison) -> str:
     """Write the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates.environment(Path(__file__).parent)
     environment.filters |= {"title_of": formatting.title, "capitalize_first": lambda text: text[:1].upper() + text[1:]}
     return environment.get_template("sites.html.jinja").render(
         compared=compared,
