@@ -51,6 +51,13 @@ def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield
 
 
+@pytest.fixture(autouse=True)
+def stand_at_the_top() -> Iterator[None]:
+    """A test may go where it likes: the next begins at the top of the checkout, as the first did."""
+    yield
+    os.chdir(ROOT)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What tests have to tell though they pass, as their property 'told': another process's output is lost."""
     for report in terminalreporter.getreports("passed"):
