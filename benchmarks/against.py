@@ -265,6 +265,7 @@ def lay_out(folder: Path) -> None:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(ROOT / file, folder / file)
+    (folder / ".venv").symlink_to(sys.prefix)  # whose Python runs each stage of dvc.yaml
     (folder / "docker/host/image.yaml").write_text(f"python: {sys.executable}\n", encoding="utf-8")
     job = folder / "jobs/mine"
     job.mkdir(parents=True)

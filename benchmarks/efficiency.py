@@ -110,6 +110,7 @@ def make(folder: Path, image: str | None, preset: str | None) -> None:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in FILES:
         shutil.copy(ROOT / file, folder / file)
+    (folder / ".venv").symlink_to(sys.prefix)  # whose Python runs each stage of dvc.yaml
     (folder / "docker/host/image.yaml").write_text(f"python: {sys.executable}\n", encoding="utf-8")
     text = (folder / "params.yaml").read_text(encoding="utf-8")
     if preset is not None:

@@ -99,6 +99,7 @@ def make(folder: Path, repeats: int) -> None:
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     variants = {"fp32": {"precision": "fp32"}, "mixed": {"precision": "mixed"}}
     params |= {"images": ["host"], "variants": variants, "repeats": list(range(1, repeats + 1))}
+    (folder / ".venv").symlink_to(sys.prefix)  # whose Python runs each stage
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     for entry in ENTRIES:
         (folder / "stages" / f"{entry}.py").write_text(STAND_IN.format(notes=NOTES), encoding="utf-8")

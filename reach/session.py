@@ -100,14 +100,17 @@ def pack(path: Path) -> int:
 
 
 def harness_python() -> str | None:
-    """Return a Python that holds the harness's lock: .venv's, or this one where it does; None where neither does."""
+    """Return .venv's Python, which runs every stage: this one where it holds the harness's lock; None to have it made."""
     made = _venv_python()
-    if made.exists():
-        return str(made)
-    if lacking():
-        return None
-    (ROOT / ".venv").symlink_to(sys.prefix)  # where it is a virtual environment, it is known by its folder
-    return str(made) if made.exists() else sys.executable
+    if not made.exists():
+        if lacking():
+            return None
+        (ROOT / ".venv").symlink_to(sys.prefix)  # where it is a virtual environment, it is known by its folder
+    if not made.exists():  # it is called python3 alone
+        (ROOT / ".venv").unlink()
+        made.parent.mkdir(parents=True)
+        made.symlink_to(sys.executable)
+    return str(made)
 
 
 def set_up(steps: Steps) -> int:

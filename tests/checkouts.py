@@ -2,11 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from tests.project import ROOT, make_project
+from tests.project import ROOT, link_venv, make_project
 
 FILES = ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "LICENSE")
 
@@ -18,7 +17,7 @@ def make_checkout(folder: Path, **params: Any) -> Path:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in FILES:
         shutil.copy(ROOT / file, folder / file)
-    (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    link_venv(folder)
     commit(folder)
     return folder
 

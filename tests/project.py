@@ -71,6 +71,11 @@ def make_project(folder: Path, images: list[str], **overrides: Any) -> Path:
     return folder
 
 
+def link_venv(folder: Path) -> None:
+    """Give the folder the .venv of this very Python, by which dvc.yaml runs each stage."""
+    (folder / ".venv").symlink_to(Path(sys.executable).parent.parent)
+
+
 def write_job(folder: Path, name: str, files: Mapping[str, str]) -> None:
     """A job of the project, made of these files."""
     for file, text in files.items():

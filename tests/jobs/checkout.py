@@ -11,7 +11,7 @@ from typing import Any
 
 from stages import codec, records
 from stages.records import Comparison, Result, SettingResult
-from tests.project import ROOT, make_project
+from tests.project import ROOT, link_venv, make_project
 
 FILES = ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", ".dvc/plots")
 
@@ -26,6 +26,7 @@ def make(folder: Path, images: list[str], image_files: Mapping[str, str] = Mappi
         (folder / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
+    link_venv(folder)
     run(folder, "git", "init", "-q")
     return folder
 

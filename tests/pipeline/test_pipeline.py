@@ -21,7 +21,7 @@ from stages import records
 from stages.harness.params import schema
 from stages.harness.pipeline.progress import Tracker
 from stages.records import Cell
-from tests.project import ROOT, make_project, write_job
+from tests.project import ROOT, link_venv, make_project, write_job
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 IMAGES = ("host", "cuda-10.0")
@@ -76,6 +76,7 @@ class Checkout:
             shutil.copy(stand_in, path / "stages")
         for image in IMAGES:
             (path / "docker" / image / "image.yaml").write_text(f"python: {sys.executable}\n")
+        link_venv(path)
         self.is_machine("one")
         with (path / ".git-exclude").open("w") as exclude:
             exclude.write("/fail\n/noise\n/machine-name\n/.git-exclude\n/dvc_plots\n")

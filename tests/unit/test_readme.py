@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import yaml
 from stages import contract, records
 from stages.harness.environments import definition, interpreter
 from stages.harness.params import jobs, schema
-from tests.project import PARAMS, ROOT
+from tests.project import PARAMS, ROOT, link_venv
 
 PAGES = (
     "README.md",
@@ -168,7 +167,7 @@ def checkout(path: Path) -> Path:
         shutil.copytree(ROOT / folder, path / folder)
     for file in ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(ROOT / file, path / file)
-    (path / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    link_venv(path)
     return path
 
 
