@@ -3,7 +3,10 @@
 import fcntl
 import gc
 import os
+import signal
 import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -52,18 +55,39 @@ def turn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(autouse=True)
-def stand_at_the_top() -> Iterator[None]:
-    """A test may go where it likes: the next begins at the top of the checkout, as the first did."""
+def leaves_its_process_as_it_was() -> Iterator[None]:
+    """A test may go where it likes and comes back: whatever the order, the next one begins as the first did."""
+    before = _process()
     yield
-    os.chdir(ROOT)
+    assert _process() == before
+
+
+def _process() -> dict[str, object]:
+    """What all tests of a process share, and one may have changed for the next."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    return {"folder": Path.cwd(), "variables": variables, "sys.path": [*sys.path], "handlers": handlers}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """What tests have to tell though they pass, as their property 'told': another process's output is lost."""
+    """What tests have to tell though they pass, as their property 'told': another process's output is lost.
+
+    And in one line what was skipped: without a Docker engine it would be one for each of 145 tests.
+    """
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "told":
                 terminalreporter.line(str(value))
+    skipped = Counter(_reason(report) for report in terminalreporter.getreports("skipped"))
+    if skipped:
+        reasons = (f"{reason} ({count})" for reason, count in skipped.most_common())
+        terminalreporter.line(f"faceoff: skipped {skipped.total()} tests: {'; '.join(reasons)}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why it was skipped, in one line."""
+    words = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return " ".join(words.removeprefix("Skipped: ").split())
 
 
 @contextmanager

@@ -61,15 +61,14 @@ class Checkout:
 
     def start(self, stage: str, command: Sequence[str], **changes: Any) -> "subprocess.Popen[str]":
         """The supervisor's process, all made ready as the host does."""
-        os.chdir(self.root)
         path = CELL.task_path(stage)
-        codec.write(path, self.task(stage, command, **changes))
-        CELL.events_path.write_text("")
-        CELL.running_path.write_text("")
+        codec.write(self.root / path, self.task(stage, command, **changes))
+        for each in (CELL.events_path, CELL.running_path):
+            (self.root / each).write_text("")
         environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONFAULTHANDLER": "1", "FACEOFF_STEPS": "9"}
         words = [self.python, *self.entry(stage), "--task", str(path)]
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(words, env=environment, text=True, errors="replace", **pipes)
+        return subprocess.Popen(words, cwd=self.root, env=environment, text=True, errors="replace", **pipes)
 
     def run(
         self, stage: str, command: Sequence[str], timeout: int = 60, **changes: Any
