@@ -36,7 +36,7 @@ from stages.harness.process.dvc_lock import dvc_stage
 
 NAME, WORDS = pathlib.Path(__file__).stem, sys.argv[1:]
 FIXED = {{
-    "machine": ["metrics/machine.json"], "job": ["metrics/job.json"], "preflight": [],
+    "machine": ["metrics/machine.json"], "job": ["metrics/job.json", "data/source.json"], "preflight": [],
     "download": ["data/manifest.json", "metrics/dataset.json"],
     "compare": ["metrics/comparison.json"], "scorecard": ["metrics/scorecard.json", "metrics/curves.csv"],
 }}

@@ -12,6 +12,7 @@ from stages.codec import check
 from stages.records.cells import STAGES, Cell, Variant
 
 JOB_PATH = Path("metrics/job.json")
+SOURCE_PATH = Path("data/source.json")
 MANIFEST_PATH = Path("data/manifest.json")
 DATASET_PATH = Path("metrics/dataset.json")
 WALL = ("wall",)  # the total is the wall clock of the training's command

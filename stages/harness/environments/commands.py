@@ -23,14 +23,20 @@ from stages.harness.process.signals import masked_signals
 
 ITS_EVENTS = "its events"  # in place of the name of a temporary file
 LINE_LETTERS = 2000  # of the last line on stderr
+SOURCE = "source"  # a fact of `check`: which data there are where the download takes them from
 
 
-def check(params: Params, root: Path) -> None:
-    """Run the job's `check` for each variant. Raises FaceoffError, one line, for the first that is not right."""
-    definition = jobs.load(params.job, root)
+def check(params: Params, root: Path) -> list[str]:
+    """Run the job's `check` for each variant, and return what they tell of the data's source, each once.
+
+    Raises FaceoffError, one line, for the first that is not right.
+    """
+    definition, told = jobs.load(params.job, root), set[str]()
     for name, variant in params.variants.items() if definition.check else ():
         document = _document(params) | {"variant": name, "parameters": variant.parameters, "gpus": variant.gpus}
-        _run(params.job, "check", f" of variant {name}", definition, document, root)
+        facts = _run(params.job, "check", f" of variant {name}", definition, document, root).facts
+        told |= {str(facts[SOURCE])} if SOURCE in facts else set()
+    return sorted(told)
 
 
 def download(params: Params, root: Path) -> Mapping[str, contract.Value]:
