@@ -15,6 +15,8 @@ from stages import codec, contract
 from stages.errors import FaceoffError
 from stages.units import amount
 
+CLASSES_SHOWN = 10
+
 
 def main(arguments: Sequence[str]) -> int:
     """Download what params.yaml names. Raises FaceoffError for what the user can mend."""
@@ -43,14 +45,18 @@ def report(receipt: Receipt, seconds: float) -> None:
     """Print a few lines on what there is now, and tell its numbers."""
     counts = photos.folder_counts(receipt)
     print(f"source: {receipt.source}")
+    classes = sorted({folder.split("/")[1] for folder in counts})
     for split in layout.SPLITS:
-        print(f"  {split}: " + ", ".join(f"{counts[f'{split}/{label}']:,} {label}" for label in layout.CLASSES))
+        shown = ", ".join(f"{counts[f'{split}/{label}']:,} {label}" for label in classes[:CLASSES_SHOWN])
+        more = f" and {len(classes) - CLASSES_SHOWN:,} more classes" if len(classes) > CLASSES_SHOWN else ""
+        print(f"  {split}: {shown}{more}")
     left_out = photos.describe_left_out(receipt.left_out)
     if left_out:
         print(left_out)
     total = sum(photo.size_bytes for photo in receipt.photos)
     print(f"{len(receipt.photos):,} photos, {amount(total)}, ready in {seconds:.1f} s")
     seam.say(fact="source", value=receipt.source)
-    for folder, count in counts.items():
-        seam.say(fact=folder.replace("/", "_"), value=count)
+    seam.say(fact="classes", value=len(classes))
+    for split in layout.SPLITS:
+        seam.say(fact=f"{split}_photos", value=sum(counts[f"{split}/{label}"] for label in classes))
     seam.say(fact="left_out", value=len(receipt.left_out))

@@ -7,7 +7,9 @@ from pathlib import Path
 from jobs.dogs_cats import needs, parameters, seam, sources
 from jobs.dogs_cats.parameters import Dataset
 from jobs.dogs_cats.photos import DOWNLOADS, FOLDER
-from jobs.dogs_cats.sources import layout, photos
+from jobs.dogs_cats.sources import photos
+from jobs.dogs_cats.sources.folder import Folder
+from jobs.dogs_cats.sources.photos import Source
 from stages import contract
 
 # The archive of the real photos and of others of the set. fastai's is kept beside what comes out of it.
@@ -22,12 +24,13 @@ def main(arguments: Sequence[str]) -> int:
     dataset = parameters.section(cell["section"]).dataset
     where = f"params.yaml: variants.{cell['variant']}"
     choice = parameters.choice(cell["section"], cell["parameters"], where)
-    model = needs.MODEL_BYTES[choice.recipe.arch]
-    has_photos = photos.written(sources.pick(dataset, data / DOWNLOADS), data / FOLDER)
+    source = sources.pick(dataset, data / DOWNLOADS)
+    model = needs.model_bytes(choice.recipe.arch, len(source.classes))
+    has_photos = photos.written(source, data / FOLDER)
     weights = parameters.weights_path(data, choice.recipe)
     missing = model if weights and not weights.exists() else 0
     found: dict[str, object] = {
-        "data_bytes": missing + (0 if has_photos else data_bytes(dataset)),
+        "data_bytes": missing + (0 if has_photos else data_bytes(dataset, source)),
         "output_bytes": model,
         "state_bytes": needs.CHECKPOINT_MODELS * model,
     }
@@ -40,12 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def data_bytes(dataset: Dataset) -> int:
+def data_bytes(dataset: Dataset, source: Source) -> int:
     """Return what the photos take, at most, with what is kept of their download; a user's own folder is copied."""
     if dataset.source == "synthetic":
         return (dataset.train_photos + dataset.valid_photos) * DRAWN_PHOTO_BYTES
-    if dataset.source == "folder":
-        return sum(each.stat().st_size for each in layout.files(Path(dataset.folder or "").expanduser()))
+    if isinstance(source, Folder):
+        return sum(each.stat().st_size for each in source.found.photos.values())
     return REAL_PHOTOS_BYTES * (2 if dataset.source == "fastai" else 1)
 
 

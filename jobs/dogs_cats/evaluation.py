@@ -49,7 +49,8 @@ def predictions_csv(taken: Input, plain: Prediction, tta: Prediction) -> str:
     rows.writerow([*contract.PREDICTION_COLUMNS, *taken.classes, *(name + "_tta" for name in taken.classes)])
     for index, row, row_tta in zip(taken.valid, plain.probabilities, tta.probabilities):
         photo = taken.photos[index]
+        item, label = photo.relative_to(taken.root).as_posix(), taken.label_of(photo)
         predicted = taken.classes[row_tta.index(max(row_tta))]
         values = ("{:.6f}".format(each) for each in row + row_tta)
-        rows.writerow(["/".join(photo.parts[-3:]), photo.parent.name, predicted, *values])
+        rows.writerow([item, label, predicted, *values])
     return text.getvalue()

@@ -19,7 +19,7 @@ LABEL_BYTES = 8
 UNCOLLECTED_BATCHES = 7
 PAGE_BYTES = 4096  # each tensor is a file of its own in /dev/shm
 QUEUES_BYTES = 2**17  # semaphores of the queues between the processes, a page each
-# A trained model's file, as torch.save writes the parameters of body and head.
+# A trained model's file, as torch.save writes the parameters of body and head, for two classes.
 MODEL_BYTES = {
     "resnet18": 46_911_543,
     "resnet34": 87_403_639,
@@ -28,8 +28,14 @@ MODEL_BYTES = {
     "resnet152": 241_939_491,
     "tf_efficientnet_lite0": 19_044_187,
 }
+HEAD_FEATURES = 512  # of the head's last layer, in both versions of fastai
 # What a checkpoint takes: the weights and Adam's two moments of each; twice, while one file replaces the other.
 CHECKPOINT_MODELS = 6
+
+
+def model_bytes(arch: str, classes: int) -> int:
+    """Return the size of a trained model's file."""
+    return MODEL_BYTES[arch] + (classes - 2) * (HEAD_FEATURES + 1) * 4
 
 
 def shared_memory_bytes(fastai: str, on_gpu: bool, batch_size: int, recipe: Recipe) -> int:

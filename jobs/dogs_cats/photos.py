@@ -6,7 +6,7 @@ Runs on the host and inside images: Python 3.7 syntax, standard library only.
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple, Union
 
 from jobs.dogs_cats.parameters import Choice, Recipe, weights_path
 from stages.codec import read
@@ -25,7 +25,7 @@ Beat = Optional[Callable[[], object]]
 class Photo:
     """One file of the data set."""
 
-    path: str  # relative to the folder of photos, e.g. 'train/cats/cat.0.jpg'
+    path: str  # below the folder of photos: split, class, and its name there, e.g. 'train/cats/cat.0.jpg'
     size_bytes: int
     sha256: str
 
@@ -35,6 +35,17 @@ class Photos:
     """photos.json: every photo that there is to train on, wherever it came from."""
 
     photos: Tuple[Photo, ...]  # sorted by path
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelOf:
+    """Tells a photo's class by its path: the folder that lies so deep."""
+
+    depth: int
+
+    def __call__(self, path: Union[str, Path]) -> str:
+        """Return the class's name."""
+        return Path(path).parts[self.depth]
 
 
 class Input(NamedTuple):
@@ -48,6 +59,12 @@ class Input(NamedTuple):
     valid: List[int]  # indices into `photos`, in the order in which they are predicted; the rest is for training
     classes: List[str]
     weights: Optional[Path]
+    root: Path  # that the photos lie below
+
+    @property
+    def label_of(self) -> LabelOf:
+        """Return what tells a photo's class."""
+        return LabelOf(len(self.root.parts) + 1)
 
     @property
     def train(self) -> List[int]:
@@ -82,7 +99,8 @@ def load(data: Path, choice: Choice, seed: int, beat: Beat = None) -> Input:
     missing or is not as it was downloaded, or where there are too few.
     """
     listed = read(data / LISTING, Photos)
-    paths = [(data / FOLDER / photo.path).resolve() for photo in listed.photos]
+    root = (data / FOLDER).resolve()
+    paths = [root / photo.path for photo in listed.photos]
     _check_unchanged(data, paths, listed, beat)
     found = Input(
         recipe=choice.recipe,
@@ -91,8 +109,9 @@ def load(data: Path, choice: Choice, seed: int, beat: Beat = None) -> Input:
         seed=seed,
         photos=paths,
         valid=[index for index, photo in enumerate(listed.photos) if photo.path.startswith("valid/")],
-        classes=sorted({Path(photo.path).parent.name for photo in listed.photos}),
+        classes=sorted({photo.path.split("/")[1] for photo in listed.photos}),
         weights=weights_path(data, choice.recipe),
+        root=root,
     )
     if choice.batch_size > len(found.train):
         raise FaceoffError(
@@ -109,8 +128,9 @@ def _check_unchanged(data: Path, paths: List[Path], listed: Photos, beat: Beat) 
     sets those of the folders. What is older than the listing is as it was: 25,000 hashes a cell would be for nothing.
     """
     written_at_ns = (data / LISTING).stat().st_mtime_ns
-    splits_and_classes = (folder for path in paths for folder in (path.parent, path.parent.parent))
-    folders = {(data / FOLDER).resolve(), *splits_and_classes}
+    root = (data / FOLDER).resolve()
+    inmost = {path.parent for path in paths}
+    folders = {root, *inmost, *(each for folder in inmost for each in folder.parents if root in each.parents)}
     moved = any(folder.stat().st_ctime_ns >= written_at_ns for folder in folders if folder.exists())
     for path, photo in zip(paths, listed.photos):
         if beat:

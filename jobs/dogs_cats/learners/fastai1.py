@@ -43,7 +43,7 @@ class Fastai1(Learner):
         data = (
             vision.ImageList(taken.photos, path=Path("/"))
             .split_by_idxs(taken.train, taken.valid)
-            .label_from_func(lambda path: Path(path).parent.name, classes=taken.classes)
+            .label_from_func(taken.label_of, classes=taken.classes)
             .transform(vision.get_transforms(), size=taken.recipe.size)
             .databunch(bs=taken.batch_size, num_workers=taken.recipe.workers, no_check=True)
             .normalize(tuple(torch.tensor(each) for each in body.stats))

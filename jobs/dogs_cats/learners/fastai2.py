@@ -37,7 +37,7 @@ class Fastai2(Learner):
         block = vision.DataBlock(
             blocks=(vision.ImageBlock, vision.CategoryBlock(vocab=taken.classes)),
             splitter=lambda items: (taken.train, taken.valid),
-            get_y=vision.parent_label,
+            get_y=taken.label_of,
             item_tfms=vision.Resize(taken.recipe.size),
             batch_tfms=[*vision.aug_transforms(), vision.Normalize.from_stats(*body.stats)],
         )

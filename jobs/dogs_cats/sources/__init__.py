@@ -17,5 +17,5 @@ def pick(dataset: Dataset, downloads_dir: Path) -> Source:
     if dataset.source == "fastai":
         return FastaiArchive(downloads_dir)
     if dataset.source == "folder":
-        return Folder(Path(dataset.folder or "").expanduser())
+        return Folder(Path(dataset.folder or "").expanduser(), dataset.seed)
     return Synthetic({"train": dataset.train_photos, "valid": dataset.valid_photos}, dataset.seed)

@@ -12,7 +12,7 @@ from typing import IO, cast
 
 from jobs.dogs_cats.sources import archives, layout
 from jobs.dogs_cats.sources.http import download
-from jobs.dogs_cats.sources.photos import sha256_of
+from jobs.dogs_cats.sources.photos import Fetched, sha256_of
 from jobs.dogs_cats.sources.progress import photos_of, progress
 from stages import codec
 from stages.errors import FaceoffError
@@ -34,12 +34,13 @@ class FastaiArchive:
     size_bytes: int = 839_285_364
     first_mib_md5: str = "3e483c8d6ef2175e9d395a6027eb92b7"
     promised: dict[str, int] = dataclasses.field(default_factory=layout.DOGS_CATS_PHOTOS.copy)
+    classes: tuple[str, ...] = layout.CLASSES
 
     def identity(self) -> str:
         """Return the archive's address."""
         return f"fastai {self.url}"
 
-    def fetch(self, destination: Path) -> str:
+    def fetch(self, destination: Path) -> Fetched:
         """Download the archive, unless it is there, and unpack its photos."""
         archive = self.downloads_dir / self.url.rpartition("/")[2]
         if not archive.exists():
@@ -59,7 +60,7 @@ class FastaiArchive:
         again = f"delete {archive} and run again, or {OTHERWISE}"
         layout.check_counts(destination, self.promised, str(archive), again)
         codec.write_text(checksum, line)
-        return f"fastai {archive.name}"
+        return Fetched(f"fastai {archive.name}")
 
     def _unpack(self, archive: Path, destination: Path) -> None:
         scratch = destination / ".unpacked"

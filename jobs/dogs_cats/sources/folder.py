@@ -1,11 +1,33 @@
-"""Source `folder`: photos that are already here. They are copied; the folder itself is only read."""
+"""Source `folder`: photos that are already here. They are copied; the folder itself is only read.
+
+It holds a folder for each class, in train and valid, or without a split, which is then drawn.
+"""
 
 import dataclasses
+import functools
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from jobs.dogs_cats.sources import layout
+from jobs.dogs_cats.sources.photos import Fetched
 from stages.errors import FaceoffError
+
+# A split's folder, in any case. The first that is there counts: beside valid, a test set is left out.
+NAMES = {"train": ("train", "training"), "valid": ("valid", "val", "validation", "test", "testing")}
+VALID_SHARE = 0.2  # of each class, where the folder has no split: fastai's own default
+SHOWN = 5
+
+Classes = dict[str, dict[str, Path]]  # of each class its files, by the names that they have below its folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What the folder holds."""
+
+    photos: dict[str, Path]  # by the name under which each is kept: 'train/cats/cat.0.jpg'
+    left_out: dict[str, str]  # what is not taken, files and whole folders: why
+    split: str  # how it came by its split, where that has to be told
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,29 +35,170 @@ class Folder:
     """A folder of the user's own."""
 
     folder: Path
+    seed: int = 0  # of the split that is drawn where there is none
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes' names, sorted."""
+        return tuple(sorted({name.split("/")[1] for name in self.found.photos}))
 
     def identity(self) -> str:
         """Return the path, and every file's name, size and time of change."""
-        self._check()
-        digest = hashlib.sha256()
-        for path in layout.files(self.folder):
+        digest = hashlib.sha256("\0".join(self.found.left_out).encode(errors="surrogateescape"))
+        for name, path in sorted(self.found.photos.items()):
             status = path.stat()
-            digest.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\0".encode(errors="surrogateescape"))
         return f"folder {self.folder.resolve()} {digest.hexdigest()}"
 
-    def fetch(self, destination: Path) -> str:
+    def fetch(self, destination: Path) -> Fetched:
         """Copy the photos."""
-        layout.copy(self.folder, destination)
-        return f"folder {self.folder}"
+        layout.copy(self.found.photos, destination)
+        return Fetched(f"folder {self.folder}{self.found.split}", self.found.left_out)
 
-    def _check(self) -> None:
+    @functools.cached_property
+    def found(self) -> Found:
+        """Return what the folder holds. Raises FaceoffError where that is no data set."""
         if not self.folder.is_dir():
-            raise FaceoffError(
-                f"params.yaml: dogs_cats.dataset.folder: {self.folder} is not a folder: name one that holds photos"
+            raise _refusal(self.folder, "is not a folder: name one that holds photos")
+        return look(self.folder, self.seed)
+
+
+def look(root: Path, seed: int) -> Found:
+    """Return what the folder holds. Raises FaceoffError where that is no data set."""
+    left_out: dict[str, str] = {}
+    train, valid = (_split(root, split) for split in layout.SPLITS)
+    if valid and not train:
+        raise _refusal(root, f"has {valid.name} and no train: put the photos to train on into train/CLASS")
+    splits = {"train": _classes(root, train or root, left_out)}
+    if valid:
+        splits["valid"] = _classes(root, valid, left_out)
+        _check_alike(root, splits)
+        told = "" if valid.name == "valid" else f", {valid.name} for validation"
+    else:
+        splits = _drawn(root, splits["train"], seed)
+        told = f", {VALID_SHARE:.0%} of each class drawn for validation, seed {seed}"
+    for path in layout.subfolders(root) if train else ():
+        photos = _photos(layout.below(path))
+        if photos and path not in (train, valid):
+            left_out[f"{path.name}/"] = f"{photos} in neither split"
+    names = {
+        f"{split}/{label}/{name}": path
+        for split, classes in splits.items()
+        for label, files in classes.items()
+        for name, path in files.items()
+    }
+    return Found(names, dict(sorted(left_out.items())), told)
+
+
+def _split(root: Path, split: str) -> Path | None:
+    """Return the split's folder: the first by its names that holds folders. None where there is none."""
+    found = {path.name.lower(): path for path in reversed(_visible(root))}
+    named = [found[name] for name in NAMES[split] if name in found]
+    for path in named:
+        if _is_broken(path):
+            raise _broken(root, path)
+        if path.is_dir() and any(each.is_dir() or _is_broken(each) for each in _visible(path)):
+            return path
+    if named and split == "train":
+        photos = _photos(layout.below(named[0])) or "no photo"
+        raise _refusal(root, f"has {named[0].name} with {photos} and no folder for each class: sort them into such")
+    return None
+
+
+def _classes(root: Path, folder: Path, left_out: dict[str, str]) -> Classes:
+    """Return the classes in `folder`; `left_out` is told what else is there. Raises FaceoffError for fewer than two."""
+    classes: Classes = {}
+    for path in _visible(folder):
+        if _is_broken(path) and not path.suffix:  # a photo's name has one
+            raise _broken(root, path)
+        if path.is_dir():
+            photos = _photos(layout.below(path))
+            if folder == root and path.name.lower() in NAMES["valid"]:
+                left_out[f"{path.name}/"] = f"{photos or 'no photo'}, and no folder for each class"
+            elif photos:
+                classes[_printable(root, path.name)] = _files(root, path, left_out)
+            else:
+                left_out[f"{path.relative_to(root)}/"] = "no photo in it, by the names"
+    loose = _photos(path for path in _visible(folder) if not path.is_dir())
+    if loose:
+        left_out[f"{folder.relative_to(root)}/"] = f"{loose} in no class's folder"
+    if len(classes) < 2:
+        inner = [each for label in classes for each in layout.subfolders(folder / label)]
+        hint = f"name {folder / next(iter(classes))}?" if len(inner) > 1 else "it must hold a folder for each"
+        there = _shown([path.name for path in _visible(folder)]) or "nothing"
+        raise _refusal(root, f"has {len(classes)} of the classes, at least 2, in {folder}, where {there} lies: {hint}")
+    return classes
+
+
+def _printable(root: Path, name: str) -> str:
+    if not name.isprintable():
+        raise _refusal(root, f"has a class {name!r}, a name that is not all UTF-8 and printable: rename it")
+    return name
+
+
+def _files(root: Path, folder: Path, left_out: dict[str, str]) -> dict[str, Path]:
+    """Return a class's files; `left_out` is told what is none."""
+    files = {}
+    for path in layout.below(folder):
+        if path.is_file():
+            files[path.relative_to(folder).as_posix()] = path
+        else:
+            left_out[path.relative_to(root).as_posix()] = "a broken link" if path.is_symlink() else "not a file"
+    return files
+
+
+def _check_alike(root: Path, splits: dict[str, Classes]) -> None:
+    """Raise FaceoffError unless each split has each class."""
+    for one, other in (("train", "valid"), ("valid", "train")):
+        lacking = sorted(splits[one].keys() - splits[other].keys())
+        if lacking:
+            raise _refusal(
+                root,
+                f"has {_shown(lacking)} to {one} and not to {other}, where {_shown(sorted(splits[other]))} lie: "
+                "each class must be in both, by the same name",
             )
-        missing = layout.missing_folders(self.folder)
-        if missing:
-            raise FaceoffError(
-                f"params.yaml: dogs_cats.dataset.folder: {self.folder} lacks {', '.join(missing)}: "
-                f"it must hold {', '.join(layout.FOLDERS)}"
-            )
+
+
+def _drawn(root: Path, classes: Classes, seed: int) -> dict[str, Classes]:
+    """Split each class by the digests of its files' names: one file more moves at most one of the others."""
+    splits: dict[str, Classes] = {split: {} for split in layout.SPLITS}
+    for label, files in classes.items():
+        if len(files) < 2:
+            raise _refusal(root, f"has 1 photo of {label}: a class needs 2 or more, to train and to validate")
+        ordered = sorted(files, key=lambda name: _digest(f"{seed}/{label}/{name}"))  # noqa: B023 - used at once
+        valid = ordered[: max(1, round(VALID_SHARE * len(files)))]
+        splits["valid"][label] = {name: files[name] for name in valid}
+        splits["train"][label] = {name: files[name] for name in files.keys() - valid}
+    return splits
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _is_broken(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _photos(paths: Iterable[Path]) -> str:
+    """Say how many photos there are by their names; empty for none."""
+    count = sum(map(layout.is_named_as_photo, paths))
+    return f"{count:,} photo{'s' if count > 1 else ''}" if count else ""
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _broken(root: Path, path: Path) -> FaceoffError:
+    link = f"has {path.relative_to(root)}, a link to {path.readlink()}"
+    return _refusal(root, f"{link}, which is not there: mend or remove it")
+
+
+def _refusal(root: Path, why: str) -> FaceoffError:
+    return FaceoffError(f"params.yaml: dogs_cats.dataset.folder: {root} {why}")

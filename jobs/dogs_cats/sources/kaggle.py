@@ -15,6 +15,7 @@ import requests
 
 from jobs.dogs_cats.sources import archives, layout
 from jobs.dogs_cats.sources.http import network_reason, status_reason
+from jobs.dogs_cats.sources.photos import Fetched
 from stages import codec
 from stages.errors import FaceoffError
 
@@ -27,12 +28,13 @@ class Kaggle:
 
     handle: str = "lingjin525/dogs-and-cats-fastai"
     promised: dict[str, int] = dataclasses.field(default_factory=layout.DOGS_CATS_PHOTOS.copy)
+    classes: tuple[str, ...] = layout.CLASSES
 
     def identity(self) -> str:
         """Return the set's name."""
         return f"kaggle {self.handle}"
 
-    def fetch(self, destination: Path) -> str:
+    def fetch(self, destination: Path) -> Fetched:
         """Download the set, unless it is in the cache, and copy its photos."""
         downloaded = self._download()
         versioned = downloaded.parent.name == "versions"
@@ -42,8 +44,8 @@ class Kaggle:
         if found is None:
             raise FaceoffError(f"{name}: {downloaded} lacks {', '.join(layout.missing_folders(downloaded))}: {again}")
         layout.check_counts(found, self.promised, name, again)
-        layout.copy(found, destination)
-        return name
+        layout.copy(layout.by_name(found), destination)
+        return Fetched(name)
 
     def _download(self) -> Path:
         """Return the folder of Kaggle's files, from the cache or the network.

@@ -6,8 +6,11 @@ import json
 import shutil
 import unicodedata
 import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from PIL import Image, UnidentifiedImageError
 
@@ -23,17 +26,27 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 NAMES_SHOWN = 5
 
 
+class Fetched(NamedTuple):
+    """What a source put there."""
+
+    source: str  # its name for the listing
+    left_out: Mapping[str, str] = MappingProxyType({})  # what it did not take: why
+
+
 class Source(Protocol):
     """Where photos come from."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes' names, sorted; known without a network."""
 
     def identity(self) -> str:
         """Return what decides which photos these are; known without a network. The same identity, the same photos."""
 
-    def fetch(self, destination: Path) -> str:
-        """Put the photos into train/{cats,dogs} and valid/{cats,dogs} of the empty folder `destination`.
+    def fetch(self, destination: Path) -> Fetched:
+        """Put the photos below train/CLASS and valid/CLASS of the empty folder `destination`.
 
-        Returns the source's name for the listing. Raises FaceoffError where they can't be had or are not what the
-        source promises.
+        Raises FaceoffError where they can't be had or are not what the source promises.
         """
 
 
@@ -44,7 +57,7 @@ class Receipt:
     identity: str  # of the source
     source: str  # e.g. 'kaggle lingjin525/dogs-and-cats-fastai version 1'
     photos: tuple[Photo, ...]  # sorted by path
-    left_out: dict[str, str]  # photo that does not decode: why
+    left_out: dict[str, str]  # file, or whole folder, that is no photo to train on: why
 
 
 def place(source: Source, photos_dir: Path) -> Receipt:
@@ -62,7 +75,7 @@ def place(source: Source, photos_dir: Path) -> Receipt:
         return kept
     partial.mkdir(parents=True)
     try:
-        receipt = inspect(partial, identity, source.fetch(partial))
+        receipt = inspect(partial, identity, source.classes, source.fetch(partial))
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk
         raise
@@ -111,34 +124,41 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inspect(root: Path, identity: str, source: str) -> Receipt:
-    """Decode and hash every photo of the four folders. What doesn't decode is named, with the reason, and removed.
+def inspect(root: Path, identity: str, classes: Sequence[str], fetched: Fetched) -> Receipt:
+    """Decode and hash every photo. What doesn't decode is named, with the reason, and removed.
 
-    Raises FaceoffError where a folder has no photo left.
+    Raises FaceoffError where a split has no photo of a class left.
     """
     paths = layout.files(root)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)  # of a photo that unpacks to gigabytes
-        complaints = in_parallel(_complaint, paths, "decoding photos")
-    photos, left_out = [], {}
+        complaints = in_parallel(lambda path: _complaint(path, root), paths, "decoding photos")
+    photos, left_out = [], dict(fetched.left_out)
     for path, complaint in zip(paths, complaints, strict=True):
         name = path.relative_to(root).as_posix()
         if complaint is None:
             photos.append(Photo(name, path.stat().st_size, sha256_of(path)))
         else:
-            left_out["".join(each if each.isprintable() else _escaped(each) for each in name)] = complaint
+            left_out[name] = complaint
             path.unlink()
     photos.sort(key=lambda photo: photo.path)
-    receipt = Receipt(identity, source, tuple(photos), left_out)
-    for folder, count in folder_counts(receipt).items():
-        if count == 0:
-            raise FaceoffError(f"{source}: {folder} holds no photo that decodes: both splits need both classes")
+    printable = {_printable(name): why for name, why in sorted(left_out.items())}
+    receipt = Receipt(identity, fetched.source, tuple(photos), printable)
+    counts = folder_counts(receipt)
+    for split in layout.SPLITS:
+        for label in classes:
+            if f"{split}/{label}" not in counts:
+                why = describe_left_out(receipt.left_out)
+                raise FaceoffError(
+                    f"{fetched.source}: {split} holds no photo of {label} that decodes: both splits need every class"
+                    + (f" ({why})" if why else "")
+                )
     return receipt
 
 
-def _complaint(path: Path) -> str | None:
+def _complaint(path: Path, root: Path) -> str | None:
     """Say why the file is no photo to train on, or None."""
-    categories = {unicodedata.category(each) for each in path.name}
+    categories = {unicodedata.category(each) for each in str(path.relative_to(root))}
     if "Cs" in categories:  # what Python makes of such bytes
         return "the file's name is not UTF-8"
     if "Cc" in categories:
@@ -159,8 +179,8 @@ def _complaint(path: Path) -> str | None:
     return None
 
 
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
+def _printable(name: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in name)
 
 
 def describe_left_out(left_out: dict[str, str]) -> str | None:
@@ -173,8 +193,5 @@ def describe_left_out(left_out: dict[str, str]) -> str | None:
 
 
 def folder_counts(receipt: Receipt) -> dict[str, int]:
-    """Return how many photos each folder holds."""
-    counts = dict.fromkeys(layout.FOLDERS, 0)
-    for photo in receipt.photos:
-        counts[photo.path.rpartition("/")[0]] += 1
-    return counts
+    """Return how many photos each class has in each split: {'train/cats': 280}."""
+    return Counter("/".join(photo.path.split("/")[:2]) for photo in receipt.photos)

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from jobs.dogs_cats.sources import layout
+from jobs.dogs_cats.sources.photos import Fetched
 from jobs.dogs_cats.sources.progress import in_parallel
 
 DRAWING_VERSION = 1  # raise it with any change to what is drawn: photos that are there are then drawn anew
@@ -35,17 +36,18 @@ class Synthetic:
 
     counts: dict[str, int]
     seed: int
+    classes: tuple[str, ...] = layout.CLASSES
 
     def identity(self) -> str:
         """Return amounts, seed and version of the drawing."""
         return f"{self._name()} drawing {DRAWING_VERSION}"
 
-    def fetch(self, destination: Path) -> str:
+    def fetch(self, destination: Path) -> Fetched:
         """Draw the photos."""
         for folder in layout.FOLDERS:
             (destination / folder).mkdir(parents=True)
         in_parallel(lambda path: draw(destination / path, f"{self.seed}/{path}"), self._paths(), "drawing photos")
-        return self._name()
+        return Fetched(self._name())
 
     def _name(self) -> str:
         amounts = " and ".join(f"{count} {split}" for split, count in self.counts.items())

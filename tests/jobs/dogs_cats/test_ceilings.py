@@ -52,7 +52,7 @@ def clock(monkeypatch):
 def taken(batches, workers=2):
     recipe = dataclasses.replace(parameters.section(DOGS_CATS).recipe, workers=workers)
     photos = [Path(f"{index}.jpg") for index in range(16 * batches + 1)]
-    return Input(recipe, "fp32", 16, 1, photos, [16 * batches], ["cats", "dogs"], None)
+    return Input(recipe, "fp32", 16, 1, photos, [16 * batches], ["cats", "dogs"], None, Path())
 
 
 NEVER = 1e9

@@ -36,7 +36,7 @@ def test_it_writes_photos_weights_and_a_listing_and_tells_numbers(job: ByHand) -
     assert re.search(r"^12 photos, \d\d\d(\.\d)? KiB, ready in ", printed, re.MULTILINE)
     told = job.events().facts
     assert told.pop("source") == "synthetic 8 train and 4 valid photos, seed 42"
-    assert told == {"train_cats": 4, "train_dogs": 4, "valid_cats": 2, "valid_dogs": 2, "left_out": 0}
+    assert told == {"classes": 2, "train_photos": 8, "valid_photos": 4, "left_out": 0}
 
 
 def test_a_second_run_keeps_the_photos_and_writes_the_same_listing(job: ByHand) -> None:

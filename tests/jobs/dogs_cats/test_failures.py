@@ -3,6 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -25,7 +26,7 @@ WORKER = "DataLoader worker (pid 20) is killed by signal: {}. "
 
 def said(text: str, error: Callable[[str], Exception] = RuntimeError) -> str:
     recipe = dataclasses.replace(parameters.section(DOGS_CATS).recipe, workers=2)
-    taken = Input(recipe, "fp32", 16, 43, [], [], [], None)
+    taken = Input(recipe, "fp32", 16, 43, [], [], [], None, Path())
     with pytest.raises((FaceoffError, RuntimeError)) as caught, failures.explained(taken, "1.0.48"):
         raise error(text)
     return str(caught.value)

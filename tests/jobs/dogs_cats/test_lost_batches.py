@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing.queues
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader
@@ -28,7 +29,7 @@ def load(error: Exception) -> None:
     """Have a loader's process lose the second of four batches."""
     recipe = dataclasses.replace(parameters.section(DOGS_CATS).recipe, workers=2)
     items = [0, Lost(error), 2, 3]
-    with failures.explained(Input(recipe, "fp32", 16, 43, [], [], [], None), "1.0.48"):
+    with failures.explained(Input(recipe, "fp32", 16, 43, [], [], [], None, Path()), "1.0.48"):
         list(DataLoader(items, batch_size=None, num_workers=2, timeout=WAITED_SECONDS))
 
 
