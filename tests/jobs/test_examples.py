@@ -1,4 +1,7 @@
-"""The small jobs of jobs/, each run for real through the whole pipeline: what they give, and what they do not."""
+"""The small jobs of jobs/, each run for real through the whole pipeline: what they give, and what they do not.
+
+tests/unit/test_readme.py runs unchanged_script on image host, as README says.
+"""
 
 import pytest
 
@@ -95,26 +98,6 @@ def test_a_job_that_says_more_gets_more(tmp_path):
 
 
 STRANGER = {"job": "unchanged_script", "variants": {"bs16": {"batch_size": 16}, "bs64": {"batch_size": 64}}}
-
-
-@pytest.mark.slow
-def test_a_strangers_script_runs_unchanged(tmp_path):
-    """One line of job.yaml; two repeats are too few for a verdict, which is said."""
-    folder = checkout.make(tmp_path / "project", ["host"], repeats=[1, 2], **STRANGER)
-    printed = checkout.repro(folder)
-    assert "epoch 2 loss " in printed  # what it prints is shown
-    assert "faceoff" not in (ROOT / "jobs/unchanged_script/train.py").read_text().lower()
-    bs16, bs64 = checkout.settings(folder).values()
-    # Of its epochs and their steps, as seen from outside; it has no loader, so not of samples.
-    by_itself = {"undisturbed_seconds", "beyond_seconds", "peak_process_memory_bytes"}
-    assert {*bs16.metrics} - {"cpu_joules"} == {"total_seconds", "train_seconds", *by_itself}  # joules: for root
-    assert bs16.metrics["peak_process_memory_bytes"].mean > 50e6  # torch alone takes more
-    assert bs64.verdict == "cannot say" and bs64.ratios["total_seconds"].reason in bs64.words
-    assert checkout.comparison(folder).total == records.WALL
-    trained = checkout.result(folder, "train", "host", "bs16")
-    assert {span.name for span in trained.spans} == {"train"} and trained.metrics == {} and trained.command_seconds > 0
-    assert (folder / records.Cell("host", "bs16", 1).output_dir / "model.pt").stat().st_size > 1000
-    assert "values of its spans" in " ".join(bs16.not_given)
 
 
 @pytest.mark.slow

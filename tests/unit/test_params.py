@@ -98,15 +98,14 @@ def edit(folder, old, new):
 
 @pytest.mark.parametrize("section", ["env", "compare"])
 def test_keys_that_a_file_of_before_has_not_are_named_with_the_line_to_write(folder, section):
-    """That is the default one: what it says is in this checkout's params.yaml."""
-    default, path = yaml.safe_load((ROOT / "params.yaml").read_text()), folder / "params.yaml"
+    path = folder / "params.yaml"
     content, key = yaml.safe_load(path.read_text()), {"env": "env", "compare": "remeasure"}[section]
     holder, place = (content, "") if section == key else (content[section], f" {section}:")
     del holder[key]
     path.write_text(yaml.safe_dump(content))
     said, _, line = refusal(folder).rstrip("`").partition(": write `")
     assert said == f"params.yaml:{place} key '{key}' is missing"
-    assert yaml.safe_load(line) == {key: (default if section == key else default[section])[key]}
+    assert [*yaml.safe_load(line)] == [key]
     holder.update(yaml.safe_load(line))
     path.write_text(yaml.safe_dump(content))
     assert run_stage(folder, "params").returncode == 0

@@ -177,7 +177,8 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
     (bring, run), (params,) = blocks(text, "sh"), blocks(text, "yaml")
     project, home = checkout(tmp_path / "project"), tmp_path / "home"
     home.mkdir()
-    shutil.copy(ROOT / "jobs/unchanged_script/train.py", home)
+    script = shutil.copy(ROOT / "jobs/unchanged_script/train.py", home)
+    assert "faceoff" not in Path(script).read_text().lower()
 
     shell(bring, project, home)
     wanted: dict[str, Any] = {**PARAMS, "image": "host", "images": ["host"], **yaml.safe_load(params)}
@@ -194,7 +195,14 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
         assert setting["metrics"]["total_seconds"]["mean"] > 0
         assert setting["metrics"]["peak_process_memory_bytes"]["mean"] > 0
         assert len(setting["metrics"]["total_seconds"]["samples"]) == 3
-    assert settings["host/small-batch"]["verdict"] == "baseline"
+    # Of its epochs and their steps, as seen from outside; it has no loader, so not of samples.
+    small = settings["host/small-batch"]
+    by_itself = {"undisturbed_seconds", "beyond_seconds", "peak_process_memory_bytes"}
+    assert {*small["metrics"]} - {"cpu_joules"} == {"total_seconds", "train_seconds", *by_itself}  # joules: for root
+    assert (small["verdict"], found["total"]) == ("baseline", ["wall"])
+    assert "values of its spans" in " ".join(small["not_given"])
+    assert "epoch 2 loss " in printed  # what it prints is shown
+    assert (project / records.Cell("host", "small-batch", 1).output_dir / "model.pt").stat().st_size > 1000
     large = settings["host/large-batch"]
     assert large["verdict"] != "cannot say" or "load could have made it" in large["words"], large["words"]
     assert (project / records.PAGE_PATH).is_file()
@@ -267,7 +275,9 @@ def test_what_the_legacy_images_carry_is_named_with_its_version() -> None:
 
 def test_the_price_of_the_page_on_sites_is_taken() -> None:
     example = blocks(read("docs/sites.md"), "yaml")[0]
-    params = yaml.safe_load(read("params.yaml"))
-    params["provider"] |= yaml.safe_load(example)["provider"]
+    provider = {**PARAMS["provider"], **yaml.safe_load(example)["provider"]}
+    compare = {**PARAMS["compare"], "baseline": "host/plain"}
+    own: dict[str, Any] = {"image": "host", "images": ["host"], "job": "plain_python", "compare": compare}
+    params = {**PARAMS, **own, "provider": provider}
     found = schema.parse(yaml.safe_dump(params), "params.yaml", ROOT)
     assert found.provider.price == schema.PriceParams(0.35, "USD", "hour", "https://cloud.example/prices", "2026-11-27")
