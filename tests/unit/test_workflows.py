@@ -87,12 +87,14 @@ def test_where_an_engine_is_promised_its_absence_fails() -> None:
     assert test["env"]["FACEOFF_REQUIRE_ENGINE"] == "1"
 
 
-def test_pull_requests_are_compared_with_their_base_in_the_summary() -> None:
+def test_pull_requests_are_compared_with_their_base_in_the_summary_and_the_pages_are_kept() -> None:
     workflow = load(ROOT / ".github/workflows/rerun.yml")
     assert list(workflow["on"]) == ["pull_request"]
-    checkout, compare = steps(workflow)
+    checkout, compare, keep = steps(workflow)
     assert int(checkout["with"]["fetch-depth"]) >= 2  # HEAD^1, the base
-    assert compare["run"] == '.ci/rerun-diff HEAD^1 >> "$GITHUB_STEP_SUMMARY"'
+    assert compare["run"] == '.ci/rerun-diff --keep "$RUNNER_TEMP/rerun" HEAD^1 >> "$GITHUB_STEP_SUMMARY"'
+    assert keep["with"]["path"] == "${{ runner.temp }}/rerun"
+    assert keep["if"] == "${{ !cancelled() }}"  # a regression for sure fails the step before
 
 
 def test_presets_that_can_be_chosen_exist() -> None:

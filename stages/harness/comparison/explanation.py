@@ -50,7 +50,7 @@ def explain(
     isolation = _isolation(setting, baseline, profiles)
     if decides.verdict in ("faster", "slower"):
         if by_steps is None:
-            named, sentences = _attribution(pieces, ratio)
+            named, sentences = attribution(pieces, ratio.verdict)
         else:
             load = under_load.load(setting, baseline, profiles).both
             named, sentences = _beside_steps(pieces, by_steps, was_loaded=bool(load.loaded(load.disturbed)))
@@ -203,17 +203,17 @@ def _variables(results: Sequence[CellResult]) -> dict[str, str]:
 # ---------------------------------------------------------------------------------------------------- a difference
 
 
-def _attribution(pieces: Sequence[Part], ratio: Ratio) -> tuple[list[Part], list[str]]:
-    """Pick the parts that a difference is put down to, and say it; none where they do not explain it."""
+def attribution(pieces: Sequence[Part], verdict: str) -> tuple[list[Part], list[str]]:
+    """Pick the parts that being faster or slower is put down to, and say it; none where they do not explain it."""
     if not pieces:
         return [], []
     difference = sum(part.difference for part in pieces)
-    slower = ratio.verdict == "slower"
+    slower = verdict == "slower"
     amount = f"{abs(difference):.2f} s a repeat"
     if difference == 0 or (difference > 0) != slower:
         return [], [
             f"The parts do not explain it: as measured it takes {amount} {'more' if difference > 0 else 'less'}, and "
-            f"is {ratio.verdict} only once drift is taken out."
+            f"is {verdict} only once drift is taken out."
         ]
     shown = [part for part in pieces if part.shown and abs(part.difference) >= NAMED_SHARE * abs(difference)]
     explained = sum(part.difference for part in shown) / difference

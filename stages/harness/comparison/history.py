@@ -13,7 +13,7 @@ from scipy import stats
 from stages import records
 from stages.errors import FaceoffError
 from stages.harness import formatting
-from stages.harness.comparison import as_run, confounders, profile_diff, regression, under_load
+from stages.harness.comparison import confounders, regression, since, under_load
 from stages.harness.comparison.regression import Run
 from stages.harness.comparison.runs import read_run_of
 from stages.harness.pipeline import revisions
@@ -236,7 +236,8 @@ def _changes(line: Line, points: Sequence[Point], series: int, groups: Sequence[
     of_place = {each.place: each for each in groups}
     for each in shifts.shifts([math.log(point.mean) for point in points], series):
         slower = (each.log_ratio > 0) == (line.declared.better == "lower")
-        before, now = points[each.earliest - 1].place, points[each.latest].place
+        now = points[each.latest].place
+        earlier, after = of_place[points[each.earliest - 1].place], of_place[now]
         yield Change(
             setting=line.setting,
             metric=line.metric,
@@ -248,20 +249,5 @@ def _changes(line: Line, points: Sequence[Point], series: int, groups: Sequence[
             low=math.exp(each.low),
             high=math.exp(each.high),
             p_value=each.p_value,
-            differences=_differences(of_place[before], of_place[now]),
+            differences=since.differences(after.run, after.results, earlier.run, earlier.results),
         )
-
-
-def _differences(before: _Group, now: _Group) -> tuple[str, ...]:
-    """Say what of the setting's environment and parameters is not as it was."""
-    found = []
-    facts, were = as_run.facts(now.results, now.run.profiles), as_run.facts(before.results, before.run.profiles)
-    if facts and were:
-        found += [f"{each.what} {each.b}, not {each.a}" for each in profile_diff.differences(were, facts) if each.cause]
-    variant, was = as_run.variant(now.results), as_run.variant(before.results)
-    if variant and was:
-        ours, theirs = ({**each.parameters, "gpus": each.gpus} for each in (variant, was))
-        for name in dict.fromkeys((*theirs, *ours)):
-            here, there = (each.get(name, "left out") for each in (ours, theirs))
-            found += [f"{name} {here}, not {there}"] if here != there else []
-    return tuple(found)

@@ -130,8 +130,7 @@ def _pictures(compared: Comparison) -> dict[str, Markup]:
 
 
 def picture(name: str, draw: Callable[[int], Figure], title: str, description: str) -> Markup:
-    """Draw for a wide page and for a narrow one, of which each shows its own."""
-    """Draw it for a wide page and for a narrow one; `name` is unique in its page."""
+    """Draw it for a wide page and for a narrow one, of which each shows its own; `name` is unique in its page."""
     drawn = []
     for kind, width in (("wide", drawings.WIDE), ("narrow", drawings.NARROW)):
         with svg.style():
