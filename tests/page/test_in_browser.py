@@ -32,8 +32,13 @@ WITHOUT_VALUES = """cells => cells.map(cell => {
 })"""
 BOXES = """elements => elements.filter(each => each.getClientRects().length).map(each => {
     const box = each.getBoundingClientRect()
-    return [each.textContent, box.left, box.top, box.right, box.bottom]
+    return [each.textContent.slice(0, 60), box.left, box.top, box.right, box.bottom]
 })"""
+ENDS = """selectors => selectors.map(each => {
+    const box = document.querySelector(each).getBoundingClientRect()
+    return [box.left, box.right]
+})"""
+PATHS = "selectors => selectors.map(each => document.querySelector(each).getAttribute('d'))"
 
 
 # What does not depend on the results is looked at on one page.
@@ -213,7 +218,12 @@ def test_the_texts_of_drawings_say_the_metrics_of_the_record(see, files, width):
 
     names = list(document["metrics"])
     rows = [(place, name) for place, each in enumerate(settings) for name in each["ratios"]]
-    said = [settings[place]["ratios"][name] for place, name in rows if drawn(page, place, names.index(name))]
+    drawn = page.eval_on_selector_all("[id^=forest-wide-ratio-]", "all => all.map(each => each.id)")
+    said = [
+        settings[place]["ratios"][name]
+        for place, name in rows
+        if f"forest-wide-ratio-{place}-{names.index(name)}" in drawn
+    ]
     assert names_left_out(texts("forest"), settings) == Counter(
         f"{each['mean']:.3f}" + ("" if each["low"] is None else f" [{each['low']:.3f}, {each['high']:.3f}]")
         + f" {each['verdict']}" for each in said
@@ -228,10 +238,6 @@ def test_the_texts_of_drawings_say_the_metrics_of_the_record(see, files, width):
     for text in names_left_out(texts("split"), settings):
         assert any(says(text, each) for each in shares), text
     assert not names_left_out(texts("curves"), settings)
-
-
-def drawn(page, setting, metric):
-    return page.locator(f"#forest-wide-ratio-{setting}-{metric}").count() > 0
 
 
 def names_left_out(texts, settings):
@@ -250,14 +256,13 @@ def test_curves_lie_where_their_values_are(see, files, width):
     settings = json.loads((files / records.COMPARISON_PATH.name).read_text())["settings"]
     page = see(width)
     names = dict.fromkeys(name for each in settings for point in each["curve"] for name in point["values"])
+    curves = {index: setting["curve"] for index, setting in enumerate(settings) if setting["curve"]}
     for panel, name in enumerate(names):
         points = []
-        for index, setting in enumerate(settings):
-            if not setting["curve"]:
-                continue
-            path = page.get_attribute(f"#curves-{DRAWN[width]}-curve-{index}-{panel} > path", "d")
+        paths = page.evaluate(PATHS, [f"#curves-{DRAWN[width]}-curve-{index}-{panel} > path" for index in curves])
+        for curve, path in zip(curves.values(), paths, strict=True):
             places = [tuple(map(float, pair)) for pair in re.findall(r"[ML] (\S+) (\S+)", path)]
-            points += zip(setting["curve"], places, strict=True)
+            points += zip(curve, places, strict=True)
         on_line([(point["epoch"], place[0]) for point, place in points], tolerance=0.1)
         on_line([(point["values"][name], place[1]) for point, place in points], tolerance=0.1)
 
@@ -273,24 +278,16 @@ def on_line(points, tolerance):
 def test_marks_and_intervals_lie_where_their_values_are(see, files, width):
     """On the logarithmic axis: where all ratios are drawn, one straight line leads from their logarithms to places."""
     document = json.loads((files / records.COMPARISON_PATH.name).read_text())
-    page, points, kind = see(width), [], DRAWN[width]
-    for setting, each in enumerate(document["settings"]):
-        ratio = each["ratios"].get("total_seconds")
-        if ratio is None:
-            continue
-        left, right = ends(page, f"#forest-{kind}-ratio-{setting}-0")
-        points.append((math.log(ratio["mean"]), (left + right) / 2))
-        if ratio["low"] is not None:
-            left, right = ends(page, f"#forest-{kind}-interval-{setting}-0")
-            points += [(math.log(ratio["low"]), left), (math.log(ratio["high"]), right)]
+    page, kind, found = see(width), DRAWN[width], [each["ratios"].get("total_seconds") for each in document["settings"]]
+    ratios = {place: ratio for place, ratio in enumerate(found) if ratio}
+    marks = page.evaluate(ENDS, [f"#forest-{kind}-ratio-{place}-0" for place in ratios])
+    pairs = zip(ratios.values(), marks, strict=True)
+    points = [(math.log(ratio["mean"]), (left + right) / 2) for ratio, (left, right) in pairs]
+    known = {place: ratio for place, ratio in ratios.items() if ratio["low"] is not None}
+    intervals = page.evaluate(ENDS, [f"#forest-{kind}-interval-{place}-0" for place in known])
+    for ratio, (left, right) in zip(known.values(), intervals, strict=True):
+        points += [(math.log(ratio["low"]), left), (math.log(ratio["high"]), right)]
     on_line(points, tolerance=2.5)  # a line's width
-
-
-def ends(page, selector):
-    box = page.eval_on_selector(
-        selector, "each => { const b = each.getBoundingClientRect(); return [b.left, b.right] }"
-    )
-    return box
 
 
 @pytest.mark.parametrize("width", DRAWN)
@@ -302,19 +299,22 @@ def test_bars_are_as_long_as_their_values(see, files, width):
         if setting["metrics"]:
             times[index] = [setting["metrics"][name]["mean"] for name in spans]
     for drawing, drawn_bars in (("times", times), ("split", shares)):
-        lengths = []
-        for name, values in drawn_bars.items():
-            for part, value in enumerate(values):
-                left, right = ends(page, f"#{drawing}-{DRAWN[width]}-bar-{name}-{part}")
-                lengths.append((value, right - left))
+        values = {f"{name}-{part}": value for name, each in drawn_bars.items() for part, value in enumerate(each)}
+        found = page.evaluate(ENDS, [f"#{drawing}-{DRAWN[width]}-bar-{name}" for name in values])
+        lengths = [(value, right - left) for value, (left, right) in zip(values.values(), found, strict=True)]
         scale = max((length / value for value, length in lengths if value), default=0)
         for value, length in lengths:
             assert length == pytest.approx(scale * value, abs=3)  # the outline's width
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1280, "light")])
+NARROW_AND_DARK = [(name, 320, "dark") for name in comparisons.SAMPLES if name != "two settings"]
+
+
+@pytest.mark.parametrize(
+    ("files", "width", "scheme"), [*NARROW_AND_DARK, ("measured", 1280, "light")], indirect=["files"]
+)
 def test_a_checker_of_accessibility_finds_nothing_serious(visit, width, scheme):
-    """No width has colours of its own, so each scheme is looked at in one."""
+    """No width has colours of its own, and no sample, so the other ones are looked at once."""
     found = Axe().run(visit(width, color_scheme=scheme, bypass_csp=True)).response
     assert len(found["passes"]) > 10
     serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
