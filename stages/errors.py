@@ -5,6 +5,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 
 import errno
 import io
+import os
 import signal
 import sys
 from typing import Any, Callable
@@ -30,22 +31,38 @@ def no_room(error: OSError) -> str:
     return "{}: make room on that disk, then run again".format(error.strerror)
 
 
-def run_entry(main: Callable[[], int]) -> None:
+class _Output(io.FileIO):
+    """A standard stream that goes nowhere once whoever read it has gone, as `head` does."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            return len(data)
+
+
+def run_entry(main: Callable[[], int], to_the_end: bool = False) -> None:
     """Run an entry point and end the process with its exit code.
 
     A FaceoffError becomes one line on stderr, and so does a full disk, which any line of code may meet.
 
     SIGTERM ends it as Ctrl-C does: what is half done is taken back on the way out. What is printed is written line by
-    line, into a pipe too: in order with what other processes print, and not lost with a killed one.
+    line, into a pipe too: in order with what other processes print, and not lost with a killed one. A letter that the
+    encoding lacks is replaced. Where nobody reads any more it ends quietly, or goes on `to_the_end`.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    if to_the_end:
+        sys.stdout, sys.stderr = _unread(sys.stdout), _unread(sys.stderr)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = main()
     except FaceoffError as error:
         print("faceoff: {}".format(error), file=sys.stderr)
         code = error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where what is not yet written goes at the exit
+        code = 128 + signal.SIGPIPE
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -55,6 +72,14 @@ def run_entry(main: Callable[[], int]) -> None:
         print("faceoff: interrupted", file=sys.stderr)
         code = 130
     sys.exit(code)
+
+
+def _unread(stream: Any) -> Any:
+    """Return the stream as one that nobody need read; None where the shell has closed it."""
+    if stream is None:
+        return None
+    output = io.BufferedWriter(_Output(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(output, stream.encoding, stream.errors, line_buffering=True)
 
 
 def _terminate(number: int, frame: Any) -> None:

@@ -62,11 +62,7 @@ def look(name: str, environment: Environment, wanted: Params, stage: str, *optio
 def command(name: str, words: tuple[str, ...], environment: Environment, wanted: Params) -> int:
     """Run what is no cell's, and say where it took too long or too much."""
     watch = stage_watch(wanted)
-    try:
-        outcome = environment.run(Work(words), watch)
-    except BrokenPipeError:  # whoever read our output, e.g. `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    outcome = environment.run(Work(words), watch)
     if watch and outcome.overdue:
         raise FaceoffError(f"image {name}: {failures.overdue_stage(watch.limits)}", outcome.exit_code)
     if outcome.out_of_memory and outcome.exit_code != 0:

@@ -48,4 +48,4 @@ def look_over(wanted: Params) -> None:
 
 
 if __name__ == "__main__":
-    run_entry(main)
+    run_entry(main, to_the_end=True)

@@ -54,4 +54,4 @@ def publish(image: str, compared: records.Comparison) -> None:
 
 
 if __name__ == "__main__":
-    run_entry(main)
+    run_entry(main, to_the_end=True)

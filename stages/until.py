@@ -61,4 +61,4 @@ def extend(wanted: Params, more: int) -> None:
 
 
 if __name__ == "__main__":
-    run_entry(main)
+    run_entry(main, to_the_end=True)

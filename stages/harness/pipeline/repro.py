@@ -4,6 +4,7 @@ DVC names each stage as it begins or skips it, and nothing else tells which cell
 """
 
 import contextlib
+import getpass
 import os
 import re
 import signal
@@ -11,7 +12,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO
 
 from rich.console import Console
@@ -70,8 +70,13 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
 
     A signal to stop is passed on to it and to what it runs, and the end of all that write to its output is waited for.
     """
-    environment = {**os.environ, **launch.PYTHON_ENVIRONMENT, dvc_lock.WILL_MEND: str(os.getpid())}
-    environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment.get("PATH", os.defpath)))
+    environment = {
+        **os.environ,
+        **launch.PYTHON_ENVIRONMENT,
+        dvc_lock.WILL_MEND: str(os.getpid()),
+        "SHELL": "/bin/sh",  # by which DVC runs a stage; a service's user may have one that runs nothing
+        "LOGNAME": _user(),
+    }
     try:
         process = subprocess.Popen(
             command,
@@ -105,6 +110,14 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
     if exits == {TRY_LATER}:
         return TRY_LATER
     return code if code >= 0 else 128 - code
+
+
+def _user() -> str:
+    """Return the user's name; DVC must have one, and not every uid of a container or cluster has."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "faceoff"
 
 
 def _hand_on(lines: IO[str] | None, show: Callable[[str], None], exits: set[int]) -> None:

@@ -24,7 +24,7 @@ import yaml
 
 from stages import codec
 from stages.errors import FaceoffError
-from stages.harness.process import dvc_rwlock
+from stages.harness.process import locks
 from stages.harness.process.signals import STOP_SIGNALS, masked_signals, stop_signals
 
 LOCK_PATH = Path("dvc.lock")
@@ -50,7 +50,7 @@ NO_ENTRY = re.compile(r"\n ?[^ \n]")
 def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
     """Make it the entry of a stage: it can be stopped, finds dvc.lock whole, and where it ends well leaves it short.
 
-    A stage of a second DVC is refused.
+    A stage of a second DVC is refused, of this checkout or of a copy that DVC has made of it.
     """
 
     @functools.wraps(main)
@@ -60,9 +60,12 @@ def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
         if stage is None:
             return main()
         with masked_signals(signal.SIG_BLOCK):
-            dvc_rwlock.check_alone(os.getppid())
+            runner = int(_stat_of_dvc()[1]) if _will_be_mended() else os.getppid()
+            locks.begin_run(runner)
             _check_whole()
         code = main()
+        if runner == os.getppid() and (code != 0 or stage == LAST):
+            locks.end_run()  # a notebook that has run DVC lives on
         if code == 0 and _is_of_whole_pipeline() and (stage != LAST or _will_be_mended()):
             with masked_signals(signal.SIG_BLOCK):
                 put_aside(stage, _dvc())
@@ -162,7 +165,7 @@ def _is_complete(entry: str) -> bool:
 
 def _dvc() -> str:
     """Name the process that runs this stage, by its number and when it began: numbers come again."""
-    return f"{os.getppid()}@{_stat_of_dvc()[19]}"
+    return f"{os.getppid()}@{locks.began(os.getppid())}"
 
 
 def _will_be_mended() -> bool:

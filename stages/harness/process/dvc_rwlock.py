@@ -1,32 +1,15 @@
-"""DVC's rwlock, in which each DVC notes what its stage reads and writes: who else runs this checkout's pipeline.
-
-DVC itself refuses a second run at the first file that both use, when it has written others; here, before anything is.
-"""
+"""DVC's rwlock, in which each DVC notes what its stage reads and writes."""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from stages import codec
-from stages.errors import FaceoffError
 
 RWLOCK_PATH = Path(".dvc/tmp/rwlock")
 CLOCK_SECONDS = 1  # to which the time is known at which a process began
-
-
-def check_alone(own_pid: int | None = None) -> None:
-    """Raise FaceoffError where a DVC runs a stage of this checkout; `own_pid`: the one that runs this stage.
-
-    Who only reads, as `dvc status` does, is in nobody's way.
-    """
-    try:
-        written_at, document = _read()
-    except (FileNotFoundError, ValueError):
-        return
-    for entry in document["write"].values():
-        if entry["pid"] != own_pid and _may_hold(entry, written_at):
-            who = f"process {entry['pid']}, {entry.get('cmd', 'dvc')}"
-            raise FaceoffError(f"this checkout: another run is at work on it ({who}): wait for that, or stop it")
 
 
 def mend() -> None:
@@ -68,8 +51,6 @@ def _read() -> tuple[float, dict[str, Any]]:
 
 def _may_hold(entry: dict[str, Any], written_at: float) -> bool:
     """Whether the process of the entry lives, and is the one that made it. A zombie, which nobody reaps, does not."""
-    import psutil  # here, for each stage begins by reading the file and few have more to look at
-
     try:
         process = psutil.Process(entry["pid"])
         return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written_at + CLOCK_SECONDS
