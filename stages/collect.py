@@ -27,8 +27,10 @@ COLLECTING_PATH = Path(".dvc/tmp/faceoff.collecting")
 @stop_signals()
 def main() -> int:
     """Collect a pack, and say what is there now."""
-    parser = argparse.ArgumentParser(prog="python -m stages.collect", description="Take a pack of another machine.")
-    parser.add_argument("file", metavar="FILE", type=Path, help="a zip that `python -m stages.pack` made")
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m stages.collect", description="Take a pack of another machine."
+    )
+    parser.add_argument("file", metavar="FILE", type=Path, help="a zip that `.venv/bin/python -m stages.pack` made")
     parser.add_argument("--as", metavar="NAME", dest="site", required=True, help="what to call the site")
     given = parser.parse_args()
     with held(COLLECTING_PATH, "sites/"):

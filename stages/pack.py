@@ -21,7 +21,7 @@ from stages.units import amount
 @stop_signals()
 def main() -> int:
     """Pack, and say where it lies and what stayed here."""
-    parser = argparse.ArgumentParser(prog="python -m stages.pack", description="One zip of what a run left.")
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.pack", description="One zip of what a run left.")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to; by itself a file of reports/")
     output = parser.parse_args().output
     with only_run():

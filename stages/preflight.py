@@ -29,7 +29,7 @@ from stages.workload.probes import conditions, cpu, files, limits
 @dvc_stage
 def main() -> int:
     """Run preflight on the host; the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m stages.preflight")
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.preflight")
     parser.add_argument("--all", action="store_true", help="show every check, and look inside each image that is here")
     if parser.parse_args().all:
         with only_run():  # which has the machine's record, and its own session

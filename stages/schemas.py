@@ -15,14 +15,18 @@ from stages.harness.report import schemas
 
 def main() -> int:
     """Write docs/schema, or check it."""
-    parser = argparse.ArgumentParser(prog="python -m stages.schemas", description="JSON schemas of the records.")
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m stages.schemas", description="JSON schemas of the records."
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; say what is not as it should be")
     check = parser.parse_args().check
     wanted = schemas.texts()
     there = {path: path.read_text(encoding="utf-8") for path in schemas.SCHEMAS_DIR.glob("*.json")}
     other = sorted(path for path in {*wanted, *there} if wanted.get(path) != there.get(path))
     if check and other:
-        raise FaceoffError(f"{', '.join(map(str, other))}: not as the records are; run `python -m stages.schemas`")
+        raise FaceoffError(
+            f"{', '.join(map(str, other))}: not as the records are; run `.venv/bin/python -m stages.schemas`"
+        )
     for path in other:
         if path in wanted:
             codec.write_text(path, wanted[path])

@@ -24,7 +24,9 @@ from stages.harness.results.read import read_all
 
 def main() -> int:
     """Hold the lock of the checkout meanwhile."""
-    parser = argparse.ArgumentParser(prog="python -m stages.until", description="Add repeats until all is settled.")
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m stages.until", description="Add repeats until all is settled."
+    )
     parser.add_argument("--hours", type=float, required=True, help="after which no more repeats are added")
     hours = parser.parse_args().hours
     with only_run():

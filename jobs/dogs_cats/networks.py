@@ -45,13 +45,15 @@ def body(arch: str, weights: Optional[Path]) -> Body:
 def load_in_order(network: nn.Module, weights: Path) -> None:
     """Load a state dict whose tensors come in the network's own order, whatever their names."""
     if not weights.is_file():
-        raise FaceoffError("{}: missing; the download stage fetches it: run `dvc repro -s -f download`".format(weights))
+        raise FaceoffError(
+            "{}: missing; the download stage fetches it: run `.venv/bin/dvc repro -s -f download`".format(weights)
+        )
     loaded = torch.load(str(weights), map_location="cpu")
     own = network.state_dict()
     if [tensor.shape for tensor in own.values()] != [tensor.shape for tensor in loaded.values()]:
         raise FaceoffError(
             "{}: not the weights of this network ({} tensors, expected {}, or other shapes); fetch it anew: delete it "
-            "and run `dvc repro -s -f download`".format(weights, len(loaded), len(own))
+            "and run `.venv/bin/dvc repro -s -f download`".format(weights, len(loaded), len(own))
         )
     network.load_state_dict(dict(zip(own, loaded.values())))
 

@@ -23,7 +23,7 @@ BADGE = (
 )
 CELL = """\
 # A face-off by faceoff: clones its commit, runs it in this notebook's own Python, and downloads pack.zip.
-# At home: python -m stages.collect pack.zip --as colab-1. Run again, it goes on where it was.
+# At home: .venv/bin/python -m stages.collect pack.zip --as colab-1. Run again, it goes on where it was.
 import pathlib
 import subprocess
 import sys
@@ -59,7 +59,9 @@ if code:
 def main() -> int:
     """Write the notebook, and print its badge."""
     parser = argparse.ArgumentParser(
-        prog="python -m reach.colab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=".venv/bin/python -m reach.colab",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--repository", metavar="URL", help="if not given, that of the remote origin")
     parser.add_argument("--preset", metavar="NAME", default="colab", help="colab if not given; '' for none")

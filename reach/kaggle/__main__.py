@@ -42,7 +42,9 @@ MODELS = {  # what a card of that accelerator is called; of a TPU nothing can be
 def main() -> int:
     """Read the command line, and do what it says."""
     parser = argparse.ArgumentParser(
-        prog="python -m reach.kaggle", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=".venv/bin/python -m reach.kaggle",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     doing = parser.add_subparsers(dest="doing", required=True)
     push = doing.add_parser("push", help="start a session")
@@ -70,7 +72,7 @@ def read() -> dict[Path, Kernel]:
     """Read which kernels are ours. Raises FaceoffError where there is none."""
     found = {path.parent: codec.read(path, Kernel) for path in sorted(FOLDER.glob(f"*/{KERNEL}"))}
     if not found:
-        raise FaceoffError(f"{FOLDER}: no session was pushed: python -m reach.kaggle push --help")
+        raise FaceoffError(f"{FOLDER}: no session was pushed: .venv/bin/python -m reach.kaggle push --help")
     return found
 
 
@@ -154,7 +156,7 @@ def _collect(folder: Path, kernel: Kernel, shape: str, any_accelerator: bool) ->
     code = subprocess.run(command, check=False).returncode
     if code == 0:
         (folder / COLLECTED).touch()
-        print(f"{kernel.slug}: is there still; python -m reach.kaggle delete {kernel.slug}")
+        print(f"{kernel.slug}: is there still; .venv/bin/python -m reach.kaggle delete {kernel.slug}")
     return code
 
 

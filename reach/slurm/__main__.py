@@ -29,7 +29,9 @@ def main() -> int:
     """Read the command line, and do what it says."""
     arguments, options = _parted(sys.argv[1:])
     parser = argparse.ArgumentParser(
-        prog="python -m reach.slurm", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=".venv/bin/python -m reach.slurm",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--folder", type=Path, default=FOLDER, help=f"which all nodes see; by itself {FOLDER}")
     doing = parser.add_subparsers(dest="doing", required=True)
@@ -82,7 +84,7 @@ def _submit(given: argparse.Namespace, folder: Path, options: list[str]) -> int:
                     shutil.rmtree(each)
                 raise
             print(f"{made.pop(0).name}: job {kept.jobs[-1]}")
-    print("python -m reach.slurm follow waits for them, and collects their packs; the jobs need it not.")
+    print(".venv/bin/python -m reach.slurm follow waits for them, and collects their packs; the jobs need it not.")
     return 0
 
 

@@ -112,7 +112,7 @@ def read(folder: Path) -> dict[Path, Submitted]:
     """Read all sessions that were handed in. Raises FaceoffError where there is none."""
     found = {path.parent: codec.read(path, Submitted) for path in sorted(folder.glob(f"*/{SUBMITTED}"))}
     if not found:
-        raise FaceoffError(f"{folder}: no session was handed in: python -m reach.slurm submit --help")
+        raise FaceoffError(f"{folder}: no session was handed in: .venv/bin/python -m reach.slurm submit --help")
     return dict(sorted(found.items(), key=lambda each: (each[1].site, _number(each[0]))))
 
 

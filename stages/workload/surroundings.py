@@ -41,7 +41,8 @@ def check(task: Task) -> None:
     if found:
         more = len(found) - SHOWN_DIFFERENCES
         raise FaceoffError(
-            "{}: the environment is another: {}{}: run `dvc repro -s -f profile@{}`, then `make repro`".format(
+            "{}: the environment is another: {}{}: run `.venv/bin/dvc repro -s -f profile@{}`, then "
+            "`make repro`".format(
                 path,
                 "; ".join(found[:SHOWN_DIFFERENCES]),
                 f"; and {more} more" if more > 0 else "",

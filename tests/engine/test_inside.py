@@ -329,7 +329,8 @@ def test_an_image_that_the_engine_lost_says_how_to_make_it_again(make_probe: Cal
     done = inside(project, "true")
     assert done.returncode == 1
     assert done.stderr == (
-        "faceoff: image probe: faceoff/probe:000000000000 is not here any more; make it: dvc repro -s -f image@probe\n"
+        "faceoff: image probe: faceoff/probe:000000000000 is not here any more; make it: "
+        ".venv/bin/dvc repro -s -f image@probe\n"
     )
 
 

@@ -97,7 +97,7 @@ def test_on_failure_record_goes_on_and_says_how_to_try_again(root: Path) -> None
     attempts.params_with(root, on_failure="record")
     done = attempt(root, "raise SystemExit(7)", CELL)
     assert done.returncode == 0
-    again = "dvc repro -s -f train@1-host-plain"
+    again = ".venv/bin/dvc repro -s -f train@1-host-plain"
     assert told(done)[1:] == [f"faceoff: recorded as failed; to try again: {again}, then make repro"]
     assert (root / CELL.output_dir).is_dir()  # an output of the stage, which DVC asks for
     assert (root / CELL.steps_path).read_text() == step_times.NONE  # another

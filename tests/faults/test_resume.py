@@ -249,4 +249,4 @@ def test_an_environment_that_is_not_the_profiles_is_refused(killed: tuple[Path, 
     [line] = done.stderr.splitlines()
     assert done.returncode == 1 and "found: " not in done.stdout
     place = f"faceoff: {path}: the environment is another: hardware.limits.usable_cpus was 0.5, is "
-    assert line.startswith(place) and line.endswith(": run `dvc repro -s -f profile@host`, then `make repro`")
+    assert line.startswith(place) and line.endswith(": run `.venv/bin/dvc repro -s -f profile@host`, then `make repro`")

@@ -173,7 +173,7 @@ def test_predictions_without_an_item_are_none():
 @pytest.mark.parametrize("line", ["one,a", "one,,a", ",a,a", "one,a,\udcff"])
 def test_half_a_prediction_is_refused_by_its_line(line):
     predict(line)
-    assert read().status == "refused" and read().reason.endswith("; measure again with `dvc repro`")
+    assert read().status == "refused" and read().reason.endswith("; measure again with `.venv/bin/dvc repro`")
     assert read().reason.startswith(f"{CELL.predictions_path}, line 2: expected an item, its label and what was predic")
 
 
@@ -225,7 +225,7 @@ def test_where_the_steps_were_queued_single_ones_are_not_looked_at():
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (lambda path: path.unlink(), "No such file or directory; measure again with `dvc repro -f`"),
+        (lambda path: path.unlink(), "No such file or directory; measure again with `.venv/bin/dvc repro -f`"),
         (lambda path: path.write_text(step_times.NONE), "not the steps of which metrics/host/fp32-bs16/train-1.json"),
         (lambda path: path.write_text(path.read_text().replace("25", "24")), "not the steps of which metrics/host/"),
     ],

@@ -339,10 +339,10 @@ def test_a_command_runs_in_the_image_that_was_recorded(root: Path) -> None:
 
 def test_an_image_that_was_never_made_or_is_gone_says_how_to_make_it(root: Path) -> None:
     engine = FakeEngine("python:3.7")
-    with pytest.raises(FaceoffError, match=r"has not been made .*: python -m stages\.image mine"):
+    with pytest.raises(FaceoffError, match=r"has not been made .*: \.venv/bin/python -m stages\.image mine"):
         run(root, engine, "true")
     image, _ = make(root, engine)
     codec.write(root / records.image_path("mine"), image)
     engine.images.clear()
-    with pytest.raises(FaceoffError, match=r"is not here any more; make it: dvc repro -s -f image@mine"):
+    with pytest.raises(FaceoffError, match=r"is not here any more; make it: .venv/bin/dvc repro -s -f image@mine"):
         run(root, engine, "true")

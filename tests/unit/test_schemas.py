@@ -28,7 +28,7 @@ def test_the_files_are_those_of_the_records():
     there = {
         path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in (ROOT / schemas.SCHEMAS_DIR).iterdir()
     }
-    assert there == schemas.texts(), "run `python -m stages.schemas`, and commit docs/schema"
+    assert there == schemas.texts(), "run `.venv/bin/python -m stages.schemas`, and commit docs/schema"
 
 
 def test_whatever_is_read_as_a_record_has_a_schema():

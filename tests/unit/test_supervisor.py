@@ -286,7 +286,7 @@ def test_another_environment_than_the_profiles_is_refused_with_what_differs(mine
     codec.write(records.facts_path("host"), facts)
     done = mine.run("train", mine.script('open("ran", "w")'))
     assert done.returncode == 1 and "metrics/host/facts.json: the environment is another: " in done.stderr
-    assert "hardware." in done.stderr and "run `dvc repro -s -f profile@host`" in done.stderr
+    assert "hardware." in done.stderr and "run `.venv/bin/dvc repro -s -f profile@host`" in done.stderr
     assert not (mine.root / "jobs" / JOB / "ran").exists()
 
 
@@ -319,7 +319,7 @@ def test_another_value_of_a_variable_that_steers_speed_is_another_environment(
         done.returncode == 1
         and (
             "metrics/host/facts.json: the environment is another: variable ATEN_CPU_CAPABILITY was unset, is default; "
-            "variable OMP_NUM_THREADS was 1, is 2: run `dvc repro -s -f profile@host`, then `make repro`\n"
+            "variable OMP_NUM_THREADS was 1, is 2: run `.venv/bin/dvc repro -s -f profile@host`, then `make repro`\n"
         )
         in done.stderr
     )

@@ -267,7 +267,7 @@ def test_a_process_of_somebody_elses_puts_no_link_and_no_picture_into_the_markdo
 
 
 @pytest.mark.parametrize(
-    ("images", "command"), [(("a", "b"), "dvc metrics diff a b"), (("a",), "dvc metrics diff COMMIT")]
+    ("images", "command"), [(("a", "b"), ".venv/bin/dvc metrics diff a b"), (("a",), ".venv/bin/dvc metrics diff HEAD")]
 )
 def test_the_command_that_compares(images, command):
     assert command in table.how_to_diff(images)

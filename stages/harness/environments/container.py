@@ -113,11 +113,11 @@ class Container:
         made = codec.read(path, records.Image) if path.exists() else None
         if made is None or made.reference is None:
             raise FaceoffError(
-                f"image {name} has not been made ({path} does not say which): python -m stages.image {name}"
+                f"image {name} has not been made ({path} does not say which): .venv/bin/python -m stages.image {name}"
             )
         if self._engine.find(made.reference) is None:
             raise FaceoffError(
-                f"image {name}: {made.reference} is not here any more; make it: dvc repro -s -f image@{name}"
+                f"image {name}: {made.reference} is not here any more; make it: .venv/bin/dvc repro -s -f image@{name}"
             )
         mounts = checkout_mounts(self._root, (*self._readable, *work.readable), work.setting)
         return self._run(made.reference, with_python(work.command, made.python), self._params, mounts, watch)

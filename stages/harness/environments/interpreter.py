@@ -98,7 +98,9 @@ class Interpreter:
         if definition.venv is not None:
             made = venvs.made(definition.venv, self._root)
             if made is None:
-                raise FaceoffError(f"image {self._name} has not been made: python -m stages.image {self._name}")
+                raise FaceoffError(
+                    f"image {self._name} has not been made: .venv/bin/python -m stages.image {self._name}"
+                )
             return made
         wanted = str(definition.python)
         if "/" in wanted:

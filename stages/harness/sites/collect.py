@@ -67,7 +67,7 @@ def _unpacked(file: Path, aside: Path) -> Index:
     """Unpack and return the index, once all that it tells of is there as it tells it."""
     digests = archive.unpack(file, aside)
     if names.INDEX not in digests:
-        raise FaceoffError(f"it has no {names.INDEX}: expected a zip that `python -m stages.pack` made")
+        raise FaceoffError(f"it has no {names.INDEX}: expected a zip that `.venv/bin/python -m stages.pack` made")
     index = _index(aside / names.INDEX)
     del digests[names.INDEX]
     if digests != index.files:

@@ -65,8 +65,8 @@ def of_site(site: str, root: Path = Path()) -> list[Session]:
     if not folders:
         known = ", ".join(names.known_sites(root)) or "none"
         raise FaceoffError(
-            f"no site {site}: expected one of those that were collected ({known}); `python -m stages.collect FILE --as "
-            f"{site}` makes it one"
+            f"no site {site}: expected one of those that were collected ({known}); "
+            f"`.venv/bin/python -m stages.collect FILE --as {site}` makes it one"
         )
     return [read(each, site) for each in folders]
 

@@ -59,7 +59,9 @@ def test_missing_photo_is_named(photos):
 
 def test_changed_photo_is_named(photos):
     (PHOTOS / "valid/cats/d.jpg").write_bytes(b"another")
-    with pytest.raises(FaceoffError, match=r"valid/cats/d\.jpg: it changed after the download: run `dvc repro -s -f"):
+    with pytest.raises(
+        FaceoffError, match=r"valid/cats/d\.jpg: it changed after the download: run `.venv/bin/dvc repro -s -f"
+    ):
         load(DATA, CHOICE, 43)
 
 
