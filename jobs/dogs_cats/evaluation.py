@@ -16,6 +16,8 @@ from stages import contract
 from stages.codec import write_text
 from stages.contract import Span
 
+MOST_CLASSES = 10  # whose probabilities are written: of 1,000, git would be given a gigabyte
+
 
 def main(arguments: Sequence[str]) -> int:
     """Evaluate as the command line and the environment say. Raises FaceoffError for what the user can mend."""
@@ -43,14 +45,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def predictions_csv(taken: Input, plain: Prediction, tta: Prediction) -> str:
-    """Return a row per validation photo: its path, its class, what TTA takes it for, and all probabilities."""
+    """Return a row per validation photo: its path, its class, what TTA takes it for, and the probabilities."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([*contract.PREDICTION_COLUMNS, *taken.classes, *(name + "_tta" for name in taken.classes)])
+    shown = taken.classes if len(taken.classes) <= MOST_CLASSES else []
+    rows.writerow([*contract.PREDICTION_COLUMNS, *shown, *(name + "_tta" for name in shown)])
     for index, row, row_tta in zip(taken.valid, plain.probabilities, tta.probabilities):
         photo = taken.photos[index]
         item, label = photo.relative_to(taken.root).as_posix(), taken.label_of(photo)
         predicted = taken.classes[row_tta.index(max(row_tta))]
-        values = ("{:.6f}".format(each) for each in row + row_tta)
+        values = ["{:.6f}".format(each) for each in row + row_tta] if shown else []
         rows.writerow([item, label, predicted, *values])
     return text.getvalue()

@@ -63,13 +63,13 @@ class Dataset:
     folder: Optional[str]  # with source folder
     train_photos: int  # with source synthetic
     valid_photos: int
-    seed: int
+    seed: int  # with source synthetic, and of the split of a folder that has none
 
     def __post_init__(self) -> None:
         check("source", self.source, self.source in SOURCES, "one of " + ", ".join(SOURCES))
         good = self.source != "folder" or bool(self.folder)
-        check("folder", self.folder, good, "the folder that holds train and valid, for source folder")
-        for key in ("train_photos", "valid_photos"):  # both classes must be in both splits
+        check("folder", self.folder, good, "a folder of photos, for source folder")
+        for key in ("train_photos", "valid_photos"):  # each class must be in both splits
             check(key, getattr(self, key), getattr(self, key) >= 2, "at least 2")
         check("seed", self.seed, 0 <= self.seed < 2**32, "between 0 and 2**32 - 1")
 

@@ -6,7 +6,7 @@ It holds a folder for each class, in train and valid, or without a split, which 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jobs.dogs_cats.sources import layout
@@ -60,7 +60,10 @@ class Folder:
         """Return what the folder holds. Raises FaceoffError where that is no data set."""
         if not self.folder.is_dir():
             raise _refusal(self.folder, "is not a folder: name one that holds photos")
-        return look(self.folder, self.seed)
+        try:
+            return look(self.folder, self.seed)
+        except OSError as error:
+            raise _refusal(self.folder, f"can't be read: {error.filename}: {error.strerror}") from None
 
 
 def look(root: Path, seed: int) -> Found:
@@ -78,9 +81,9 @@ def look(root: Path, seed: int) -> Found:
         splits = _drawn(root, splits["train"], seed)
         told = f", {VALID_SHARE:.0%} of each class drawn for validation, seed {seed}"
     for path in layout.subfolders(root) if train else ():
-        photos = _photos(layout.below(path))
-        if photos and path not in (train, valid):
-            left_out[f"{path.name}/"] = f"{photos} in neither split"
+        inside = [each for each in layout.below(path) if layout.is_named_as_photo(each)]
+        if inside and path not in (train, valid):
+            left_out[f"{path.name}/"] = f"{_photos(inside)} in neither split"
     names = {
         f"{split}/{label}/{name}": path
         for split, classes in splits.items()
@@ -100,7 +103,7 @@ def _split(root: Path, split: str) -> Path | None:
         if path.is_dir() and any(each.is_dir() or _is_broken(each) for each in _visible(path)):
             return path
     if named and split == "train":
-        photos = _photos(layout.below(named[0])) or "no photo"
+        photos = _photos(layout.below(named[0])) if named[0].is_dir() else "no photo"
         raise _refusal(root, f"has {named[0].name} with {photos} and no folder for each class: sort them into such")
     return None
 
@@ -112,28 +115,36 @@ def _classes(root: Path, folder: Path, left_out: dict[str, str]) -> Classes:
         if _is_broken(path) and not path.suffix:  # a photo's name has one
             raise _broken(root, path)
         if path.is_dir():
-            photos = _photos(layout.below(path))
+            name = f"{path.relative_to(root)}/"
+            files = _files(root, path, left_out)
             if folder == root and path.name.lower() in NAMES["valid"]:
-                left_out[f"{path.name}/"] = f"{photos or 'no photo'}, and no folder for each class"
-            elif photos:
-                classes[_printable(root, path.name)] = _files(root, path, left_out)
+                left_out[name] = f"{_photos(files.values())}, and no folder for each class"
+            elif any(map(layout.is_named_as_photo, files.values())):
+                classes[path.name] = files
             else:
-                left_out[f"{path.relative_to(root)}/"] = "no photo in it, by the names"
-    loose = _photos(path for path in _visible(folder) if not path.is_dir())
+                left_out[name] = "no photo, by the names in it"
+    loose = [path for path in _visible(folder) if layout.is_named_as_photo(path) and not path.is_dir()]
     if loose:
-        left_out[f"{folder.relative_to(root)}/"] = f"{loose} in no class's folder"
-    if len(classes) < 2:
-        inner = [each for label in classes for each in layout.subfolders(folder / label)]
-        hint = f"name {folder / next(iter(classes))}?" if len(inner) > 1 else "it must hold a folder for each"
-        there = _shown([path.name for path in _visible(folder)]) or "nothing"
-        raise _refusal(root, f"has {len(classes)} of the classes, at least 2, in {folder}, where {there} lies: {hint}")
+        left_out[f"{folder.relative_to(root)}/"] = f"{_photos(loose)} in no class's folder"
+    _check_classes(root, folder, classes)
     return classes
 
 
-def _printable(root: Path, name: str) -> str:
-    if not name.isprintable():
-        raise _refusal(root, f"has a class {name!r}, a name that is not all UTF-8 and printable: rename it")
-    return name
+def _check_classes(root: Path, folder: Path, classes: Classes) -> None:
+    """Raise FaceoffError for fewer than two, for a split inside of one, and for a name that no result can hold."""
+    if len(classes) < 2:
+        there = _shown([path.name for path in _visible(folder)]) or "nothing"
+        inside = [folder / name for name in classes if len(layout.subfolders(folder / name)) > 1]
+        cure = f"name {inside[0]} instead?" if inside else "give the photos of each class a folder of their own"
+        found = f"{len(classes)} folder{'s' * (not classes)} of photos in {folder} (there: {there})"
+        raise _refusal(root, f"has {found}, expected one for each class, 2 or more: {cure}")
+    for name in classes:
+        if not name.isprintable():
+            raise _refusal(root, f"has a class {name!r}, whose name is not all UTF-8 and printable: rename it")
+        for path in layout.subfolders(folder / name):
+            if path.name.lower() in NAMES["train"]:
+                there = path.relative_to(root)
+                raise _refusal(root, f"has {there}, expected the split above the classes: train/{name}")
 
 
 def _files(root: Path, folder: Path, left_out: dict[str, str]) -> dict[str, Path]:
@@ -160,20 +171,19 @@ def _check_alike(root: Path, splits: dict[str, Classes]) -> None:
 
 
 def _drawn(root: Path, classes: Classes, seed: int) -> dict[str, Classes]:
-    """Split each class by the digests of its files' names: one file more moves at most one of the others."""
+    """Split each class by the digests of its photos' names: one photo more moves at most one of the others."""
     splits: dict[str, Classes] = {split: {} for split in layout.SPLITS}
     for label, files in classes.items():
-        if len(files) < 2:
-            raise _refusal(root, f"has 1 photo of {label}: a class needs 2 or more, to train and to validate")
-        ordered = sorted(files, key=lambda name: _digest(f"{seed}/{label}/{name}"))  # noqa: B023 - used at once
-        valid = ordered[: max(1, round(VALID_SHARE * len(files)))]
-        splits["valid"][label] = {name: files[name] for name in valid}
-        splits["train"][label] = {name: files[name] for name in files.keys() - valid}
+        named = [name for name, path in files.items() if layout.is_named_as_photo(path)]
+        if len(named) < 2:
+            raise _refusal(root, f"has 1 photo of {label}, expected 2 or more: one to train on, one to validate by")
+        digests = {
+            hashlib.sha256(f"{seed}/{label}/{name}".encode(errors="surrogateescape")).digest(): name for name in named
+        }
+        valid = {digests[each] for each in sorted(digests)[: max(1, round(VALID_SHARE * len(named)))]}
+        splits["valid"][label] = {name: path for name, path in files.items() if name in valid}
+        splits["train"][label] = {name: path for name, path in files.items() if name not in valid}
     return splits
-
-
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).digest()
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -185,12 +195,12 @@ def _is_broken(path: Path) -> bool:
 
 
 def _photos(paths: Iterable[Path]) -> str:
-    """Say how many photos there are by their names; empty for none."""
+    """Say how many of the files are photos, by their names."""
     count = sum(map(layout.is_named_as_photo, paths))
-    return f"{count:,} photo{'s' if count > 1 else ''}" if count else ""
+    return f"{count:,} photo{'s' * (count != 1)}"
 
 
-def _shown(names: list[str]) -> str:
+def _shown(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 

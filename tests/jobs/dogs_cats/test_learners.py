@@ -1,4 +1,7 @@
-"""What every learner keeps, fastai 2 on this machine and fastai 1 in a container of cuda-10.0 alike: as DVC runs it."""
+"""What every learner keeps, fastai 2 on this machine and fastai 1 in a container of cuda-10.0 alike: as DVC runs it.
+
+On photos of three uneven classes, some of which lie deeper.
+"""
 
 import csv
 from pathlib import Path
@@ -6,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from stages.codec import read
+from stages.predictions import read_predictions
 from stages.records import Cell, Result, step_times
 from tests import real_engine
-from tests.project import cell_stage, make_project, stage
+from tests.jobs.dogs_cats.helper_photos import jpeg, write_tree
+from tests.project import DOGS_CATS, cell_stage, make_project, stage
 
-TRAIN_PHOTOS, VALID_PHOTOS = 40, 12
+CLASSES = {"cats": (20, 6), "dogs": (12, 4), "tits, great and blue": (8, 2)}  # their photos to train on, and others
+TRAIN_PHOTOS, VALID_PHOTOS = (sum(counts) for counts in zip(*CLASSES.values(), strict=True))
 IMAGES = ["host", pytest.param("cuda-10.0", marks=pytest.mark.engine)]
 VARIANTS = {name: {"precision": name, "batch_size": 16, "env": {"OMP_NUM_THREADS": "1"}} for name in ("fp32", "mixed")}
 
@@ -21,10 +27,17 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     image = request.param
     if image != "host":
         real_engine.connect()
-    folder = make_project(tmp_path_factory.mktemp(image), [image], job="dogs_cats", variants=VARIANTS)
-    params = (folder / "params.yaml").read_text()
-    few = params.replace("train_photos: 64", f"train_photos: {TRAIN_PHOTOS}")
-    (folder / "params.yaml").write_text(few.replace("valid_photos: 16", f"valid_photos: {VALID_PHOTOS}"))
+    photos = {
+        f"{split}/{label}/{'deep/' * (number % 2)}{number}.jpg": jpeg(number, (64, 48))
+        for label, counts in CLASSES.items()
+        for split, count in zip(("train", "val"), counts, strict=True)
+        for number in range(count)
+    }
+    mine = write_tree(tmp_path_factory.mktemp("mine"), photos)
+    section = {"dataset": {**DOGS_CATS["dataset"], "source": "folder", "folder": str(mine)}}
+    folder = make_project(
+        tmp_path_factory.mktemp(image), [image], job="dogs_cats", variants=VARIANTS, dogs_cats=section
+    )
     for command in (["machine"], ["job"], ["download"], ["image", image]):
         stage(folder, *command)
     for variant in VARIANTS:
@@ -85,12 +98,16 @@ class TestLearner:
         cell = Cell(image, "fp32", 1)
         found, rows = result(folder, cell, "evaluate"), predictions(folder, cell)
         for suffix, metric in (("", "accuracy"), ("_tta", "accuracy_tta")):
-            best = [max(("cats", "dogs"), key=lambda name: float(row[name + suffix])) for row in rows]
+            best = [max(CLASSES, key=lambda name: float(row[name + suffix])) for row in rows]
             right = [told == row["label"] for told, row in zip(best, rows, strict=True)]
             assert sum(right) / len(right) == pytest.approx(found.metrics[metric])
-            sums = [float(row["cats" + suffix]) + float(row["dogs" + suffix]) for row in rows]
+            sums = [sum(float(row[name + suffix]) for name in CLASSES) for row in rows]
             assert sums == pytest.approx([1.0] * len(rows), abs=1e-4)
         assert [row["predicted"] for row in rows] == best
+        right = read_predictions((folder / cell.predictions_path).read_text(), cell.predictions_path)
+        assert sum(right.values()) / VALID_PHOTOS == pytest.approx(found.metrics["accuracy_tta"])
+        labels = {label: sum(row["label"] == label for row in rows) for label in CLASSES}
+        assert labels == {label: valid for label, (_, valid) in CLASSES.items()}
         assert [row["item"] for row in rows] == sorted(row["item"] for row in rows)
         plain, tta = found.spans
         assert (plain.name, tta.name) == ("predict", "predict_tta") and tta.seconds > plain.seconds

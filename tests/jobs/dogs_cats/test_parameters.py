@@ -32,7 +32,7 @@ def refused(changes: dict[str, Any], tmp_path: Path) -> str:
         ({"recipe.size": 8}, "params.yaml: dogs_cats.recipe.size: expected at least 32 pixels, found 8"),
         ({"recipe.frozen_learning_rate": "1e-3"}, "dogs_cats.recipe.frozen_learning_rate: expected a finite number"),
         ({"dataset.source": "web"}, "dogs_cats.dataset.source: expected one of synthetic, folder, kaggle, fastai"),
-        ({"dataset.source": "folder"}, "dogs_cats.dataset.folder: expected the folder that holds train and valid"),
+        ({"dataset.source": "folder"}, "dogs_cats.dataset.folder: expected a folder of photos, for source folder"),
         (
             {"variant.batchsize": 16},
             "params.yaml: variants.plain.batchsize: unknown parameter (did you mean 'batch_size'",
