@@ -152,7 +152,7 @@ def _files(root: Path, folder: Path, left_out: dict[str, str]) -> dict[str, Path
     files = {}
     for path in layout.below(folder):
         if path.is_file():
-            files[path.relative_to(folder).as_posix()] = path
+            files[str(path)[len(str(folder)) + 1 :]] = path
         else:
             left_out[path.relative_to(root).as_posix()] = "a broken link" if path.is_symlink() else "not a file"
     return files

@@ -1,6 +1,6 @@
 """The folders that every source ends in: train/CLASS and valid/CLASS, with the photos anywhere below."""
 
-import mimetypes
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ from jobs.dogs_cats.sources.progress import in_parallel
 from stages.errors import FaceoffError
 
 SPLITS = ("train", "valid")
+SUFFIXES = frozenset(f".{each}" for each in "avif bmp dib gif heic heif jfif jp2 jpe jpeg jpg png tif tiff webp".split())
 
 # What Kaggle's lingjin525/dogs-and-cats-fastai and fastai's dogscats.tgz both hold.
 CLASSES = ("cats", "dogs")
@@ -31,14 +32,16 @@ def below(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """Yield what lies below a folder and is none, hidden things left out. Links are followed, but into no circle."""
     real = folder.resolve()
     if real not in above:
-        for path in folder.iterdir():
-            if not path.name.startswith("."):
-                yield from below(path, above | {real}) if path.is_dir() else (path,)
+        with os.scandir(folder) as entries:  # which asks for no status of each, as there may be a million
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    path = Path(entry.path)
+                    yield from below(path, above | {real}) if entry.is_dir() else (path,)
 
 
 def is_named_as_photo(path: Path) -> bool:
     """Say whether the file is a photo by its name."""
-    return (mimetypes.guess_type(path.name, strict=False)[0] or "").startswith("image/")
+    return path.suffix.lower() in SUFFIXES
 
 
 def missing_folders(root: Path) -> list[str]:
