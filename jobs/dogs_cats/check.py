@@ -4,6 +4,7 @@ from typing import Sequence
 
 from jobs.dogs_cats import parameters, seam
 from jobs.dogs_cats.parameters import Choice, Section
+from stages import contract
 from stages.codec import RecordError, check
 
 
@@ -14,6 +15,10 @@ def main(arguments: Sequence[str]) -> int:
     where = "params.yaml: variants.{}".format(cell["variant"])
     check(where + ".gpus", cell["gpus"], cell["gpus"] == 1, "1, since this job trains in one process: leave it out")
     _check_photos(section, parameters.choice(cell["section"], cell["parameters"], where), where)
+    if section.dataset.source == "folder":  # whose photos may change between two runs
+        from jobs.dogs_cats import sources  # here: what the others need takes its time
+
+        seam.say(fact="source", value=sources.pick(section.dataset, seam.folder(contract.DATA)).identity())
     return 0
 
 

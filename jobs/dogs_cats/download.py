@@ -37,7 +37,7 @@ def download(data: Path) -> None:
     (data / LISTING).unlink(missing_ok=True)
     weights.place(parameters.architectures(choices), data / DOWNLOADS / "weights", data / DOWNLOADS)
     receipt = photos.place(sources.pick(section.dataset, data / DOWNLOADS), data / FOLDER)
-    codec.write(data / LISTING, Photos(receipt.photos))
+    codec.write(data / LISTING, Photos(receipt.photos, receipt.rare))
     report(receipt, time.monotonic() - began)
 
 
@@ -50,9 +50,8 @@ def report(receipt: Receipt, seconds: float) -> None:
         shown = ", ".join(f"{counts[f'{split}/{label}']:,} {label}" for label in classes[:CLASSES_SHOWN])
         more = f" and {len(classes) - CLASSES_SHOWN:,} more classes" if len(classes) > CLASSES_SHOWN else ""
         print(f"  {split}: {shown}{more}")
-    left_out = photos.describe_left_out(receipt.left_out)
-    if left_out:
-        print(left_out)
+    for line in photos.describe("left out", receipt.left_out):
+        print(line)
     total = sum(photo.size_bytes for photo in receipt.photos)
     print(f"{len(receipt.photos):,} photos, {amount(total)}, ready in {seconds:.1f} s")
     seam.say(fact="source", value=receipt.source)

@@ -7,9 +7,8 @@ import dataclasses
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from jobs.dogs_cats import failures, learners, needs, photos, seam, training
+from jobs.dogs_cats import decoding, failures, learners, needs, photos, seam, training
 from jobs.dogs_cats.clocks import peak_gpu_memory_bytes
 from jobs.dogs_cats.parameters import Choice
 from jobs.dogs_cats.photos import Input
@@ -34,6 +33,7 @@ def run(choice: Choice, seed: int, steps: int) -> int:
         seam.say(unsupported=unsupported)
         return 0
     whole = photos.load(seam.folder(contract.DATA), choice, seed)
+    decoding.check(whole.rare, whole.root)
     few = few_photos(whole, max(1, steps // EPOCHS))
     learner.import_fastai()
     with failures.explained(whole, learner.version):
@@ -96,16 +96,9 @@ def _pass_seconds(step_seconds: float, whole: Input, loading: float) -> float:
 
 def decoded_per_second(whole: Input) -> float:
     """Return how many photos a second as many threads decode as the loader has processes; Pillow frees the GIL."""
-    some = whole.photos[:DECODED_PHOTOS]  # type: List[Path]
+    some = whole.photos[:DECODED_PHOTOS]
     threads = max(1, min(whole.recipe.workers, len(os.sched_getaffinity(0))))
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(_decode, some))
+        list(pool.map(decoding.decode, some))
     return len(some) / (time.perf_counter() - began)
-
-
-def _decode(path: Path) -> None:
-    from PIL import Image
-
-    with Image.open(str(path)) as photo:
-        photo.convert("RGB")

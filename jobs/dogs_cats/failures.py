@@ -13,8 +13,8 @@ from typing import Iterator, NamedTuple, Optional
 
 import torch
 
-from jobs.dogs_cats import lost_batches, needs
-from jobs.dogs_cats.photos import Input
+from jobs.dogs_cats import decoding, lost_batches, needs
+from jobs.dogs_cats.photos import AGAIN, Input
 from stages.errors import FaceoffError
 from stages.units import amount
 
@@ -37,12 +37,15 @@ VMSTAT = Path("/proc/vmstat")
 
 @contextmanager
 def explained(taken: Input, fastai: str) -> Iterator[None]:
-    """Turn what torch raises in the block for want of memory into a FaceoffError that says what to do."""
+    """Turn what is raised in the block for a photo, or for want of memory, into a FaceoffError that says what to do."""
     before = Before(_free_shm_bytes(), killed_for_memory())
     try:
         open_card()
         with lost_batches.reported():
             yield
+    except decoding.Unreadable as error:
+        again = AGAIN + ", and save it as JPEG or PNG if that does not help"
+        raise FaceoffError("{}: {}".format(decoding.told(error), again)) from error
     except (RuntimeError, MemoryError, *LOST_TOUCH) as error:
         line = _explanation(error, taken, fastai, before)
         if line is None:

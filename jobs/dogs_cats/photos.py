@@ -6,7 +6,7 @@ Runs on the host and inside images: Python 3.7 syntax, standard library only.
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Optional, Tuple, Union
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from jobs.dogs_cats.parameters import Choice, Recipe, weights_path
 from stages.codec import read
@@ -16,7 +16,7 @@ LISTING = "photos.json"
 FOLDER = "photos"
 DOWNLOADS = "downloads"  # beside it: what is no part of the data, whose digest leaves this folder out
 FROZEN_PCT_START = 0.3
-AGAIN = "run `dvc repro -s -f download`"
+AGAIN = "run `.venv/bin/dvc repro -s -f download`"
 
 Beat = Optional[Callable[[], object]]
 
@@ -35,6 +35,7 @@ class Photos:
     """photos.json: every photo that there is to train on, wherever it came from."""
 
     photos: Tuple[Photo, ...]  # sorted by path
+    rare: Tuple[str, ...] = ()  # paths of those of a format that not every build of Pillow reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Input(NamedTuple):
     classes: List[str]
     weights: Optional[Path]
     root: Path  # that the photos lie below
+    rare: Sequence[Path] = ()  # of `photos`: an image's Pillow may not read them
 
     @property
     def label_of(self) -> LabelOf:
@@ -112,6 +114,7 @@ def load(data: Path, choice: Choice, seed: int, beat: Beat = None) -> Input:
         classes=sorted({photo.path.split("/")[1] for photo in listed.photos}),
         weights=weights_path(data, choice.recipe),
         root=root,
+        rare=[root / path for path in listed.rare],
     )
     if choice.batch_size > len(found.train):
         raise FaceoffError(

@@ -23,7 +23,9 @@ JOB = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = checkout.make(tmp_path_factory.mktemp("checkout") / "project", ["host"], job="mine", repeats=[1])
-    write_job(made, "mine", JOB)
+    elsewhere = made.with_name("elsewhere")
+    elsewhere.mkdir()
+    write_job(made, "mine", {**JOB, "job.yaml": f"{JOB['job.yaml']}data: [{elsewhere}]\n"})
     (made / ".git/info/exclude").write_text("/refuse-inside\n")
     return made
 
@@ -74,3 +76,9 @@ def test_what_cannot_work_inside_an_image_is_refused_before_its_cells(folder):
     assert inside["dry-run, plain"].status == "failed"
     (folder / "refuse-inside").unlink()
     assert repro(folder) == ["machine", "job", "image@host", "profile@host", *ALWAYS[3:]]
+
+
+def test_a_file_more_among_the_data_elsewhere_is_noticed_in_the_next_run(folder):
+    (folder.with_name("elsewhere") / "more").write_text("a text more")
+    assert repro(folder)[:3] == ["machine", "job", "download"]
+    assert repro(folder) == ALWAYS

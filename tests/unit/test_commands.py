@@ -65,6 +65,24 @@ def test_what_the_check_refuses_is_one_line_before_anything_else(
     assert not (root / records.JOB_PATH).exists()
 
 
+def test_what_checks_tell_of_the_datas_source_and_what_lies_elsewhere_is_what_the_download_depends_on(
+    tmp_path: Path,
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    root = project(tmp_path / "project", "check", "say(fact='source', value=cell['section']['depth'])")
+    definition = root / "jobs/mine/job.yaml"
+    definition.write_text(f"{definition.read_text()}data: [{elsewhere}]\n")
+    found = []
+    for name in (None, "more"):
+        if name:
+            (elsewhere / name).touch()
+        stage(root, "job")
+        found.append(json.loads((root / records.SOURCE_PATH).read_text()))
+    assert [each["told"] for each in found] == [["3"], ["3"]]
+    assert found[0]["folders"] != found[1]["folders"]
+
+
 def test_a_check_that_is_content_says_nothing(tmp_path: Path) -> None:
     assert run_stage(project(tmp_path, "check", "print('fine', file=sys.stderr)"), "params").stderr == "fine\nfine\n"
 

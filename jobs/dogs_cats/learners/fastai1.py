@@ -8,7 +8,7 @@ from typing import Callable, Iterator, List, Optional
 
 import torch
 
-from jobs.dogs_cats import learners, networks
+from jobs.dogs_cats import decoding, learners, networks
 from jobs.dogs_cats.clocks import EpochTimer, synchronised_clock
 from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.learners import AfterEpoch, Learner, Prediction
@@ -37,11 +37,17 @@ class Fastai1(Learner):
     def prepare(self, taken: Input) -> None:
         from fastai import vision
 
+        class Named(vision.ImageList):
+            def open(self, path):
+                with decoding.named(path):
+                    return super().open(path)
+
         learners.seed_everything(taken.seed)
         quiet_unless_terminal()
+        decoding.silence()
         body = networks.body(taken.recipe.arch, taken.weights)
         data = (
-            vision.ImageList(taken.photos, path=Path("/"))
+            Named(taken.photos, path=Path("/"))
             .split_by_idxs(taken.train, taken.valid)
             .label_from_func(taken.label_of, classes=taken.classes)
             .transform(vision.get_transforms(), size=taken.recipe.size)

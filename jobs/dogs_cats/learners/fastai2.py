@@ -9,7 +9,7 @@ from typing import Callable, Iterator, List, Optional
 
 import torch
 
-from jobs.dogs_cats import learners, networks
+from jobs.dogs_cats import decoding, learners, networks
 from jobs.dogs_cats.clocks import EpochTimer, synchronised_clock
 from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.learners import AfterEpoch, Learner, Prediction
@@ -32,10 +32,18 @@ class Fastai2(Learner):
     def prepare(self, taken: Input) -> None:
         from fastai.vision import all as vision
 
+        def opened(path):
+            with decoding.named(path):
+                return vision.PILImage.create(path)
+
         learners.seed_everything(taken.seed)
+        decoding.silence()
         body = networks.body(taken.recipe.arch, taken.weights)
         block = vision.DataBlock(
-            blocks=(vision.ImageBlock, vision.CategoryBlock(vocab=taken.classes)),
+            blocks=(
+                vision.TransformBlock(type_tfms=opened, batch_tfms=vision.IntToFloatTensor),  # an ImageBlock
+                vision.CategoryBlock(vocab=taken.classes),
+            ),
             splitter=lambda items: (taken.train, taken.valid),
             get_y=taken.label_of,
             item_tfms=vision.Resize(taken.recipe.size),

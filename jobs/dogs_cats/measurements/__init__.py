@@ -10,7 +10,7 @@ import importlib
 import time
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
-from jobs.dogs_cats import needs, parameters, seam
+from jobs.dogs_cats import decoding, needs, parameters, seam
 from jobs.dogs_cats.photos import FOLDER, LISTING, Photos
 from stages import contract
 from stages.codec import read
@@ -40,6 +40,7 @@ WEIGHTS = {OWN: 2.0, EXPLAINING: 1.0, OTHERS: 1.0}  # of the shares of the time
 def main(arguments: Sequence[str]) -> int:
     """Measure within the seconds that FACEOFF_CELL allows, importing torch included, but for the start of a GPU."""
     began = time.monotonic()
+    decoding.silence()
     cell = seam.cell()
     data = seam.folder(contract.DATA)
     photos = [str(data / FOLDER / photo.path) for photo in read(data / LISTING, Photos).photos]

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Callable, Iterator, List, Union
 
+from jobs.dogs_cats import decoding
 from jobs.dogs_cats.measurements.sampling import MOST_SAMPLES, NotPossible, rates
 from stages.units import amount
 
@@ -64,8 +65,7 @@ def decode(photos: List[str], processes: int, seconds: float) -> Iterator[Union[
 
     def decode_some(paths: List[Path]) -> None:
         for path in paths:
-            with Image.open(str(path)) as photo:
-                photo.convert("RGB")
+            decoding.decode(path)
 
     ends = time.perf_counter() + seconds
     began = time.perf_counter()

@@ -4,25 +4,19 @@ import dataclasses
 import hashlib
 import json
 import shutil
-import unicodedata
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from PIL import Image, UnidentifiedImageError
-
 from jobs.dogs_cats.photos import DOWNLOADS, LISTING, Photo
-from jobs.dogs_cats.sources import layout
+from jobs.dogs_cats.sources import layout, reading
 from jobs.dogs_cats.sources.progress import in_parallel
 from stages import codec
 from stages.codec import RecordError
 from stages.errors import FaceoffError
 
-# What the Pillow of every image reads, back to the 6.2 of the legacy ones.
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 NAMES_SHOWN = 5
 
 
@@ -57,6 +51,7 @@ class Receipt:
     identity: str  # of the source
     source: str  # e.g. 'kaggle lingjin525/dogs-and-cats-fastai version 1'
     photos: tuple[Photo, ...]  # sorted by path
+    rare: tuple[str, ...]  # those of a format that not every build of Pillow reads
     left_out: dict[str, str]  # file, or whole folder, that is no photo to train on: why
 
 
@@ -125,71 +120,47 @@ def sha256_of(path: Path) -> str:
 
 
 def inspect(root: Path, identity: str, classes: Sequence[str], fetched: Fetched) -> Receipt:
-    """Decode and hash every photo. What doesn't decode is named, with the reason, and removed.
+    """Decode and hash every photo. What some image may not read is named, with the reason, and removed.
 
     Raises FaceoffError where a split has no photo of a class left.
     """
     paths = layout.files(root)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)  # of a photo that unpacks to gigabytes
-        complaints = in_parallel(lambda path: _complaint(path, root), paths, "decoding photos")
-    photos, left_out = [], dict(fetched.left_out)
-    for path, complaint in zip(paths, complaints, strict=True):
+    photos, rare, left_out, warned = [], [], dict(fetched.left_out), {}
+    for path, look in zip(paths, reading.look_at(paths, root), strict=True):
         name = path.relative_to(root).as_posix()
-        if complaint is None:
-            photos.append(Photo(name, path.stat().st_size, sha256_of(path)))
-        else:
-            left_out[name] = complaint
+        if look.why is not None:
+            left_out[name] = look.why
             path.unlink()
+            continue
+        photos.append(Photo(name, path.stat().st_size, sha256_of(path)))
+        rare += [name] if look.is_rare else []
+        warned |= {name: look.warning} if look.warning else {}
     photos.sort(key=lambda photo: photo.path)
-    printable = {_printable(name): why for name, why in sorted(left_out.items())}
-    receipt = Receipt(identity, fetched.source, tuple(photos), printable)
+    photos_first = sorted(left_out.items(), key=lambda each: (each[1] == reading.NO_PHOTO, each))
+    printable = {_printable(name): why for name, why in photos_first}
+    receipt = Receipt(identity, fetched.source, tuple(photos), tuple(sorted(rare)), printable)
     counts = folder_counts(receipt)
     for split in layout.SPLITS:
         for label in classes:
             if f"{split}/{label}" not in counts:
-                why = describe_left_out(receipt.left_out)
-                raise FaceoffError(
-                    f"{fetched.source}: {split} holds no photo of {label} that decodes: both splits need every class"
-                    + (f" ({why})" if why else "")
-                )
+                said = f"{fetched.source}: {split} holds no photo of {label} that decodes: both splits need every class"
+                raise FaceoffError("; ".join([said, *describe("left out", receipt.left_out)]))
+    for line in describe("taken, though Pillow warns of", warned):
+        print(line)
     return receipt
-
-
-def _complaint(path: Path, root: Path) -> str | None:
-    """Say why the file is no photo to train on, or None."""
-    categories = {unicodedata.category(each) for each in str(path.relative_to(root))}
-    if "Cs" in categories:  # what Python makes of such bytes
-        return "the file's name is not UTF-8"
-    if "Cc" in categories:
-        return "the file's name has a control character"
-    if path.stat().st_size == 0:
-        return "empty file"
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            image.convert("RGB")  # decodes every pixel, and does what the learners do
-    except UnidentifiedImageError:
-        return "not a photo: no " + ", ".join(FORMATS)
-    except OSError as error:
-        if error.errno is not None:  # the disk's, not the photo's
-            raise
-        return str(error)
-    except Exception as error:  # Pillow's plugins raise nearly anything for a damaged file
-        return f"{type(error).__name__}: {error}"
-    return None
 
 
 def _printable(name: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in name)
 
 
-def describe_left_out(left_out: dict[str, str]) -> str | None:
-    """Return one line on what was left out, or None."""
-    if not left_out:
-        return None
-    shown = ", ".join(f"{name} ({why})" for name, why in list(left_out.items())[:NAMES_SHOWN])
-    more = f", and {len(left_out) - NAMES_SHOWN} more" if len(left_out) > NAMES_SHOWN else ""
-    return f"left out {len(left_out):,} that do not decode: {shown}{more}"
+def describe(what: str, found: Mapping[str, str]) -> list[str]:
+    """Return one line on the files that this was found of, or none."""
+    if not found:
+        return []
+    shown = ", ".join(f"{name} ({why})" for name, why in list(found.items())[:NAMES_SHOWN])
+    more = f", and {len(found) - NAMES_SHOWN:,} more" if len(found) > NAMES_SHOWN else ""
+    return [f"{what} {len(found):,}: {shown}{more}"]
 
 
 def folder_counts(receipt: Receipt) -> dict[str, int]:

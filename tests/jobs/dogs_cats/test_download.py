@@ -14,6 +14,7 @@ from jobs.dogs_cats.sources.synthetic import Synthetic
 from stages import codec
 from tests.jobs.dogs_cats.by_hand import ByHand, by_hand
 from tests.jobs.dogs_cats.helper_photos import photo_set, tree, write_tree
+from tests.project import ROOT
 
 
 @pytest.fixture
@@ -59,8 +60,20 @@ def test_weights_are_those_that_any_variant_needs(job: ByHand) -> None:
 def test_it_says_what_it_left_out(job: ByHand) -> None:
     mine = write_tree(job.folder / "mine", {**photo_set(), "train/cats/bad.jpg": b"no"})
     job.section["dataset"].update({"source": "folder", "folder": str(mine)})
-    assert "left out 1 that do not decode: train/cats/bad.jpg (not a photo" in job.run("download")[1]
+    assert "left out 1: train/cats/bad.jpg (not a photo" in job.run("download")[1]
     assert job.events().facts["left_out"] == 1
+
+
+def test_photos_that_come_or_go_in_the_folder_change_what_the_check_tells_of_it(job: ByHand) -> None:
+    mine = write_tree(job.folder / "mine", photo_set())
+    assert "source" not in job.succeed("check").facts
+    job.section["dataset"].update({"source": "folder", "folder": str(mine)})
+    first = job.succeed("check").facts["source"]
+    assert job.succeed("check").facts["source"] == first
+    write_tree(mine, {"train/cats/cat.50.jpg": b"more"})
+    assert job.succeed("check").facts["source"] != first
+    job.section["dataset"]["folder"] = "nowhere"
+    assert job.fail("check") == f"params.yaml: dogs_cats.dataset.folder: {ROOT}/nowhere is not a folder: name one that holds photos"
 
 
 def test_a_failing_run_takes_the_old_listing_with_it(job: ByHand) -> None:

@@ -66,15 +66,60 @@ def test_what_does_not_decode_is_named_and_left_out(tmp_path: Path, content: byt
     assert reason in listed.left_out["train/dogs/bad.jpg"]
     assert [photo.path for photo in listed.photos] == sorted(WHOLE)
     assert tree(tmp_path / "photos") == WHOLE
-    line = photos.describe_left_out(listed.left_out)
-    assert line is not None and line.startswith("left out 1 that do not decode: train/dogs/bad.jpg (")
+    [line] = photos.describe("left out", listed.left_out)
+    assert line.startswith("left out 1: train/dogs/bad.jpg (")
 
 
 def test_a_long_list_of_left_out_photos_is_one_short_line() -> None:
-    line = photos.describe_left_out({f"train/cats/{number}.jpg": "empty file" for number in range(700)})
-    assert line is not None and line.startswith("left out 700 that do not decode: train/cats/0.jpg (empty file)")
-    assert line.endswith("and 695 more")
-    assert photos.describe_left_out({}) is None
+    [line] = photos.describe("left out", {f"train/cats/{number}.jpg": "empty file" for number in range(700)})
+    assert line.startswith("left out 700: train/cats/0.jpg (empty file)") and line.endswith("and 695 more")
+    assert photos.describe("left out", {}) == []
+
+
+def test_what_is_no_photo_by_name_and_content_is_named_as_such_after_the_photos(tmp_path: Path) -> None:
+    more = {"train/cats/Thumbs.db": b"\xd0\xcf\x11\xe0 thumbnails", "train/dogs/half.jpg": jpeg()[:300]}
+    listed = photos.place(folder_with(tmp_path, more), tmp_path / "photos")
+    assert list(listed.left_out) == ["train/dogs/half.jpg", "train/cats/Thumbs.db"]
+    assert listed.left_out["train/cats/Thumbs.db"] == "no photo"
+
+
+def packed_bmp() -> bytes:
+    """4 x 1 pixels, run-length encoded."""
+    header = struct.pack("<IiiHHIIiiII", 40, 4, 1, 1, 8, 1, 4, 2835, 2835, 256, 0)
+    begins = 14 + len(header) + 1024
+    return b"BM" + struct.pack("<IHHI", begins + 4, 0, 0, begins) + header + bytes(1024) + b"\4\1\0\1"
+
+
+def test_what_an_older_images_pillow_does_not_read_is_left_out_though_this_one_does(tmp_path: Path) -> None:
+    Image.open(io.BytesIO(packed_bmp())).convert("RGB")
+    listed = photos.place(folder_with(tmp_path, {"train/cats/rle8.bmp": packed_bmp()}), tmp_path / "photos")
+    assert list(listed.left_out) == ["train/cats/rle8.bmp"]
+    assert "which older Pillows such as cuda-10.0's do not read" in listed.left_out["train/cats/rle8.bmp"]
+
+
+def test_of_what_pillow_warns_it_is_told_once_by_name(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    palette, exif = io.BytesIO(), io.BytesIO()
+    Image.new("P", (9, 9)).save(palette, "PNG", transparency=bytes(9))
+    Image.new("RGB", (9, 9)).save(exif, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\x03\0\x12\x01")
+    more = {"train/cats/palette.png": palette.getvalue(), "train/dogs/badexif.jpg": exif.getvalue()}
+    source = folder_with(tmp_path, more)
+    listed = photos.place(source, tmp_path / "photos")
+    assert listed.left_out == {} and set(more) < {photo.path for photo in listed.photos}
+    printed, errors = capfd.readouterr()
+    [line] = printed.splitlines()
+    assert line.startswith("taken, though Pillow warns of 2: train/cats/palette.png (Palette images with Transparency ")
+    assert ", train/dogs/badexif.jpg (Corrupt EXIF data. " in line and errors == ""
+    photos.place(source, tmp_path / "photos")
+    assert "warns" not in capfd.readouterr().out
+
+
+def test_the_listing_tells_which_photos_an_image_may_not_read(tmp_path: Path) -> None:
+    gif = io.BytesIO()
+    Image.new("P", (9, 9)).save(gif, "GIF")
+    source = folder_with(tmp_path, {"train/cats/moving.gif": gif.getvalue()})
+    listed = photos.place(source, tmp_path / "photos")
+    assert listed.rare == ("train/cats/moving.gif",)
+    assert photos.place(source, tmp_path / "photos").rare == listed.rare
 
 
 def test_other_formats_and_odd_names_are_photos_too(tmp_path: Path) -> None:
@@ -106,7 +151,7 @@ def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
     assert listed.left_out == {"train/cats/caf\\udce9.jpg": "the file's name is not UTF-8"}
 
 
-def test_a_photo_that_unpacks_to_gigabytes_is_left_out(tmp_path: Path) -> None:
+def test_a_photo_of_too_many_pixels_is_left_out_by_their_number_and_the_limit(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("1", (9_500, 9_500)).save(buffer, "PNG")
     large = buffer.getvalue()
@@ -115,7 +160,11 @@ def test_a_photo_that_unpacks_to_gigabytes_is_left_out(tmp_path: Path) -> None:
     source = folder_with(tmp_path, {"train/cats/large.png": large, "train/cats/huge.png": huge})
     listed = photos.place(source, tmp_path / "photos")
     assert sorted(listed.left_out) == ["train/cats/huge.png", "train/cats/large.png"]
-    assert all("DecompressionBomb" in reason for reason in listed.left_out.values())
+    limit = "more than the 89 up to which Pillow decodes without a warning: make it smaller"
+    assert listed.left_out == {
+        "train/cats/huge.png": f"9,025 megapixels, {limit}",
+        "train/cats/large.png": f"90 megapixels, {limit}",
+    }
     codec.write(tmp_path / "photos.json", listed)
 
 

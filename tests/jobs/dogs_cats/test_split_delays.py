@@ -60,6 +60,24 @@ learner.prepare(taken("fp32", 4, workers=0))
 found["marked"] = [dataclasses.asdict(span.split) for span in learner.run_phase("frozen")]
 found["kinds"] = kinds
 found["parts"] = {"fastai1": 3, "fastai2": 2}[type(learner).__name__.lower()]
+
+from jobs.dogs_cats import failures
+from stages.errors import FaceoffError
+
+damaged = Path("models/in/it/train/cats/damaged.jpg").resolve()  # as deep as the others: so their class is found
+damaged.parent.mkdir(parents=True)
+damaged.write_bytes(learner._input.photos[0].read_bytes()[:2000])
+found["damaged"], found["refused"] = str(damaged), []
+for workers in (0, 1):
+    whole = taken("fp32", 4, workers=workers)
+    last = whole.train[-1]
+    whole = whole._replace(photos=whole.photos[:last] + [damaged] + whole.photos[last + 1 :])
+    try:
+        with failures.explained(whole, learner.version):
+            learner.prepare(whole)
+            learner.run_phase("frozen")
+    except FaceoffError as error:
+        found["refused"].append(str(error))
 """
 TRAIN_PHOTOS, BATCH_SIZE = 32, 4
 STEPS = TRAIN_PHOTOS // BATCH_SIZE
@@ -131,6 +149,11 @@ class TestSplit:
         assert found["kinds"] == [[split.BEGUN, *step * STEPS, split.ENDED]] * EPOCHS
         for marked in found["marked"]:
             assert marked["launch_seconds"] > 0.9 * marked["compute_seconds"] > 0
+
+    def test_a_photo_that_is_damaged_in_the_middle_of_an_epoch_is_named(self, found):
+        assert len(found["refused"]) == 2
+        for line in found["refused"]:
+            assert line.startswith(found["damaged"] + ": image file is truncated")
 
     def test_the_ceilings_are_what_each_side_alone_takes(self, found):
         ceilings = found["hidden loader, workers, ceilings"]["ceilings"]

@@ -1,0 +1,101 @@
+"""What each file is to Pillow: a photo that every image reads, with a warning perhaps, or left out with the reason."""
+
+import struct
+import threading
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, UnidentifiedImageError
+
+from jobs.dogs_cats.sources import layout
+from jobs.dogs_cats.sources.progress import in_parallel
+from stages.contract import printable
+
+# What the Pillow of every image reads, back to the 6.2 of the legacy ones.
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
+COMMON = ("JPEG", "MPO", "PNG")  # of which there is no doubt; an image's own Pillow is asked about the others
+BMP_HEADERS_BYTES, BMP_COMPRESSIONS = (12, 40, 64, 108, 124), (0, 3)  # which 6.2 knows: none, and colours by masks
+MOST_PIXELS = 89_478_485  # of more, every Pillow warns as of an attack, and refuses twice as many
+NO_PHOTO = "no photo"
+
+
+class Look(NamedTuple):
+    """What was found of a file."""
+
+    why: str | None  # it is left out; None: it is taken
+    warning: str | None  # Pillow's
+    is_rare: bool  # of a format that not every build of Pillow reads
+
+
+class _Heard(threading.local):
+    """What Pillow said of the photo that a thread has at hand."""
+
+    def __init__(self) -> None:
+        self.warnings = list[str]()
+
+
+def look_at(paths: Sequence[Path], root: Path) -> list[Look]:
+    """Decode every file as the learners do."""
+    with _warnings_heard() as heard:
+
+        def look(path: Path) -> Look:
+            heard.warnings.clear()
+            why, kind = _complaint(path, root)
+            return Look(why, printable("; ".join(heard.warnings)) or None, kind not in COMMON)
+
+        return in_parallel(look, paths, "decoding photos")
+
+
+@contextmanager
+def _warnings_heard() -> Iterator[_Heard]:
+    """Hear the warnings, each in its thread; of large photos there are none, their pixels are counted."""
+    heard, most = _Heard(), Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: heard.warnings.append(str(message))
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield heard
+        finally:
+            Image.MAX_IMAGE_PIXELS = most
+
+
+def _complaint(path: Path, root: Path) -> tuple[str | None, str | None]:
+    """Say why the file is no photo to train on, or None; and what it is, as far as that is known."""
+    categories = {unicodedata.category(each) for each in str(path.relative_to(root))}
+    if "Cs" in categories:  # what Python makes of such bytes
+        return "the file's name is not UTF-8", None
+    if "Cc" in categories:
+        return "the file's name has a control character", None
+    kind = None
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            kind = image.format
+            pixels = image.width * image.height
+            if pixels > MOST_PIXELS:
+                most = f"{MOST_PIXELS / 1e6:.0f} up to which Pillow decodes without a warning"
+                return f"{pixels / 1e6:,.0f} megapixels, more than the {most}: make it smaller", kind
+            if kind == "BMP" and not _is_plain_bmp(path):
+                return "a packed or unusual BMP, which older Pillows such as cuda-10.0's do not read", kind
+            image.convert("RGB")
+    except UnidentifiedImageError:
+        if not layout.is_named_as_photo(path):
+            return NO_PHOTO, None
+        return "empty file" if path.stat().st_size == 0 else "not a photo: no " + ", ".join(FORMATS), None
+    except OSError as error:
+        if error.errno is not None:  # the disk's, not the photo's
+            raise
+        return str(error), kind
+    except Exception as error:  # Pillow's plugins raise nearly anything for a damaged file
+        return f"{type(error).__name__}: {error}", kind
+    return None, kind
+
+
+def _is_plain_bmp(path: Path) -> bool:
+    with path.open("rb") as file:
+        header_bytes, compression = struct.unpack("<14xI12xI", file.read(34))
+    return header_bytes in BMP_HEADERS_BYTES and (header_bytes == 12 or compression in BMP_COMPRESSIONS)
