@@ -20,6 +20,10 @@ from tests.supervised import PYTHONS
 # columns, and lines are broken that are whole for whoever runs the same.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
+# Whoever runs them may sign each commit, have other hooks or branches, or be in a hook of git's, which names a repository.
+for name in [each for each in os.environ if each.startswith("GIT_")]:
+    del os.environ[name]
+os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,6 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         for python in PYTHONS:
             subprocess.run([python, "-m", "compileall", "-qq", "stages"], cwd=ROOT)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that need the machine alone last, where tests are short: all others wait until the longest has ended."""
+    last = {item.path for item in items if item.get_closest_marker("alone")}
+    items.sort(key=lambda item: item.path in last)
 
 
 def pytest_collection_finish() -> None:
