@@ -61,12 +61,11 @@ def check(rare: Sequence[Path], root: Path) -> None:
         from PIL import __version__
 
         more = ", and {:,} more".format(len(refused) - NAMES_SHOWN) if len(refused) > NAMES_SHOWN else ""
-        raise Unreadable(
-            "the Pillow {} of this image does not read {:,} of the photos: {}{}: save them as JPEG or PNG, or take them "
-            "out of the data set, so that all images train on the same".format(
-                __version__, len(refused), ", ".join(refused[:NAMES_SHOWN]), more
-            )
+        line = (
+            "the Pillow {} of this image does not read {:,} of the photos: {}{}: save them as JPEG or PNG, or take "
+            "them out of the data set, so that all images train on the same"
         )
+        raise Unreadable(line.format(__version__, len(refused), ", ".join(refused[:NAMES_SHOWN]), more))
 
 
 def _reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 COMMON = ("JPEG", "MPO", "PNG")  # of which there is no doubt; an image's own Pillow is asked about the others
 BMP_HEADERS_BYTES, BMP_COMPRESSIONS = (12, 40, 64, 108, 124), (0, 3)  # which 6.2 knows: none, and colours by masks
 MOST_PIXELS = 89_478_485  # of more, every Pillow warns as of an attack, and refuses twice as many
-NO_PHOTO = "no photo"
+NO_PHOTO, NONE_OF_THEM = "no photo", "no {}, {}, {}, {} or {}".format(*FORMATS)
 
 
 class Look(NamedTuple):
@@ -85,7 +85,7 @@ def _complaint(path: Path, root: Path) -> tuple[str | None, str | None]:
     except UnidentifiedImageError:
         if not layout.is_named_as_photo(path):
             return NO_PHOTO, None
-        return "empty file" if path.stat().st_size == 0 else "not a photo: no " + ", ".join(FORMATS), None
+        return "empty file" if path.stat().st_size == 0 else NONE_OF_THEM, None
     except OSError as error:
         if error.errno is not None:  # the disk's, not the photo's
             raise

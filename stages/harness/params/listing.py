@@ -50,7 +50,8 @@ def _files(folder: Path) -> Iterator[Path]:
         for each in sorted(files):
             path = Path(name, each)
             if path.is_symlink() and not path.exists():
-                raise FaceoffError(f"{path}: a symbolic link to {path.readlink()}, which is not there: mend or remove it")
+                to = path.readlink()
+                raise FaceoffError(f"{path}: a symbolic link to {to}, which is not there: mend or remove it")
             yield path
 
 

@@ -267,7 +267,7 @@ def test_what_is_no_photo_is_left_out_by_name_with_the_reason(kaggle: Download) 
     process = kaggle.start()
     said, errors = process.communicate()
     assert process.returncode == 0, errors
-    assert "left out 2: train/cats/cat.0.jpg (not a photo: no JPEG, " in said
+    assert "left out 2: train/cats/cat.0.jpg (no JPEG, " in said
     assert set(codec.read(kaggle.job.data / "downloads" / LISTING, Receipt).left_out) == set(bad)
 
 

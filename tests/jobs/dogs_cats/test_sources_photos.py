@@ -52,10 +52,10 @@ BROKEN_PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(40)
     ("content", "reason"),
     [
         (b"", "empty file"),
-        (b"<html>404</html>", "not a photo"),
+        (b"<html>404</html>", "no JPEG, PNG, BMP, GIF or WEBP"),
         (jpeg(size=(320, 240))[:-4000], "truncated"),
         (BROKEN_PNG, ""),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a photo"),  # Pillow would run Ghostscript
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no JPEG, PNG, BMP, GIF or WEBP"),  # Pillow would run Ghostscript
     ],
     ids=["empty", "text", "truncated", "broken png", "postscript"],
 )
