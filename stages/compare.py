@@ -18,31 +18,25 @@ collected from other machines: reports/sites.html.
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness.cells import states
-from stages.harness.comparison import against, quota
-from stages.harness.comparison import compare as comparison
-from stages.harness.comparison.runs import read_images, read_profiles, read_run, read_run_of
+from stages.harness.comparison import against, face_off, runs
 from stages.harness.params import schema
 from stages.harness.pipeline import revisions
 from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.report import against as report
-from stages.harness.report import bmf, page, sites, table, tidy
-from stages.harness.results.metrics import declared
-from stages.harness.results.read import read_all
-from stages.harness.statistics import stability
-from stages.harness.statistics.estimates import CONFIDENCE
+from stages.harness.report import bmf, pages, sites, table, tidy
 from stages.workload.probes import cpu
 
 
 @dvc_stage
 def main() -> int:
     """Compare the settings with each other, or all with what they were."""
-    parser = argparse.ArgumentParser(prog="python -m stages.compare", description="Which setting was faster.")
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.compare", description="Which setting was faster.")
     parser.add_argument("--against", metavar="REV", help="a commit of results, to compare those of today with")
     parser.add_argument("--sites", metavar="SITE", nargs="+", help="sites that were collected, the first the baseline")
     form = parser.add_mutually_exclusive_group()
@@ -72,53 +66,26 @@ def compare() -> int:
         path.unlink(missing_ok=True)
     wanted = schema.load()
     states.discard_noted(wanted.cells())
-    profiles = read_profiles(wanted.images)
-    job = codec.read(records.JOB_PATH, records.Job)
-    machine = codec.read(records.MACHINE_PATH, records.Machine)
-    results = read_all(wanted)
-    for result in results:
-        if result.status == "refused":
-            print(f"faceoff: refused: {result.reason}", file=sys.stderr)
-    compared = records.Comparison(
-        baseline=wanted.compare.baseline,
-        job=job.name,
-        total=job.total,
-        metrics=declared(job, results),
-        data_sha256=codec.read(records.MANIFEST_PATH, records.Manifest).sha256,
-        margin=wanted.compare.margin,
-        confidence=CONFIDENCE,
-        machine=machine,
-        warnings=(
-            *machine_warnings(machine, profiles),
-            *quota.warnings(results, profiles),
-            *stability.of_run(results, job),
-        ),
-        settings=comparison.compare(results, wanted.compare, profiles, job),
-    )
-    codec.write(records.COMPARISON_PATH, compared)
-    codec.write_text(records.REPORT_PATH, table.markdown(compared))
-    images = read_images(wanted.images)
-    codec.write_text(records.RESULTS_PATH, tidy.text(job, machine, results, wanted.variants, profiles, images))
-    codec.write_text(records.PAGE_PATH, page.html(compared, results, wanted, profiles, images))
-    print(table.conclusion(compared))
+    found = face_off.read(wanted, cpu.warnings)
+    codec.write(records.COMPARISON_PATH, found.compared)
+    of_run = found.job, found.compared.machine, found.results, found.wanted.variants, found.profiles, found.images
+    codec.write_text(records.RESULTS_PATH, tidy.text(*of_run))
+    pages.write(found)
+    print(table.conclusion(found.compared))
     return 0
-
-
-def machine_warnings(machine: records.Machine, profiles: Mapping[str, records.Profile]) -> tuple[str, ...]:
-    """Warn of what the processors are, which concerns all settings alike; by what the jobs may use of them."""
-    seen = next((each.facts.hardware for each in profiles.values()), machine.hardware)
-    return tuple(f"{each.found}; {each.advice}" for each in cpu.warnings(seen.cpu, seen.limits.cpuset))
 
 
 def compare_against(revision: str, write: Callable[[records.Against], str]) -> int:
     """Print what changed since; 1 where something is worse for sure, 2 where it can't be said, 3 where it may be."""
     try:
-        wanted = schema.load()
-        now = read_run("now", Path(), codec.read(records.MANIFEST_PATH, records.Manifest).sha256)
+        wanted, known = schema.load(), revisions.known(revision)
+        if known != revision:
+            print(f"faceoff: git knows no {revision} here, so {known} is taken", file=sys.stderr)
+        now = runs.read_run("now", Path())
+        with revisions.laid_out(known) as folder:
+            found = against.judge(now, runs.read_run(known, folder), wanted.compare)
     except FaceoffError as error:  # 1 is a regression
         raise FaceoffError(str(error), exit_code=2) from None
-    with revisions.laid_out(revision) as folder:
-        found = against.judge(now, read_run_of(revision, folder), wanted.compare)
     print(write(found), end="")
     return found.exit_code
 

@@ -7,7 +7,6 @@ Each is an image, or REV:IMAGE: the image as a commit's results have it.
 """
 
 import argparse
-import subprocess
 from pathlib import Path
 
 from rich import box
@@ -18,11 +17,13 @@ from stages import codec, records
 from stages.codec import Record
 from stages.errors import FaceoffError, run_entry
 from stages.harness.comparison import as_run, profile_diff
+from stages.harness.pipeline import revisions
+from stages.harness.process import git
 
 
 def main() -> int:
     """Print what differs, and whether that is one cause."""
-    parser = argparse.ArgumentParser(prog="python -m stages.compare_profiles")
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.compare_profiles")
     for name in ("A", "B"):
         parser.add_argument(name, help="an image, or REV:IMAGE")
     given = parser.parse_args()
@@ -50,11 +51,13 @@ def read(place: str) -> tuple[records.Facts, records.Image]:
 def _read(path: Path, kind: type[Record], revision: str, place: str) -> Record:
     if not revision:
         return codec.read(path, kind)
-    shown = subprocess.run(["git", "show", f"{revision}:./{path}"], capture_output=True, encoding="utf-8")
-    if shown.returncode:
-        said = " ".join(shown.stderr.split()).removeprefix("fatal: ")
-        raise FaceoffError(f"{place}: git has no {path} there ({said}); name a commit with results of this image")
-    return codec.parse(shown.stdout, kind, f"{revision}:{path}")
+    known = revisions.known(revision)
+    try:
+        shown = git.run("show", f"{known}:./{path}").decode(errors="replace")
+    except FaceoffError as error:
+        said = f"{place}: git has no {path} there ({error}); name a commit with results of this image"
+        raise FaceoffError(said) from None
+    return codec.parse(shown, kind, f"{known}:{path}")
 
 
 def show(found: list[profile_diff.Difference], a: str, b: str, console: Console) -> None:

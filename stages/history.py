@@ -7,12 +7,14 @@ marked; runs of another machine, job or data are never compared. It prints what 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from stages import codec
 from stages.errors import FaceoffError, run_entry
 from stages.harness.comparison import history
 from stages.harness.params import schema
+from stages.harness.pipeline import revisions
 from stages.harness.report import history as report
 
 COMMITS = 100
@@ -20,7 +22,7 @@ COMMITS = 100
 
 def main() -> int:
     """Draw the page, and say in a line for each change what it is."""
-    parser = argparse.ArgumentParser(prog="python -m stages.history", description="Metrics over commits.")
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.history", description="Metrics over commits.")
     parser.add_argument(
         "--commits", type=int, default=COMMITS, metavar="N", help="the latest ones, %(default)s at most"
     )
@@ -30,6 +32,9 @@ def main() -> int:
         raise FaceoffError(f"--commits: expected 1 or more, found {given.commits}", exit_code=2)
     margin = schema.load().compare.margin
     measured = history.read(given.commits)
+    if revisions.is_shallow():
+        line = "this clone is shallow, so earlier commits are not in it: `git fetch --unshallow` brings them"
+        print(f"faceoff: {line}", file=sys.stderr)
     if not any(each.run for each in measured):
         why = f" ({measured[-1].reason})" if measured else ""
         raise FaceoffError(f"no commit has results that can be read{why}; run `make repro` and commit metrics/", 2)

@@ -1,4 +1,4 @@
-"""Record one DVC experiment per image, for `dvc metrics diff IMAGE IMAGE`, and show the table.
+"""Show the table, record one DVC experiment per image, for `dvc metrics diff IMAGE IMAGE`, and say what to commit.
 
 It is what `make repro` ends with.
 
@@ -13,7 +13,7 @@ from stages import codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness.params import schema
 from stages.harness.params.overrides import merged
-from stages.harness.pipeline import experiments
+from stages.harness.pipeline import experiments, revisions
 from stages.harness.process.signals import stop_signals
 from stages.harness.report import table
 from stages.harness.results import scorecard
@@ -30,27 +30,29 @@ def main() -> int:
     table.show(compared, console)
     lines = ["", f"Results: metrics/, and as a page {records.PAGE_PATH}."]
     try:
-        for image in wanted.images:
-            publish(image, compared)
-        lines.append(table.how_to_diff(wanted.images))
+        lines.append(table.how_to_diff([publish(image, compared) for image in wanted.images]))
     except FaceoffError as error:
         lines.append(f"No DVC experiments, so no `dvc metrics diff` of images: {error}.")
+    changed = revisions.uncommitted(TRACKED)
+    if changed:
+        lines.append(f"To keep them in git: git add {' '.join(changed)} && git commit")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
-def publish(image: str, compared: records.Comparison) -> None:
-    """Record the image's experiment, and warn of what hides it."""
+def publish(image: str, compared: records.Comparison) -> str:
+    """Record the image's experiment, and warn of what hides it; the experiment's name."""
     files = {
         schema.PARAMS_PATH: merged(schema.PARAMS_PATH.read_text(encoding="utf-8"), {"image": image}),
         records.SCORECARD_PATH: scorecard.card(compared, image),
         records.CURVES_PATH: scorecard.curves(compared, [image]),  # its own alone, for `dvc plots diff`
     }
-    experiments.publish(image, files, TRACKED)
-    hidden = experiments.hidden_by(image)
+    name = experiments.publish(image, files, TRACKED)
+    hidden = experiments.hidden_by(name)
     if hidden:
-        print(f"faceoff: {hidden} hides the experiment {image} from `dvc metrics diff`: rename it", file=sys.stderr)
+        print(f"faceoff: {hidden} hides the experiment {name} from `dvc metrics diff`: rename it", file=sys.stderr)
+    return name
 
 
 if __name__ == "__main__":

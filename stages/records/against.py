@@ -58,8 +58,10 @@ class Against:
     margin: float
     confidence: float  # of the intervals
     changes: Tuple[Change, ...]  # of timed metrics, a setting after the other
+    why: Dict[str, Tuple[str, ...]]  # setting: which parts take longer or shorter, and what is not as it was
     predictions: Dict[str, str]  # setting: what became of its predictions of the same items
     gone: Tuple[str, ...]  # settings of then that there are no more
+    kept: Dict[str, int]  # setting: how many of its repeats the commit holds too, the same; these are not compared
     limits: Tuple[Limit, ...]  # empty: compare.thresholds has none, and the margin decides
     exit_code: int  # 0: none is shown to be worse; 1: one is for sure; 2: it can't be told; 3: one may be
     conclusion: str

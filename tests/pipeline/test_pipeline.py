@@ -5,6 +5,7 @@ All stages are the real ones, but for the look at the machine; both images are t
 serves all tests, in the order in which they stand: a run of the pipeline takes many seconds.
 """
 
+import copy
 import json
 import os
 import re
@@ -234,23 +235,61 @@ def test_what_moves_between_two_profiles_measures_no_cell_again_and_a_new_fact_d
     fixed.write_bytes(before[1])
 
 
-def test_metrics_diff_with_a_commit(published, measured):
-    checkout, _ = published
-    checkout.commit("Results")
-    document = json.loads((checkout.path / records.SCORECARD_PATH).read_text())
+@pytest.fixture(scope="module")
+def clone(published: tuple[Checkout, str]) -> Checkout:
+    """A fresh clone of the repository, in which the results were committed as the run's last line says."""
+    checkout, printed = published
+    said, _, command = printed.splitlines()[-1].partition(": ")
+    assert (said, command) == ("To keep them in git", "git add metrics dvc.lock && git commit")
+    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    checkout.run(*command.partition(" && ")[0].split())
+    checkout.run("git", *author, "commit", "-qm", "Results")
+    found = copy.copy(checkout)
+    found.path = checkout.path.parent / "clone"
+    checkout.run("git", "clone", "-q", str(checkout.path), str(found.path))
+    return found
+
+
+def test_a_fresh_clone_shows_the_committed_results_and_measures_and_changes_nothing(clone):
+    said = clone.run("python", "-m", "stages.show")
+    assert "cuda-10.0/fp32" in said and said.splitlines()[-1] == "As a page: reports/faceoff.html."
+    assert "cuda-10.0/fp32" in (clone.path / records.PAGE_PATH).read_text()
+    assert clone.run("git", "status", "--porcelain") == ""
+    clone.run("python", "-m", "stages.compare", "--against", "main", code=2)  # holds these very results
+
+
+def test_a_fresh_clone_has_the_metrics_of_its_commits_for_dvc(clone):
+    document = json.loads((clone.path / records.SCORECARD_PATH).read_text())
     document["fp32"]["total_seconds"] += 1.5
-    (checkout.path / records.SCORECARD_PATH).write_text(json.dumps(document))
-    diff = json.loads(checkout.run("dvc", "metrics", "diff", "main", "--json"))
+    (clone.path / records.SCORECARD_PATH).write_text(json.dumps(document))
+    diff = json.loads(clone.run("dvc", "metrics", "diff", "main", "--json"))
     assert diff["metrics/scorecard.json"]["fp32.total_seconds"]["diff"] == pytest.approx(1.5)
-    checkout.run("git", "checkout", "--", "metrics/scorecard.json")
+    clone.run("dvc", "plots", "diff", "main")
+    drawn = plotted((clone.path / "dvc_plots/index.html").read_text())["data"]["values"]
+    assert {point["rev"] for point in drawn} == {"main", "workspace"}
+    (_, commit) = json.loads(clone.run("dvc", "exp", "show", "--json"))
+    data = commit["data"]["metrics"]["metrics/dataset.json"]["data"]
+    assert data and all(isinstance(value, int) for value in data.values())
 
 
-def test_after_a_commit_of_results_an_image_has_one_experiment_again(published):
+def test_after_a_commit_of_results_an_image_has_one_experiment_again(published, clone):
     checkout, _ = published
     checkout.run("python", "-m", "stages.publish")
     names = checkout.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
     assert sorted(name.rsplit("/")[-1] for name in names) == sorted(IMAGES)
     checkout.run("dvc", "metrics", "diff", "host", "cuda-10.0")
+
+
+def test_a_worktree_at_the_same_commit_has_experiments_of_its_own(published, clone):
+    checkout, _ = published
+    tree = copy.copy(checkout)
+    tree.path = checkout.path.parent / "tree"
+    checkout.run("git", "worktree", "add", "-q", "--detach", str(tree.path))
+    (command,) = re.findall(r"\.venv/bin/(dvc metrics diff .*)", tree.run("python", "-m", "stages.publish"))
+    assert command == "dvc metrics diff host@tree cuda-10.0@tree"
+    assert "fp32.total_seconds" in tree.run(*command.split())
+    assert "fp32.total_seconds" in checkout.run("dvc", "metrics", "diff", "host", "cuda-10.0")
+    checkout.run("git", "worktree", "remove", "--force", str(tree.path))
 
 
 def test_a_failing_cell_leaves_the_others_and_compare_says_why(measured):

@@ -28,7 +28,7 @@ def made(tmp_path_factory):
         Path(".gitignore").write_text("/data\n/reports\n__pycache__\n")
         results.measure(host=10.0, cpu=12.0)
         project.stage(folder, "compare")
-        git("init", "-q")
+        git("init", "-q", "-b", "main")
         git("add", "--all")
         git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "-m", "results")
         git("tag", THEN)
@@ -72,9 +72,25 @@ def test_as_good_within_the_margin_or_faster_is_no_regression(folder, host):
     assert done.returncode == 0
 
 
-def test_it_writes_nothing(folder):
-    against(folder)
+def test_these_very_results_are_told_and_nothing_is_written(folder):
+    done = against(folder, "HEAD")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "faceoff: HEAD holds these very results: nothing to compare; name an earlier commit\n"
     assert subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout == ""
+
+
+def test_a_clone_compares_what_its_commit_holds_with_the_branch_of_its_remote(folder, tmp_path, monkeypatch):
+    """As CI clones: depth 1, no branch of its own, and no data/, which is not in git."""
+    git("checkout", "-q", "-b", "side")
+    results.measure(seed=9, host=10.0, cpu=12.6)
+    git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "--all", "-m", "slower")
+    git("clone", "-q", "--depth=1", "--no-single-branch", folder.as_uri(), str(tmp_path / "clone"))
+    monkeypatch.chdir(tmp_path / "clone")
+    git("checkout", "-q", "--detach")
+    done = against(tmp_path / "clone", "main")
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == "faceoff: git knows no main here, so origin/main is taken\n"
+    assert done.stdout.splitlines()[-1].startswith("Slower than in origin/main by more than 2%: cpu/fp32-bs16 (")
 
 
 def test_another_machine_is_refused(folder):
@@ -118,8 +134,10 @@ def test_too_few_repeats_and_failures_cannot_be_told(folder):
     for repeat in (2, 3, 4, 5):
         records.Cell("host", "fp32-bs16", repeat).result_path("train").unlink()
     done = against(folder)
-    assert done.stdout.splitlines()[0].startswith("host/fp32-bs16: cannot say: ")
-    assert done.stdout.splitlines()[-1] == "Not to be told: host/fp32-bs16."
+    first, *others, last = done.stdout.splitlines()
+    assert first.startswith("host/fp32-bs16: cannot say: ")
+    assert "cpu/fp32-bs16: 5 repeats in v1 already, so not compared" in others
+    assert last == "Not to be told: host/fp32-bs16."
     assert done.returncode == 2
 
 
@@ -158,12 +176,3 @@ def test_results_of_another_schema_are_said_to_be_those_of_then(folder, schema_v
     done = against(folder, "HEAD")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert done.stderr.startswith(f"faceoff: the results in HEAD are of {words}")
-
-
-@pytest.mark.parametrize("revision", ["no-such", "--output=x"])
-def test_no_such_revision_is_one_line(folder, revision):
-    done = project.run_stage(folder, "compare", f"--against={revision}")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"faceoff: git has no results in {revision} (")
-    assert done.stderr.count("\n") == 1
-    assert subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout == ""

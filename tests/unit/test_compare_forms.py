@@ -50,6 +50,7 @@ def test_markdown_and_text_say_the_same(folder, capsys):
 
 
 def test_the_commands_forms(folder):
+    results.measure(seed=9, host=10.0)
     done = project.run_stage(folder, "compare", "--against", "HEAD", "--json")
     assert (done.returncode, json.loads(done.stdout)["revision"]) == (0, "HEAD"), done.stderr
     done = project.run_stage(folder, "compare", "--bmf")

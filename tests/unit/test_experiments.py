@@ -48,7 +48,7 @@ def references():
 def test_an_experiment_holds_the_images_files_and_all_results_uncommitted_as_they_are(checkout):
     Path("code.py").write_text("2\n")
     Path("untracked.txt").write_text("private")
-    assert experiments.publish("host", FILES, TRACKED)
+    assert experiments.publish("host", FILES, TRACKED) == "host"
     head = git("rev-parse", "HEAD")
     (reference,) = references()
     assert reference == f"refs/exps/{head[:2]}/{head[2:]}/host"
@@ -72,11 +72,11 @@ def test_workspace_index_and_branch_stay_as_they_are(checkout):
 
 
 def test_the_same_results_are_published_once_and_new_ones_again(checkout):
-    assert experiments.publish("host", FILES, TRACKED)
+    experiments.publish("host", FILES, TRACKED)
     before = git("show-ref")
-    assert not experiments.publish("host", FILES, TRACKED)
+    experiments.publish("host", FILES, TRACKED)
     assert git("show-ref") == before
-    assert experiments.publish("host", {**FILES, Path("metrics/scorecard.json"): "new\n"}, TRACKED)
+    experiments.publish("host", {**FILES, Path("metrics/scorecard.json"): "new\n"}, TRACKED)
     (reference,) = references()
     assert git("show", f"{reference}:metrics/scorecard.json") == "new"
 
@@ -98,6 +98,18 @@ def test_an_experiment_on_another_branch_stays(checkout):
     git("checkout", "-q", "main")
     experiments.publish("host", FILES, TRACKED)
     assert len(references()) == 2
+
+
+def test_worktrees_are_apart_and_that_of_one_that_is_gone_goes_too(checkout, monkeypatch):
+    git("worktree", "add", "-q", "--detach", "tree")
+    for folder, text in ((checkout, "here\n"), (checkout / "tree", "there\n"), (checkout, "here\n")):
+        monkeypatch.chdir(folder)
+        experiments.publish("host", {Path("card.json"): text}, TRACKED)
+    held = {name.rpartition("/")[2]: git("show", f"{name}:card.json") for name in references()}
+    assert held == {"host": "here", "host@tree": "there"}
+    git("worktree", "remove", "--force", "tree")
+    experiments.publish("host", FILES, TRACKED)
+    assert [name.rpartition("/")[2] for name in references()] == ["host"]
 
 
 def test_somebody_elses_experiment_of_that_name_is_not_overwritten(checkout):

@@ -28,18 +28,26 @@ def folder(tmp_path, monkeypatch):
 def test_outside_git_the_table_is_shown_and_one_line_says_why_there_are_no_experiments(folder):
     lines = project.stage(folder, "publish").splitlines()
     assert lines[0].startswith("setting") and lines[1].startswith("host/fp32-bs16")
-    assert "No DVC experiments, so no `dvc metrics diff` of images: fatal: not a git repository" in lines[-1]
+    assert "No DVC experiments, so no `dvc metrics diff` of images: not a git repository" in lines[-1]
 
 
-def test_before_the_first_commit_too(folder):
-    subprocess.run(["git", "init", "-q"], check=True)
-    assert project.stage(folder, "publish").splitlines()[-1].endswith("this folder has no git commit yet.")
+def shell(command):
+    user = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"), "t")
+    subprocess.run(["sh", "-c", command], check=True, env={**os.environ, **user, "GIT_EDITOR": "echo x >"})
+
+
+def test_the_last_line_says_what_to_commit_and_is_a_command_that_does(folder):
+    shell("git init -q && git add jobs")
+    reason, last = project.stage(folder, "publish").splitlines()[-2:]
+    assert reason.endswith("this folder has no git commit yet.")
+    said, _, command = last.partition(": ")
+    assert (said, command) == ("To keep them in git", "git add metrics params.yaml && git commit")
+    shell(command)
+    assert project.stage(folder, "publish").splitlines()[-1].endswith(".venv/bin/dvc metrics diff HEAD")
 
 
 def test_a_branch_that_hides_an_image_is_named_on_stderr(folder):
-    author = ["-c", "user.name=t", "-c", "user.email=t@localhost"]
-    for command in (["init", "-q", "-b", "main"], ["add", "."], [*author, "commit", "-qm", "x"], ["branch", "host"]):
-        subprocess.run(["git", *command], check=True)
+    shell("git init -q -b main && git add . && git commit -qm x && git branch host")
     done = project.run_stage(folder, "publish")
     assert done.returncode == 0 and done.stderr.count("\n") == 1
     assert "refs/heads/host hides the experiment host" in done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages import checks, records
-from stages.compare import machine_warnings
+from stages.harness.comparison.face_off import machine_warnings
 from stages.records import CoreKind, Cpu
 from stages.workload.probes import conditions, cpu
 from stages.workload.supervisor import results as of_stage
@@ -220,7 +220,7 @@ def test_a_virtual_machine_counts_none_and_says_why(machine: Write, tmp_path: Pa
 def test_it_is_told_once_beside_all_verdicts_and_in_preflight(machine: Write) -> None:
     found = look(machine(hybrid(False)))
     hardware = environments.hardware(core_kinds=found.core_kinds, cpuset="0-23", governor="schedutil (cppc_cpufreq)")
-    warnings = machine_warnings(environments.machine(hardware), {})
+    warnings = machine_warnings(environments.machine(hardware), {}, cpu.warnings)
     assert warnings == (
         "the CPU governor is schedutil (cppc_cpufreq): clocks follow the load; "
         "cpupower frequency-set -g performance, as root",
@@ -240,5 +240,5 @@ def test_what_the_jobs_may_use_decides_not_what_the_machine_has() -> None:
     )
     whole, kept = (environments.hardware(core_kinds=kinds, cpuset=cpuset) for cpuset in ("0-3", "0-1"))
     profile = dataclasses.replace(results.profile("host"), facts=environments.facts("host", kept))
-    assert len(machine_warnings(environments.machine(whole), {})) == 1
-    assert machine_warnings(environments.machine(whole), {"host": profile}) == ()
+    assert len(machine_warnings(environments.machine(whole), {}, cpu.warnings)) == 1
+    assert machine_warnings(environments.machine(whole), {"host": profile}, cpu.warnings) == ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from stages.harness.comparison import limits, regression
+from stages.harness.comparison import limits, regression, since
 from stages.harness.comparison.regression import Run
 from stages.harness.params.schema import CompareParams
 from stages.harness.statistics.estimates import CONFIDENCE
@@ -23,8 +23,10 @@ def judge(now: Run, then: Run, rules: CompareParams) -> Against:
         margin=rules.margin,
         confidence=CONFIDENCE,
         changes=changes,
+        why=since.why(now, then, changes),
         predictions=regression.predicted(now, then),
         gone=regression.gone(now, then),
+        kept=regression.kept(now, then),
         limits=judged,
         exit_code=code,
         conclusion=conclusion,

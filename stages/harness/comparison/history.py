@@ -15,7 +15,7 @@ from stages.errors import FaceoffError
 from stages.harness import formatting
 from stages.harness.comparison import confounders, regression, since, under_load
 from stages.harness.comparison.regression import Run
-from stages.harness.comparison.runs import read_run_of
+from stages.harness.comparison.runs import read_run
 from stages.harness.pipeline import revisions
 from stages.harness.pipeline.revisions import Commit
 from stages.harness.results.metrics import compared_samples, declared, timed
@@ -93,7 +93,7 @@ def read(most: int) -> tuple[Measured, ...]:
 def _read(commit: Commit) -> Measured:
     try:
         with revisions.laid_out(commit.sha) as folder:
-            return Measured(commit, dataclasses.replace(read_run_of(commit.sha, folder), name=commit.short))
+            return Measured(commit, dataclasses.replace(read_run(commit.sha, folder), name=commit.short))
     except FaceoffError as error:
         return Measured(commit, None, str(error).replace(commit.sha, commit.short))
 

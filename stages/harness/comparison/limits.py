@@ -42,9 +42,7 @@ def judge(now: Run, then: Run, wanted: Mapping[str, str], changes: Sequence[Chan
     for name in wanted:
         if name not in metrics:
             known = ", ".join(metrics)
-            raise FaceoffError(
-                f"params.yaml: compare.thresholds: no metric {name!r:.80}; known are {known}", exit_code=2
-            )
+            raise FaceoffError(f"params.yaml: compare.thresholds: no metric {name!r:.80}; known are {known}")
     tested: dict[tuple[str, str], _Tested] = {}
     reasons: dict[tuple[str, str], str] = {}
     for setting, (group, before) in regression.in_both(now, then).items():

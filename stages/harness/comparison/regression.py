@@ -7,6 +7,7 @@ correction; docs/statistics.md tells the method. Only the same machine, job and 
 import dataclasses
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -166,19 +167,34 @@ def predicted(now: Run, then: Run) -> dict[str, str]:
     return {name: sentences.of_predictions(each, f"in {then.name}").removeprefix("; ") for name, each in found.items()}
 
 
+def kept(now: Run, then: Run) -> dict[str, int]:
+    """Count the repeats of each setting that then holds too, the same: nothing was measured since."""
+    held = {each.cell: each for each in then.results}
+    same = (each for each in now.results if each.train and each == held.get(each.cell))
+    return dict(Counter(each.cell.setting for each in same))
+
+
 def gone(now: Run, then: Run) -> tuple[str, ...]:
     """List settings of then that there are no more."""
     return tuple(name for name in then.settings() if name not in now.settings())
 
 
 def in_both(now: Run, then: Run) -> dict[str, tuple[list[CellResult], list[CellResult]]]:
-    """Return what now and then have of each setting that both have. Raises FaceoffError where there is none."""
-    before = then.settings()
-    found = {name: (group, before[name]) for name, group in now.settings().items() if name in before}
-    if not found:
-        known = ", ".join(before)
-        raise FaceoffError(f"no setting of now is in {then.name}, which has {known}; nothing to compare", exit_code=2)
-    return found
+    """Return what now and then have of each setting that both have; of now, nothing that then holds already.
+
+    Raises FaceoffError where there is none.
+    """
+    before, held = then.settings(), {each.cell: each for each in then.results}
+    both = {name: group for name, group in now.settings().items() if name in before}
+    if not both:
+        raise FaceoffError(f"no setting of now is in {then.name}, which has {', '.join(before)}; nothing to compare")
+    new = {name: group for name, group in both.items() if any(each != held.get(each.cell) for each in group)}
+    if not new:
+        raise FaceoffError(f"{then.name} holds these very results: nothing to compare; name an earlier commit")
+    return {
+        name: ([each for each in group if each.train is None or each != held.get(each.cell)], before[name])
+        for name, group in new.items()
+    }
 
 
 def holm(p_values: Mapping[tuple[str, str], float]) -> dict[tuple[str, str], float]:

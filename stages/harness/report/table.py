@@ -180,11 +180,11 @@ def reasons(setting: SettingResult) -> list[tuple[str, str]]:
     ]
 
 
-def how_to_diff(images: tuple[str, ...]) -> str:
+def how_to_diff(experiments: Sequence[str]) -> str:
     """Name the command that compares two images, or this run with a commit where there is one image alone."""
-    if len(images) > 1:
-        return f"Metric by metric: dvc metrics diff {images[0]} {images[1]}"
-    return "Against another commit, metric by metric: dvc metrics diff COMMIT"
+    if len(experiments) > 1:
+        return f"Metric by metric: .venv/bin/dvc metrics diff {experiments[0]} {experiments[1]}"
+    return "Against the last commit, metric by metric: .venv/bin/dvc metrics diff HEAD"
 
 
 # -------------------------------------------------------------------------------------------------------- Markdown

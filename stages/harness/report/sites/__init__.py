@@ -35,14 +35,13 @@ def show(sites: Sequence[str]) -> int:
 def publish(sites: Sequence[str]) -> list[str]:
     """Record each site's scorecard as a DVC experiment, as images' are. Returns lines: how to use them, or why not."""
     try:
-        for site in sites:
-            experiments.publish(site, scorecards.files(site), (str(schema.PARAMS_PATH),))
+        names = [experiments.publish(site, scorecards.files(site), (str(schema.PARAMS_PATH),)) for site in sites]
     except FaceoffError as error:
         return [f"No DVC experiments, so no `dvc metrics diff` of sites: {error}."]
     hidden = [
-        f"{experiments.hidden_by(site)} hides the experiment {site}" for site in sites if experiments.hidden_by(site)
+        f"{experiments.hidden_by(name)} hides the experiment {name}" for name in names if experiments.hidden_by(name)
     ]
     lines = [f"{each} from `dvc metrics diff`: rename it." for each in hidden]
-    if len(sites) > 1:
-        lines.append(f"Two sites side by side: dvc metrics diff {sites[0]} {sites[1]}")
+    if len(names) > 1:
+        lines.append(f"Two sites side by side: .venv/bin/dvc metrics diff {names[0]} {names[1]}")
     return lines
