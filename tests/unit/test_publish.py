@@ -58,3 +58,14 @@ def test_without_a_comparison_the_line_says_what_to_run(folder):
     done = project.run_stage(folder, "publish")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "metrics/comparison.json: missing; the stage that writes it has not run: run `make repro`" in done.stderr
+
+
+def test_what_a_run_that_was_cut_off_left_is_shown_and_nothing_else_is_written(folder):
+    records.COMPARISON_PATH.unlink()
+    records.PAGE_PATH.unlink()
+    records.Cell("host", "mixed-bs16", 3).result_path("evaluate").unlink()
+    before = {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+    said = project.stage(folder, "show")
+    assert "host/mixed-bs16" in said and said.endswith("As a page: reports/faceoff.html.\n")
+    after = {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+    assert after - before == {folder / records.PAGE_PATH} and before <= after
