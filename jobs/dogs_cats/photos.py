@@ -100,6 +100,8 @@ def load(data: Path, choice: Choice, seed: int, beat: Beat = None) -> Input:
     `beat` is called at each photo, which a slow disk may take long to read. Raises FaceoffError where a photo is
     missing or is not as it was downloaded, or where there are too few.
     """
+    if not (data / LISTING).exists():  # DVC sees data/manifest.json alone, and that may be there
+        raise FaceoffError("{}: missing: {}".format(data / LISTING, AGAIN))
     listed = read(data / LISTING, Photos)
     root = (data / FOLDER).resolve()
     paths = [root / photo.path for photo in listed.photos]

@@ -51,6 +51,12 @@ def test_split_and_classes_come_from_the_folders(photos):
     assert found.classes == ["cats", "dogs"] and found.seed == 43
 
 
+def test_photos_that_were_deleted_with_their_listing_are_told_with_the_cure(photos):
+    shutil.rmtree(DATA)
+    with pytest.raises(FaceoffError, match=r"^data/photos\.json: missing: run `\.venv/bin/dvc repro -s -f download`$"):
+        load(DATA, CHOICE, 43)
+
+
 def test_missing_photo_is_named(photos):
     (PHOTOS / "train/dogs/c.jpg").unlink()
     with pytest.raises(FaceoffError, match=r"c\.jpg: photos.json names it, and it cannot be read \(No such file"):
