@@ -1,6 +1,7 @@
 # make repro                 set up .venv and run the face-off that params.yaml describes
 # make repro PRESET=article  lay presets/article.yaml over params.yaml first
 # make until HOURS=2         the same, then add repeats until verdicts on the total time are settled, or it is over
+# make show                  the table and the page of the results that are there; measures nothing
 # make preflight             look whether this machine can run it, outside and inside each image that is here
 # make test                  set up .venv and run the checks and the tests
 # make lint                  the checks alone
@@ -11,8 +12,12 @@ PYTHON ?= python3
 export HOURS ?= 1
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -sEm stages.harness.environments.pip -qq --require-hashes --no-deps
+PIP    := $(BIN)/python -sEm stages.harness.environments.pip --require-hashes --no-deps
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# What a shell sets for its own Python (PYTHONPATH, PYTHONHOME, PYTHONSAFEPATH, ...) leads .venv's astray.
+unexport $(filter-out PYTHONIOENCODING PYTHONUTF8 PYTHONDONTWRITEBYTECODE,$(filter PYTHON%,$(.VARIABLES)))
+# A system that is brought up to date may take away the Python that .venv links to, and leaves the stamps.
+$(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp)
 
 # What runs inside images of Python 3.7.
 OLD_PYTHON := stages/workload stages/records stages/contract.py stages/codec.py stages/errors.py stages/units.py stages/checks.py \
@@ -20,7 +25,7 @@ OLD_PYTHON := stages/workload stages/records stages/contract.py stages/codec.py 
               $(filter-out %/sources/ %/__pycache__/ jobs/dogs_cats/download.py jobs/dogs_cats/estimate.py,$(wildcard jobs/*/*.py jobs/dogs_cats/*/)) \
               benchmarks/plain_fastai.py benchmarks/recorded_cell.py benchmarks/split_epochs.py
 
-.PHONY: help repro until preflight test lint
+.PHONY: help repro until show preflight test lint
 .DELETE_ON_ERROR:
 
 help:
@@ -35,6 +40,9 @@ until: $(VENV)/harness.stamp
 	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
 	@python -m stages.until --hours "$$HOURS"
 	@python -m stages.publish
+
+show: $(VENV)/harness.stamp
+	@python -m stages.show
 
 preflight: $(VENV)/harness.stamp
 	@python -m stages.params $(if $(PRESET),--preset "$$PRESET")
@@ -59,7 +67,7 @@ lint: $(VENV)/tests.stamp
 
 $(VENV)/harness.stamp: stages/requirements.lock
 	@test -e $@ || test -e $(VENV)/host.stamp || rm -rf $(VENV)
-	@command -v $(PYTHON) >/dev/null || { echo "faceoff: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=..." >&2; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { echo "faceoff: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=python3.12 repro" >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@test -e $(VENV) && echo "faceoff: bringing .venv up to $<" || \
 	    { echo "faceoff: setting up .venv; 150 MB to download and 700 MB on disk, a minute, once" && $(PYTHON) -m venv $(VENV); }
@@ -84,7 +92,7 @@ endef
 define CHECK_PYTHON
 import sys
 if sys.version_info < (3, 11):
-    sys.exit('faceoff needs Python 3.11 or newer and found %d.%d; name one: make PYTHON=python3.11 ...' % sys.version_info[:2])
+    sys.exit('faceoff needs Python 3.11 or newer and found %d.%d; name one: make PYTHON=python3.11 repro' % sys.version_info[:2])
 import importlib.util
 if not importlib.util.find_spec('ensurepip'):
     sys.exit('faceoff: this Python cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv')

@@ -4,6 +4,7 @@ Results and data stay here, and what git ignores does: secrets that lie about, f
 """
 
 import io
+import os
 import shutil
 import subprocess
 import tarfile
@@ -29,7 +30,7 @@ def files(root: Path) -> list[str]:
             f"{root}: not a git checkout, by which is known what of it goes along: clone it with git "
             f"({done.stderr.decode(errors='replace').strip().splitlines()[-1]})"
         )
-    found = sorted({*done.stdout.decode().split("\0")} - {"", WITHOUT_GIT})
+    found = sorted({*os.fsdecode(done.stdout).split("\0")} - {"", WITHOUT_GIT})
     return [name for name in found if (root / name).is_file()]
 
 

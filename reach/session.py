@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -40,10 +41,10 @@ class Steps:
         for each in STOPS:
             signal.signal(each, self._stop)
 
-    def run(self, command: list[str]) -> int:
+    def run(self, command: list[str], environment: Mapping[str, str] | None = None) -> int:
         """Run a command to its end. Its exit code, or 128 + n once signal n has come."""
         if self._stopped is None:
-            environment = {name: each for name, each in os.environ.items() if name not in NOTEBOOK}
+            environment = environment or {name: each for name, each in os.environ.items() if name not in NOTEBOOK}
             process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, process_group=0)
             self._process = process
             if self._stopped is not None:  # it came while the command was started
@@ -115,13 +116,18 @@ def harness_python() -> str | None:
 
 def set_up(steps: Steps) -> int:
     """Make .venv from the lock; the exit code. One that was not made whole is removed."""
+    sys.path.insert(0, str(ROOT))
+    from stages.harness.environments import pip as settings  # standard library only too
+
     print("faceoff: setting up .venv from stages/requirements.lock", flush=True)
     folder, made = ROOT / ".venv", str(_venv_python())
     # By this Python's own pip where it has one: notebooks' Pythons often cannot put one into a new environment.
     own = importlib.util.find_spec("pip") is not None
     pip = [sys.executable, "-m", "pip", "--python", made] if own else [made, "-m", "pip"]
+    install = [*pip, "install", "--quiet", "--require-hashes", "--no-deps", *_wheels(), "-r", str(LOCK)]
     code = steps.run([sys.executable, "-m", "venv", *(["--without-pip"] if own else []), str(folder)])
-    code = code or steps.run([*pip, "install", "--quiet", "--require-hashes", "--no-deps", *_wheels(), "-r", str(LOCK)])
+    code = code or steps.run(install, settings.environment(Path(pip[0])))
+    code = code or steps.run([made, "-Ic", "import dvc.cli"])  # it is there, and not where a setting of pip's leads
     if code == 0:
         (folder / "harness.stamp").touch()
         return 0

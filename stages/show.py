@@ -25,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    run_entry(main)
+    run_entry(main, to_the_end=True)

@@ -16,7 +16,9 @@ from stages.units import amount
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.venvs", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog=".venv/bin/python -m stages.venvs", description="Virtual environments of images."
+    )
     parser.add_argument("--remove-unused", action="store_true", help="remove what no image is, and what is half made")
     if parser.parse_args().remove_unused:
         with only_run():

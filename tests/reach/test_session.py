@@ -13,6 +13,7 @@ import pytest
 
 from reach import session
 from tests.project import ROOT
+from tests.wheels import wheel
 
 STAND_IN = """\
 import pathlib, signal, sys, time
@@ -84,6 +85,28 @@ def test_a_notebooks_backend_of_matplotlib_does_not_stop_the_report() -> None:
     environment = {**os.environ, "MPLBACKEND": "module://of_a_notebook.backend_inline"}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_pips_settings_of_the_shell_do_not_lead_the_set_up_elsewhere(tmp_path: Path) -> None:
+    lock, elsewhere = tmp_path / "lock", tmp_path / "elsewhere"
+    lock.write_text(wheel(tmp_path / "wheels", "dvc", "1.0", {"dvc/cli.py": ""}))
+    code = f"session.ROOT, session.LOCK = Path({str(tmp_path)!r}), Path({str(lock)!r}); "
+    code = (
+        f"from pathlib import Path; from reach import session; {code}raise SystemExit(session.set_up(session.Steps()))"
+    )
+    variables = {"FACEOFF_WHEELS": str(tmp_path / "wheels"), "PIP_TARGET": str(elsewhere), "PIP_USER": "1"}
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **variables}).returncode == 0
+    assert (tmp_path / ".venv/harness.stamp").exists() and not elsewhere.exists()
+
+
+def test_a_python_that_is_called_python3_alone_runs_the_stages_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(session, "ROOT", tmp_path)
+    monkeypatch.setattr(session, "lacking", list)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "usr"))
+    assert session.harness_python() == str(tmp_path / ".venv/bin/python")
+    assert (tmp_path / ".venv/bin/python").samefile(sys.executable)
 
 
 def test_a_python_that_holds_the_lock_is_known() -> None:

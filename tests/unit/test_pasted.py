@@ -1,0 +1,29 @@
+"""Commands that faceoff prints can be pasted into the user's shell as they are, whatever its PATH says."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.project import ROOT
+
+# `dvc metrics diff` alone is what something is called, and no command.
+BARE = re.compile(r"(?<![\w/.-])(?:dvc (?:repro|commit|checkout|queue|exp|metrics diff [^`])|python3? -m )")
+INSIDE_IMAGES = ("stages/profile.py", "stages/preflight_inside.py", "stages/workload/supervisor/__init__.py")
+
+
+def printed(path: Path) -> Iterator[str]:
+    """The texts of a file that are no docstring."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = {id(each.value) for each in ast.walk(tree) if isinstance(each, ast.Expr)}
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and id(each) not in alone:
+            yield each.value
+
+
+def test_printed_commands_name_venvs_python_and_dvc() -> None:
+    files = [path for part in ("stages", "jobs", "reach") for path in sorted((ROOT / part).rglob("*.py"))]
+    of_host = [path for path in files if str(path.relative_to(ROOT)) not in INSIDE_IMAGES]
+    found = [f"{path.relative_to(ROOT)}: {text!r}" for path in of_host for text in printed(path) if BARE.search(text)]
+    assert found == []
+    assert any(".venv/bin/dvc repro" in text for path in of_host for text in printed(path))
