@@ -6,10 +6,12 @@ Looked at in every run: an image that is still what it was keeps its record, and
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from stages import codec, records
-from stages.errors import run_entry
+from stages.errors import FaceoffError, run_entry
+from stages.harness.cells import failures
 from stages.harness.environments import select
 from stages.harness.params import schema
 from stages.harness.process.dvc_lock import dvc_stage
@@ -17,15 +19,22 @@ from stages.harness.process.dvc_lock import dvc_stage
 
 @dvc_stage
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m stages.image")
+    parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.image")
     parser.add_argument("image", help="a folder of docker/")
     name: str = parser.parse_args().image
     root = Path.cwd()
-    output = root / records.image_path(name)
-    environment = select.environment(name, schema.load(root), root)
-    before = _before(output)
-    output.unlink(missing_ok=True)
-    codec.write(output, environment.make(before, print))
+    output, wanted = root / records.image_path(name), schema.load(root)
+    try:
+        environment = select.environment(name, wanted, root)
+        before = _before(output)
+        output.unlink(missing_ok=True)
+        codec.write(output, environment.make(before, print))
+    except FaceoffError as error:
+        if wanted.on_failure == "stop":
+            raise
+        failures.record_image(name, str(error), (output,))
+        print(f"faceoff: {error}", file=sys.stderr)
+        print(f"faceoff: image {name}: recorded as failed, with its cells; the next run tries again", file=sys.stderr)
     return 0
 
 

@@ -13,20 +13,21 @@ import os
 import sys
 from pathlib import Path
 
-from stages import codec, records
+from stages import checks, codec, records
 from stages.errors import FaceoffError, run_entry
 from stages.harness.cells import failures, tasks
-from stages.harness.cells.attempt import CellStage
+from stages.harness.cells.attempt import INTERRUPTIONS, CellStage
 from stages.harness.environments import select
 from stages.harness.environments.launch import Environment, Work
 from stages.harness.params import schema
 from stages.harness.params.schema import Params
 from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.process.watchdog import Watch
+from stages.harness.results import read
 
 USAGE = (
-    "usage: python -m stages.inside IMAGE -- COMMAND ... | IMAGE --result FILE | IMAGE --profile | IMAGE --preflight "
-    "(IMAGE: a folder of docker/)"
+    "usage: .venv/bin/python -m stages.inside IMAGE -- COMMAND ... | IMAGE --result FILE | IMAGE --profile | "
+    "IMAGE --preflight (IMAGE: a folder of docker/)"
 )
 COUNTS = {"--": range(1, sys.maxsize), "--result": (1,), "--profile": (0,), "--preflight": (0,)}  # of words that follow
 IMAGE_STAGES = {"--profile": ("profile", "--preflight"), "--preflight": ("preflight_inside",)}  # that look inside
@@ -44,11 +45,46 @@ def main() -> int:
         of_cell = CellStage.at(Path(rest[0]), wanted)
         if of_cell.cell.image != name:
             raise FaceoffError(f"--result {rest[0]}: not of image {name}", exit_code=2)
-        return of_cell.attempt(select.environment(name, wanted, Path()))
+        reason = read.failure(name)
+        return of_cell.leave_out(reason) if reason else of_cell.attempt(select.environment(name, wanted, Path()))
+    if how == "--profile" and wanted.on_failure == "record":
+        return profile_or_record(name, wanted)
     environment = select.environment(name, wanted, Path())
     if how in IMAGE_STAGES:
         return look(name, environment, wanted, *IMAGE_STAGES[how])
     return command(name, tuple(rest), environment, wanted)
+
+
+def profile_or_record(name: str, wanted: Params) -> int:
+    """Run the stage `profile`; where it fails, or the image did, record why, so that other images go on."""
+    outputs = records.facts_path(name), records.profile_path(name)
+    codec.remove(records.preflight_path(name))
+    codec.remove(outputs[0])  # an earlier one may say that the profile failed
+    reason = read.failure(name)
+    if reason:
+        failures.record_image(name, reason, outputs)
+        return 0
+    try:
+        code = look(name, select.environment(name, wanted, Path()), wanted, *IMAGE_STAGES["--profile"])
+        if code == 0 or code in INTERRUPTIONS:
+            return code
+        reason = _failed_checks(name) or f"its profile ended with exit code {code}; its words are above"
+    except FaceoffError as error:
+        print(f"faceoff: {error}", file=sys.stderr)
+        reason = str(error).removeprefix(f"image {name}: ")
+    failures.record_image(name, f"image {name}: {reason}", outputs)
+    again = f".venv/bin/dvc repro -s -f profile@{name}"
+    print(f"faceoff: recorded as failed; to try again: {again}, then make repro", file=sys.stderr)
+    return 0
+
+
+def _failed_checks(name: str) -> str | None:
+    """Return what the preflight inside the image found wrong; None where it found nothing, or did not come to it."""
+    try:
+        found = codec.read(records.preflight_path(name), records.Preflight).checks
+    except codec.RecordError:
+        return None
+    return "; ".join(checks.sentence(each) for each in found if each.status == "failed") or None
 
 
 def look(name: str, environment: Environment, wanted: Params, stage: str, *options: str) -> int:

@@ -56,9 +56,10 @@ class FakeEngine:
             if step.startswith("RUN "):
                 done = subprocess.run(["sh", "-c", step.removeprefix("RUN ")], capture_output=True, text=True)
                 lines = (done.stdout + done.stderr).splitlines()
-                for line in lines:
-                    show(line)
+                show(f"Step 1/1 : {step}")
                 if done.returncode:
+                    for line in lines:
+                        show(line)
                     raise BuildFailed(f"{tag} was not built: a step returned {done.returncode}", lines)
         self.images[tag] = self._new(tag)
 

@@ -60,6 +60,14 @@ class Image:
 
 
 @dataclasses.dataclass(frozen=True)
+class Failed:
+    """What lies in the place of an image's record or profile that failed, where `on_failure` lets the others go on."""
+
+    image: str
+    reason: str  # in a line
+
+
+@dataclasses.dataclass(frozen=True)
 class Cache:
     """One of the processor's caches, each `size_bytes` large, of which the machine has `instances`."""
 

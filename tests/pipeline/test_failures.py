@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from stages.records import Cell
+from stages import codec, records
+from stages.records import Cell, Result
+from tests.faults.test_interruptions import wait_until
 from tests.pipeline.test_pipeline import ALWAYS, Checkout
 
 FAILING, OTHER = Cell("host", "fp32", 1), Cell("host", "fp32", 2)
+CELL_OF_OTHER = Cell("cuda-10.0", "fp32", 1)
 REASON = "the command ended with exit code 1; its own words are above"
 
 
@@ -65,6 +68,60 @@ def test_record_goes_on_and_compare_says_so_until_the_cell_is_tried_again(checko
     assert (setting["status"], setting["reasons"]) == ("partial", {"2": f"failed: {REASON}"})
 
 
+def test_an_image_that_cannot_be_made_is_left_out_and_the_others_are_measured(checkout: Checkout) -> None:
+    """It is made in the next run, once it can be; what it had measured before counts for nothing until then."""
+    definition = checkout.path / "docker/cuda-10.0/image.yaml"
+    there = definition.read_text()
+    checkout.change(on_failure="record", images=["host", "cuda-10.0"], repeats=[1])
+    reason = "image cuda-10.0: no Python at /nowhere/python"
+    for text, status, ran in ((None, "failed", True), (there, "ok", True), (None, "failed", False)):
+        definition.write_text(text or "python: /nowhere/python\n")
+        names = checkout.repro()
+        assert ("train@1-cuda-10.0-fp32" in names, "train@1-host-fp32" in names) == (True, False)
+        setting = checkout.comparison()["cuda-10.0/fp32"]
+        assert setting["status"] == status
+        assert status == "ok" or setting["reasons"]["1"].startswith(f"failed: {reason}")
+        assert checkout.comparison()["host/fp32"]["status"] == "ok"
+    assert reason in (checkout.path / records.PAGE_PATH).read_text()
+    assert codec.read(checkout.path / CELL_OF_OTHER.result_path("train"), Result).status == "ok", "no result is lost"
+    checkout.change(on_failure="stop")
+    assert checkout.repro(code=255)[-1] == "image@cuda-10.0"
+
+
+def test_an_image_whose_profile_fails_is_left_out_too(checkout: Checkout) -> None:
+    (checkout.path / "docker/cuda-10.0/image.yaml").write_text(
+        f"python: {sys.executable}\nenv: {{PYTHONPATH: {checkout.path / 'broken'}}}\n"
+    )
+    (checkout.path / "broken").mkdir()
+    (checkout.path / "broken/platform.py").write_text("import sys; sys.exit(9)\n")
+    checkout.change(on_failure="record")
+    said = checkout.run(sys.executable, "-m", "stages.repro")
+    assert "host/fp32" in said
+    setting = checkout.comparison()["cuda-10.0/fp32"]
+    assert setting["status"] == "failed" and "profile ended with exit code" in setting["reasons"]["1"]
+
+
+def test_what_a_run_that_is_killed_in_an_evaluation_left_is_shown(checkout: Checkout) -> None:
+    """And the run says so; its last line names no stage of DVC's."""
+    checkout.change(on_failure="record", images=["host"], repeats=[1, 2, 3])
+    script = checkout.path / "jobs/paced/evaluate.py"
+    script.write_text(
+        "import json, os, time\nif json.loads(os.environ['FACEOFF_CELL'])['repeat'] == 2:\n"
+        "    open('../../paused', 'w').close(); time.sleep(60)\n" + script.read_text()
+    )
+    command = [sys.executable, "-m", "stages.repro"]
+    with subprocess.Popen(command, cwd=checkout.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        wait_until((checkout.path / "paused").exists, "it evaluates")
+        run.terminate()
+        out, said = run.communicate(timeout=60)
+    assert run.returncode == 143
+    assert said.splitlines()[-1] == "faceoff: 1 of 3 cells are there: `make show` shows them, `make repro` goes on"
+    chatter = ("Running stage", "> exec", "didn't change", "git add", "is empty")
+    assert not [line for line in out.splitlines() if any(each in line for each in chatter)], out
+    shown = checkout.run(sys.executable, "-m", "stages.show")
+    assert "host/fp32" in shown and "1 of 3" in shown
+
+
 def test_a_session_that_ends_is_one_line(checkout: Checkout, failing: Path) -> None:
     """Not DVC's as well, for which the stage has failed."""
     checkout.change(on_failure="stop")
@@ -78,4 +135,5 @@ def test_a_session_that_ends_is_one_line(checkout: Checkout, failing: Path) -> N
     script.write_text(text)
     done = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True)
     assert done.returncode == 255
-    assert "a cell fails" in done.stderr and f"failed to reproduce 'train@{FAILING.matrix_name}'" in done.stderr
+    assert "a cell fails" in done.stderr
+    assert f"faceoff: stage train@{FAILING.matrix_name} failed with exit code 1; why is above\n" in done.stderr

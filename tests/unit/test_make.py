@@ -16,6 +16,8 @@ ODD = """it's a "$(touch pwned)" `touch pwned`; touch pwned"""  # the name of ev
 CODE = (
     "__init__.py",
     "errors.py",
+    "units.py",
+    "watched.py",
     "harness/__init__.py",
     "harness/environments/__init__.py",
     "harness/environments/pip.py",

@@ -1,7 +1,10 @@
 """What pip's last lines mean, in one line."""
 
+from pathlib import Path
+
 import pytest
 
+from stages import watched
 from stages.harness.environments import pip
 from stages.harness.environments.container import DOWNLOAD_ADVICE
 from stages.harness.environments.launch import DISK_FULL
@@ -56,3 +59,39 @@ OTHER = ("Collecting six", "ERROR: six-1.17.0-cp39.whl is not a supported wheel 
 )
 def test_pips_failure_in_one_line(lines: tuple[str, ...], said: str) -> None:
     assert str(pip.why_failed(lines, DISK_FULL, DOWNLOAD_ADVICE)).startswith(said)
+
+
+def test_pip_says_which_package_it_is_at_and_how_much_of_it_has_come() -> None:
+    steps, said = pip.Steps(), []
+    for line in (
+        "Looking in indexes: https://index.example/simple",
+        "Collecting torch==2.14.0 (from -r docker/host/requirements.lock (line 3))",
+        "  Downloading https://index.example/torch-2.14.0-cp311-cp311-manylinux_2_28_x86_64.whl (888.1 MB)",
+        "Progress 104857600 of 931242393",
+        "Requirement already satisfied: pip in ./lib",
+        "Installing collected packages: pip, torch",
+    ):
+        steps.hear(line)
+        said.append(steps.said)
+    wheel = "torch-2.14.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    assert said == [
+        "looking for packages",
+        "package 1: torch==2.14.0",
+        f"package 1: {wheel} (888.1 MB)",
+        f"package 1: {wheel}: 100 MiB of 888.1 MiB",
+        "package 2: pip",
+        "installing 2 packages",
+    ]
+
+
+@pytest.mark.parametrize(("version", "bar"), [("24.0", "off"), ("24.1", "raw"), ("25.3.1", "raw"), (None, "off")])
+def test_a_pip_that_can_is_asked_for_bytes_where_somebody_watches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None, bar: str
+) -> None:
+    packages = tmp_path / "lib/python3.12/site-packages"
+    if version:
+        (packages / f"pip-{version}.dist-info").mkdir(parents=True)
+    python = tmp_path / "bin/python"
+    assert pip.command(python)[-1] == "off"
+    monkeypatch.setenv(watched.WATCHED, "1")
+    assert pip.command(python)[-1] == bar

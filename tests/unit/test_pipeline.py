@@ -1,16 +1,19 @@
 """How far a run is, from what DVC prints."""
 
-import io
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
-from stages.harness.pipeline import repro
-from stages.harness.pipeline.progress import Tracker
+from stages.harness.pipeline import lines, repro, screen
+from stages.harness.pipeline.lines import Lines
+from stages.harness.pipeline.progress import Earlier, Spans, Tracker, duration
 from stages.records import Cell
 from tests.project import ROOT
 
@@ -31,7 +34,7 @@ def told(tracker, clock, *lines):
         if line.isdigit():
             clock.now += int(line)
         elif tracker.hear(line) and tracker.words:
-            said.append(tracker.words)
+            said.append(tracker.words + tracker.time_left())
     return said
 
 
@@ -46,16 +49,16 @@ def keeps(name):
 def test_each_cell_is_told_with_what_is_left_once_one_has_ended():
     clock = Clock()
     said = told(
-        Tracker(CELLS, (), clock), clock,
+        Tracker(CELLS, (), clock=clock), clock,
         runs("machine"), "7", runs("train@1-a-fp32"), "10", runs("train@1-b-fp32"), "30",
         runs("train@2-a-fp32"), "epoch 1", "12", runs("train@2-b-fp32"), "30", runs("evaluate@1-a-fp32"),
     )  # fmt: skip
     assert said == [
         "a look at the machine",
         "training, cell 1 of 4: a/fp32, repeat 1",
-        "training, cell 2 of 4: b/fp32, repeat 1, about 30.0 s left",
-        "training, cell 3 of 4: a/fp32, repeat 2, about 40.0 s left",
-        "training, cell 4 of 4: b/fp32, repeat 2, about 30.0 s left",
+        "training, cell 2 of 4: b/fp32, repeat 1, about 30 s left",
+        "training, cell 3 of 4: a/fp32, repeat 2, about 40 s left",
+        "training, cell 4 of 4: b/fp32, repeat 2, about 30 s left",
         "evaluation, cell 1 of 4: a/fp32, repeat 1",
     ]
 
@@ -63,26 +66,26 @@ def test_each_cell_is_told_with_what_is_left_once_one_has_ended():
 def test_evaluations_are_in_the_time_left_once_one_was_seen():
     clock = Clock()
     said = told(
-        Tracker(CELLS, (), clock), clock,
+        Tracker(CELLS, (), clock=clock), clock,
         runs("train@1-a-fp32"), "10", runs("evaluate@1-a-fp32"), "4", runs("train@1-b-fp32"), "20",
         runs("evaluate@1-b-fp32"), "6", runs("train@2-a-fp32"),
     )  # fmt: skip
-    assert said[1].endswith("about 30.0 s left")  # 3 trainings; nothing is known of an evaluation
-    assert said[2].endswith("about 42.0 s left")  # with 3 evaluations
-    assert said[4].endswith("about 40.0 s left")  # a training and an evaluation of a, and of b
+    assert said[1].endswith("about 30 s left")  # 3 trainings; nothing is known of an evaluation
+    assert said[2].endswith("about 42 s left")  # with 3 evaluations
+    assert said[4].endswith("about 40 s left")  # a training and an evaluation of a, and of b
 
 
 def test_the_bar_goes_over_every_stage_of_the_pipeline():
     names = ["machine", "job", "download", "image@a", "image@b", "profile@a", "profile@b"]
     names += ["setting@a-fp32", "setting@b-fp32"]
     names += [f"{kind}@{repeat}-{image}-fp32" for kind in ("train", "evaluate") for repeat in (1, 2) for image in "ab"]
-    tracker, done = Tracker(CELLS, (), Clock()), []
+    tracker, done = Tracker(CELLS, (), clock=Clock()), []
     for index, name in enumerate([*names, "compare", "scorecard"]):
         tracker.hear(keeps(name) if index % 3 else runs(name))
         done.append(tracker.done)
     assert done == [index + bool(index % 3) for index in range(tracker.total)]
     begun = [runs(name) for name in ("image@b", "profile@b", "setting@b-fp32", "compare")]
-    assert told(Tracker(CELLS, (), Clock()), Clock(), *begun) == [
+    assert told(Tracker(CELLS, (), clock=Clock()), Clock(), *begun) == [
         "making image b", "profile of image b", "comparison",
     ]  # fmt: skip
 
@@ -90,28 +93,118 @@ def test_the_bar_goes_over_every_stage_of_the_pipeline():
 def test_cells_that_are_kept_take_no_time():
     clock = Clock()
     said = told(
-        Tracker(CELLS, CELLS[:1], clock), clock,
+        Tracker(CELLS, CELLS[:1], clock=clock), clock,
         keeps("train@1-a-fp32"), runs("train@1-b-fp32"), "20", runs("train@2-a-fp32"),
     )  # fmt: skip
-    assert said[-1] == "training, cell 3 of 4: a/fp32, repeat 2, about 40.0 s left"
+    assert said[-1] == "training, cell 3 of 4: a/fp32, repeat 2, about 40 s left"
 
 
 def test_of_cells_with_results_only_settings_that_were_measured_again_are_expected():
     clock = Clock()
     lines = keeps("train@1-a-fp32"), runs("train@1-b-fp32"), "20", runs("train@2-b-fp32")
-    assert told(Tracker(CELLS, CELLS, clock), clock, *lines)[-1].endswith("about 20.0 s left")
+    assert told(Tracker(CELLS, CELLS, clock=clock), clock, *lines)[-1].endswith("about 20 s left")
 
 
-def test_a_terminal_gets_a_bar_and_all_lines(monkeypatch, tmp_path):
-    monkeypatch.setattr(repro, "_run", lambda command, show, errors: [show(each) for each in LINES] and 0)
+def test_what_a_cell_took_in_an_earlier_run_tells_the_time_left_and_it_runs_down():
+    clock = Clock()
+    tracker = Tracker(CELLS, (), {("train", "a/fp32"): Earlier(100.0, 3), ("evaluate", "a/fp32"): Earlier(10.0, 1)}, clock)
+    assert told(tracker, clock, runs("train@1-a-fp32")) == ["training, cell 1 of 4: a/fp32, repeat 1, about 7:20 left"]
+    clock.now += 40
+    assert (tracker.elapsed, tracker.time_left(), tracker.expected_spans()) == (40.0, ", about 6:40 left", 3)
+    clock.now += 600  # it takes longer than ever: what is left is the others'
+    assert tracker.time_left() == ", about 5:40 left"
+    assert told(tracker, clock, runs("evaluate@1-a-fp32"))[0].endswith("about 32:40 left")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (59.6, "1:00"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min")])
+def test_a_duration_is_read_at_a_glance(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_spans_are_counted_as_a_cell_tells_them(tmp_path):
+    path, spans = tmp_path / "1.events.jsonl", Spans()
+    assert spans.words(path, 2) == ""  # there is none yet
+    path.write_text('{"span": "head", "seconds": 1}\n{"fact": "device", "value": "cpu"}\nno JSON\n{"span": "bo')
+    assert spans.words(path, 2) == "1 of 2 spans done (head)"
+    with path.open("a") as file:
+        file.write('dy", "seconds": 1}\n')
+    assert spans.words(path, 2) == "2 of 2 spans done (body)"
+    path.write_text('{"resumed_after_spans": 4}\n')  # another attempt
+    assert spans.words(path, 2) == "4 spans done (by an earlier attempt)"
+    assert spans.words(tmp_path / "2.events.jsonl", None) == ""
+
+
+def test_of_dvcs_own_lines_none_is_shown_and_of_warnings_each_once():
+    seen = set()
+    chosen, others = Lines(seen), Lines(seen)
+    said = """\
+Running stage 'train@1-a-fp32':
+> exec .venv/bin/python -m stages.inside a --result metrics/a/fp32/train-1.json
+/usr/lib/a/numpy.py:12: UserWarning: slow
+  old = new
+epoch 1
+
+epoch 2
+/usr/lib/b/numpy.py:34: UserWarning: slow
+  old = new
+  not code of it
+
+Stage 'train@2-a-fp32' didn't change, skipping
+WARNING: 'data/weights' is empty.
+ERROR: failed to reproduce 'train@1-b-fp32': failed to run: exec .venv/bin/python, exited with 7
+To track the changes with git, run:
+
+\tgit add dvc.lock
+
+To enable auto staging, run:
+
+\tdvc config core.autostage true
+Use `dvc push` to send your updates to remote storage.
+the end""".splitlines()
+    shown = [each for line in said for each in chosen.shown(line)]
+    assert shown == ["/usr/lib/a/numpy.py:12: UserWarning: slow", "  old = new", "epoch 1", "", "epoch 2", "the end"]
+    assert chosen.failed == {"train@1-b-fp32": 7}
+    assert others.shown("[W 12:00:01] UserWarning: slow") == []  # of another stream
+
+
+def test_lines_that_are_written_over_are_told_from_those_that_stay(tmp_path):
+    """Also where they come in pieces."""
+    reader, writer = os.pipe()
+    found = []
+    with os.fdopen(reader, "rb") as stream:
+        for piece in (b"one\r\ntw", b"o\n\r 10%|#", b"\r\x1b[2K 20%|##\r", b"\n done", b" \xff"):
+            os.write(writer, piece)
+        os.close(writer)
+        found = list(lines.read(stream))
+    assert found == [("one", False), ("two", False), ("10%|#", True), ("20%|##", True), ("20%|##", False), (" done \ufffd", False)]
+
+
+def test_a_terminal_has_two_lines_below_all_others(monkeypatch, tmp_path, capsys):
+    """And an end that leaves nothing of them."""
+
+    def run(command, show, errors, hear):
+        for line in LINES:
+            hear(line, line.startswith("50"))
+            show(line)
+        time.sleep(0.1)
+        return 0
+
+    monkeypatch.setattr(repro, "_run", run)
+    monkeypatch.setattr(screen, "PAUSE_SECONDS", 0.02)
     monkeypatch.chdir(tmp_path)
-    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    events = CELLS[1].events_path
+    events.parent.mkdir(parents=True)
+    events.write_text('{"span": "head", "seconds": 1}\n')
+    console = Console(force_terminal=True, width=80)
     assert repro.repro(Wanted(), console) == 0
-    shown = console.file.getvalue()
-    assert "frozen epoch 1: [4.1 s]" in shown and "1/19" in shown and "cell 2 of 4: b/fp32" in shown
+    shown = capsys.readouterr().out
+    assert "frozen epoch 1: [4.1 s]\n" in shown
+    assert "\ntraining, cell 2 of 4: b/fp32, repeat 1: 0 s, 1 span done (head)\n" in shown
+    assert re.search(r"━{25}\x1b\[0m stage 2 of 19\r\x1b\[1A", shown) and shown.endswith("\x1b[J")
+    assert all(cell_len(re.sub(r"\x1b\[\d*\w", "", line)) < 80 for line in shown.splitlines())
 
 
-LINES = [runs("train@1-a-fp32"), "frozen epoch 1: [4.1 s]", runs("train@1-b-fp32")]
+LINES = [runs("train@1-a-fp32"), "frozen epoch 1: [4.1 s]", "50%|##", runs("train@1-b-fp32")]
 
 
 class Wanted:
@@ -132,7 +225,7 @@ time.sleep(60)
 OUTER = """
 import sys
 from stages.harness.pipeline import repro
-repro._run(["sh", "-c", "$0 inner.py $1; true", sys.executable, sys.argv[1]], print, None)
+repro._run(["sh", "-c", "$0 inner.py $1; true", sys.executable, sys.argv[1]], print, None, lambda *_: None)
 """
 
 
@@ -163,7 +256,7 @@ def then_stop(process, timeout=None):
     os.kill(os.getpid(), signal.SIGTERM)
     return code
 subprocess.Popen.wait = then_stop
-repro._run(["true"], print, None)
+repro._run(["true"], print, None, lambda *_: None)
 """
 
 

@@ -17,6 +17,7 @@ from stages.harness.params.schema import Params
 from stages.harness.process.locks import held
 from stages.harness.process.signals import STOP_SIGNALS
 from stages.harness.process.watchdog import Watch, touched_at
+from stages.harness.results import read
 from stages.records import STAGES, Belongs, Cell, step_times, without_times
 
 NO_PREDICTIONS = ",".join(contract.PREDICTION_COLUMNS) + "\n"
@@ -78,7 +79,7 @@ class CellStage:
 
     def attempt(self, environment: Environment) -> int:
         """Run it. Where it fails, record why; the exit code is then the job's, or 0 with on_failure: record."""
-        began, started_at = time.monotonic(), datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        began, started_at = time.monotonic(), _now()
         running = self.cell.running_path
         with held(running, self.title):
             states.discard_noted(self.params.cells())
@@ -104,6 +105,16 @@ class CellStage:
         if self.params.on_failure == "stop":
             return outcome.exit_code or 1
         print(f"faceoff: recorded as failed; to try again: {self._again()}, then make repro", file=sys.stderr)
+        return 0
+
+    def leave_out(self, reason: str) -> int:
+        """Note that there is nothing to run it in; what an earlier run measured stays as it is. The exit code."""
+        if self.params.on_failure == "stop":
+            raise FaceoffError(reason)
+        if not self.cell.result_path(self.stage).exists():
+            belongs = read.belongs(self.params, codec.read(records.JOB_PATH, records.Job))
+            self._record(belongs[self.cell.image, self.cell.variant], reason, _now(), 0.0)
+        print(f"{self.title}: {self.stage}: left out, as its image failed")
         return 0
 
     def _run(self, task: records.Task, environment: Environment) -> Outcome:
@@ -144,7 +155,7 @@ class CellStage:
         return True
 
     def _again(self) -> str:
-        return f"dvc repro -s -f {self.stage}@{self.cell.matrix_name}"
+        return f".venv/bin/dvc repro -s -f {self.stage}@{self.cell.matrix_name}"
 
     def _discard_half_written(self) -> None:
         """Remove what a job was writing when it was stopped or killed."""
@@ -178,3 +189,7 @@ class CellStage:
             predictions_sha256=predictions_sha256,
         )
         codec.write(self.cell.result_path(self.stage), result)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from stages import codec, holders, records
@@ -26,6 +27,12 @@ SIGNALS = {
     signal.SIGKILL: "it was killed (SIGKILL), and not by faceoff or for want of memory: see who did, and run again",
 }
 READ_ONLY = "it wrote into a folder that is read-only; write below {output} (FACEOFF_OUTPUT), {state} or /tmp"
+
+
+def record_image(image: str, reason: str, outputs: Sequence[Path]) -> None:
+    """Write in the place of the stage's outputs why the image failed, so that the others go on."""
+    for path in outputs:
+        codec.write(path, records.Failed(image, reason))
 
 
 def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params) -> str:

@@ -19,7 +19,14 @@ from docker.models.containers import Container
 
 from stages.checks import killed_on_machine_for_memory
 from stages.errors import FaceoffError
-from stages.harness.environments import docker_connection, docker_container, docker_folder, docker_podman, labels
+from stages.harness.environments import (
+    docker_connection,
+    docker_container,
+    docker_folder,
+    docker_podman,
+    docker_progress,
+    labels,
+)
 from stages.harness.environments.docker_advice import FAILURES, explained, pull_advice, said
 from stages.harness.environments.launch import (
     KILLED,
@@ -33,6 +40,7 @@ from stages.harness.environments.launch import (
 )
 from stages.harness.process.signals import masked_signals
 from stages.harness.process.watchdog import Watch, watched
+from stages.watched import clear, telling
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine puts it around what goes to stderr
 KEPT_LINES = 50
@@ -120,11 +128,16 @@ class DockerEngine:
             events = self._client.api.pull(reference, stream=True, decode=True)
             if self._credentials.problem:
                 show(f"{reference} is pulled without credentials: {self._credentials.problem}")
-            for event in events:
-                if "error" in event:
-                    raise docker.errors.DockerException(event["error"])
-                if "progressDetail" not in event or not event["progressDetail"]:  # no line for every block of bytes
-                    show(": ".join(filter(None, (event.get("id"), event.get("status")))))
+            layers = docker_progress.Layers(reference)
+            with telling() as tell:
+                for event in events:
+                    if "error" in event:
+                        raise docker.errors.DockerException(event["error"])
+                    if layers.hear(event):
+                        tell(layers.say)
+                    else:
+                        clear()
+                        show(": ".join(filter(None, (event.get("id"), event.get("status")))))
         except FAILURES as error:
             raise FaceoffError(f"{reference} cannot be pulled: {said(error)}; {self._pull_advice(error)}") from None
 
@@ -135,8 +148,8 @@ class DockerEngine:
     def build(
         self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
     ) -> None:
-        last_lines: deque[str] = deque(maxlen=KEPT_LINES)
-        with explained():
+        last_lines, step = deque[str](maxlen=KEPT_LINES), docker_progress.Step()
+        with explained(), telling() as tell:
             events = self._client.api.build(
                 fileobj=_tar(files),
                 custom_context=True,
@@ -150,10 +163,17 @@ class DockerEngine:
             )
             for event in events:
                 if "error" in event:
+                    clear()
+                    for line in last_lines:
+                        if not docker_progress.STEP.match(line):  # which was shown as it began
+                            show(line)
                     raise BuildFailed(f"{tag} was not built: {' '.join(event['error'].split())}", last_lines)
                 for line in filter(str.strip, COLOUR.sub("", event.get("stream", "")).splitlines()):
-                    show(line)
                     last_lines.append(line)
+                    if step.hear(line):
+                        clear()
+                        show(line)
+                    tell(step.say)
 
     def run(self, job: Job, watch: Watch | None = None) -> Outcome:
         docker_connection.check_no_socket(job.mounts, self.socket)

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stages.errors import FaceoffError, run_entry
+from stages.units import amount
+from stages.watched import is_watched, telling
 
 # Of the shell: what a program needs to run, to write its cache and to reach another machine.
 KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_CACHE_HOME", "NETRC")
@@ -29,12 +31,49 @@ CONFIG_FILES = ("PIP_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")  # wher
 SECTIONS = ("global", "install")  # of a pip.conf, the stronger one last
 LISTED = re.compile(r"(\w+)\.([\w-]+)=(.+)")  # as `pip config list` prints a setting
 FULL = "no space left on device"
+TELLS_BYTES = (24, 1)  # the first pip that prints how much of a file has come
+COLLECTING = re.compile(r"(?:Collecting|Requirement already satisfied:) (\S+)")
+DOWNLOADING = re.compile(r"\s*(?:Downloading|Using cached) (\S+)(?: \((.+)\))?")
+PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+INSTALLING = re.compile(r"Installing collected packages: (.+)")
 
 
 def command(python: Path, *arguments: str) -> tuple[str, ...]:
     """Return the command that installs with that Python's pip, for `environment`."""
-    quiet = ("--disable-pip-version-check", "--no-input", "--progress-bar", "off")
+    bar = "raw" if is_watched() and _version(python) >= TELLS_BYTES else "off"
+    quiet = ("--disable-pip-version-check", "--no-input", "--progress-bar", bar)
     return (str(python), "-Im", "pip", "install", *quiet, *arguments)
+
+
+def _version(python: Path) -> tuple[int, ...]:
+    """Return the version of that environment's pip, (0,) where none is found."""
+    found = [each.name.split("-")[1] for each in python.parent.parent.glob("lib/python3*/site-packages/pip-*.dist-info")]
+    return tuple(int(part) for part in found[0].split(".")[:2] if part.isdecimal()) if found else (0,)
+
+
+class Steps:
+    """What pip is at, from the lines that it prints."""
+
+    def __init__(self) -> None:
+        self.said, self.is_heard = "looking for packages", False
+        self._packages, self._file = 0, ""
+
+    def hear(self, line: str) -> None:
+        """Take the next line."""
+        collecting, downloading = COLLECTING.match(line), DOWNLOADING.match(line)
+        progress, installing = PROGRESS.match(line), INSTALLING.match(line)
+        self.is_heard |= collecting is not None
+        if collecting:
+            self._packages += 1
+            self.said = f"package {self._packages}: {collecting[1]}"
+        elif downloading:
+            self._file = downloading[1].rpartition("/")[2]
+            self.said = f"package {self._packages}: {self._file}" + (f" ({downloading[2]})" if downloading[2] else "")
+        elif progress:
+            of_all = f"{amount(int(progress[1]))} of {amount(int(progress[2]))}"
+            self.said = f"package {self._packages}: {self._file}: {of_all}"
+        elif installing:
+            self.said = f"installing {len(installing[1].split(', '))} packages"
 
 
 def environment(python: Path) -> dict[str, str]:
@@ -102,8 +141,20 @@ def why_failed(lines: Sequence[str], full: str, advice: str) -> str | None:
 
 
 def main() -> int:
+    """Install, telling how far it is where somebody watches: it takes minutes."""
     python = Path(sys.executable)
-    os.execve(python, command(python, *sys.argv[1:]), environment(python))  # noqa: S606 - in place of this process
+    if not is_watched():
+        quietly = command(python, "-qq", *sys.argv[1:])
+        os.execve(python, quietly, environment(python))  # noqa: S606 - in place of this process
+    steps, wanted = Steps(), command(python, *sys.argv[1:])
+    with (
+        subprocess.Popen(wanted, env=environment(python), stdout=subprocess.PIPE, text=True, errors="replace") as process,
+        telling() as tell,
+    ):
+        for line in process.stdout or ():
+            steps.hear(line)
+            tell(lambda: f"pip: {steps.said}")
+    return process.returncode
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from stages.harness.environments.definition import Venv
 from stages.harness.environments.launch import Show
 from stages.harness.process.locks import held
 from stages.harness.process.signals import end_with_parent
+from stages.watched import telling
 
 FOLDER = Path(".venvs")
 STAMP = "faceoff.json"
@@ -30,9 +31,6 @@ VERSION = re.compile(r"3\.\d+(\.\d+)?")  # as venv.python may say
 HALF_MADE = "half made"
 DIGITS = 12  # of an environment's name
 KEPT_LINES = 50
-LARGE = re.compile(
-    r"\s*(Downloading|Using cached) \S+ \((\d{2,}\.\d MB|[\d.]+ GB)\)"
-)  # of pip's lines, what is waited for
 DOWNLOAD_ADVICE = "see that HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT are right, which are passed on to pip"
 PROOF = (  # that torch is whole: a wheel may lack a library that its own packages should bring
     "import importlib.util as u; [__import__(name) for name in ('torch', 'torchvision') if u.find_spec(name)]"
@@ -187,8 +185,8 @@ def _fill(folder: Path, source: Source, venv: Venv, root: Path, show: Show) -> N
     """Take the same steps as docker/Dockerfile."""
     python, plain = _python(folder), {**pip.clean(), "PIP_CONFIG_FILE": os.devnull}
     show(f"{_said(folder)}: a virtual environment of {source.path}, Python {source.version}")
-    _run("venv", folder, (str(source.path), "-Im", "venv", "--without-pip", str(folder)), plain, show)
-    _run("ensurepip", folder, (str(python), "-Im", "ensurepip", "--default-pip"), plain, show)
+    _run("venv", folder, (str(source.path), "-Im", "venv", "--without-pip", str(folder)), plain)
+    _run("ensurepip", folder, (str(python), "-Im", "ensurepip", "--default-pip"), plain)
     scratch = folder / "tmp"  # of what pip downloads: there is room here, and /tmp may be memory
     scratch.mkdir()
     environment = {**pip.environment(python), "TMPDIR": str(scratch)}
@@ -196,31 +194,34 @@ def _fill(folder: Path, source: Source, venv: Venv, root: Path, show: Show) -> N
         if file is not None:
             show(f"{_said(folder)}: {file}")
             command = pip.command(python, "--only-binary", ":all:", *options, "-r", str(root / file))
-            _run(file, folder, command, environment, show)
+            _run(file, folder, command, environment)
     shutil.rmtree(scratch)
-    _run("import of torch", folder, (str(python), "-Ic", PROOF), plain, show)
+    _run("import of torch", folder, (str(python), "-Ic", PROOF), plain)
 
 
-def _run(what: str, folder: Path, command: Sequence[str], environment: Mapping[str, str], show: Show) -> None:
+def _run(what: str, folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run a step to its end; it ends with this process, however that ends."""
-    lines = deque[str](maxlen=KEPT_LINES)
-    with subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        process_group=0,
-        preexec_fn=lambda: end_with_parent(signal.SIGKILL),
-    ) as process:
+    lines, steps = deque[str](maxlen=KEPT_LINES), pip.Steps()
+    with (
+        telling() as tell,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            process_group=0,
+            preexec_fn=lambda: end_with_parent(signal.SIGKILL),
+        ) as process,
+    ):
         assert process.stdout is not None  # noqa: S101 - as asked for
         try:
             for line in process.stdout:
                 lines.append(line.rstrip())
-                if LARGE.match(line):
-                    show(line.rstrip())
+                steps.hear(line)
+                tell(lambda: f"{what}: {steps.said}")
             code = process.wait()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):

@@ -1,12 +1,18 @@
 """How far a run of the pipeline is, from the lines that DVC prints: what goes on, and how long the rest will take."""
 
+import contextlib
+import dataclasses
+import json
 import re
 import statistics
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
+from stages import codec
+from stages.codec import RecordError
 from stages.harness import formatting
-from stages.records import Cell
+from stages.records import Cell, Result
 
 BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
@@ -22,17 +28,42 @@ ONCE = {  # stages that there are once
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """What a stage of a setting's cells was like in an earlier run."""
+
+    seconds: float
+    spans: int
+
+
+def earlier(cells: Sequence[Cell]) -> dict[tuple[str, str], Earlier]:
+    """Return by stage and setting what the first result that is there says, whatever it belongs to."""
+    found: dict[tuple[str, str], Earlier] = {}
+    for kind in DOES:
+        for cell in cells:
+            path = cell.result_path(kind)
+            if (kind, cell.setting) not in found and path.exists():
+                try:
+                    result = codec.read(path, Result)
+                except RecordError:
+                    continue
+                if result.status == "ok":
+                    found[kind, cell.setting] = Earlier(result.wall_seconds, len(result.spans))
+    return found
+
+
 class Tracker:
     """Counts from DVC's lines how many stages are done, and estimates what is left.
 
     `there`: cells that had a result before. Of those only the ones are expected to be measured again whose setting was
-    measured again already: the cells of one setting depend on the same things.
+    measured again already: the cells of one setting depend on the same things. `before`: how long they took then.
     """
 
     def __init__(
         self,
         cells: Sequence[Cell],
         there: Collection[Cell],
+        before: Mapping[tuple[str, str], Earlier] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cells = cells
@@ -40,11 +71,12 @@ class Tracker:
         self.total = len(ONCE) + len(OF_IMAGE) * len(images) + len(settings) + len(DOES) * len(cells)
         self.done = 0  # stages that ended or were kept
         self.words = ""  # what goes on, in a line; empty before the first stage and while one is only skipped
-        self._there = there
-        self._clock = clock
+        self.running: tuple[str, Cell] | None = None
+        self.passing = ""  # what the stage at hand last said of how far it is, in a line that is to be written over
+        self._there, self._before, self._clock = there, before or {}, clock
         self._seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in DOES}  # that it took, by setting
         self._behind: dict[str, int] = dict.fromkeys(DOES, 0)  # cells that this kind of stage is past
-        self._running: tuple[str, Cell, float] | None = None
+        self._began = clock()
         self._is_running = False
 
     def hear(self, line: str) -> bool:
@@ -54,7 +86,8 @@ class Tracker:
         if found is None:
             return False
         self._end()
-        self.words, self._is_running = "", begins is not None
+        self.words = self.passing = ""
+        self._is_running, self._began = begins is not None, self._clock()
         if not self._is_running:
             self.done += 1
         kind, _, name = found[1].partition("@")
@@ -62,39 +95,117 @@ class Tracker:
         if kind in DOES and cell is not None:
             self._behind[kind] = self.cells.index(cell) + (not self._is_running)
             if self._is_running:
-                self._running = kind, cell, self._clock()
-                self.words = self._of_cell(kind, cell)
+                self.running = kind, cell
+                place = f"cell {self._behind[kind] + 1} of {len(self.cells)}"
+                self.words = f"{DOES[kind]}, {place}: {cell.setting}, repeat {cell.repeat}"
         elif self._is_running:
             self.words = OF_IMAGE[kind].format(name) if kind in OF_IMAGE else ONCE.get(kind, "")
         return self._is_running
 
+    @property
+    def place(self) -> str:
+        """Say which stage goes on, of how many."""
+        return f"{self.done + 1} of {self.total}"
+
+    @property
+    def elapsed(self) -> float:
+        """How long the stage runs that goes on."""
+        return self._clock() - self._began
+
+    def time_left(self) -> str:
+        """Write what trainings and evaluations still take, '' while nothing is known of it."""
+        left = self._seconds_left()
+        return f", about {duration(left)} left" if left else ""
+
+    def expected_spans(self) -> int | None:
+        """Return how many spans the stage at hand had in an earlier run."""
+        kind, cell = self.running if self.running else ("", None)
+        found = self._before.get((kind, cell.setting if cell else ""))
+        return found.spans if found else None
+
     def _end(self) -> None:
         """Count the stage that was running as done."""
         self.done += self._is_running
-        if self._running is not None:
-            kind, cell, began = self._running
-            self._seconds[kind].setdefault(cell.setting, []).append(self._clock() - began)
+        if self.running is not None:
+            kind, cell = self.running
+            self._seconds[kind].setdefault(cell.setting, []).append(self.elapsed)
             self._behind[kind] = self.cells.index(cell) + 1
-        self._running = None
+        self.running = None
 
-    def _of_cell(self, kind: str, cell: Cell) -> str:
-        left = self._seconds_left()
-        time_left = "" if left is None else f", about {formatting.seconds(left)} left"
-        place = f"cell {self._behind[kind] + 1} of {len(self.cells)}"
-        return f"{DOES[kind]}, {place}: {cell.setting}, repeat {cell.repeat}{time_left}"
+    def _seconds_left(self) -> float:
+        """Estimate what training and evaluation still take, the stage at hand included; 0: nothing is known."""
+        run_again = {*self._seconds["train"], *self._seconds["evaluate"]}
+        if self.running:
+            run_again.add(self.running[1].setting)
+        left = sum(self._of_kind(kind, run_again) for kind in DOES)
+        if self.running is None:
+            return left
+        kind, cell = self.running
+        return left - min(self.elapsed, self._expected(kind, cell))
 
-    def _seconds_left(self) -> float | None:
-        """Estimate what training and evaluation still take, from the cell at hand on; None before any has ended."""
-        trained, evaluated = self._seconds["train"], self._seconds["evaluate"]
-        run_again = {*trained, *evaluated}
-        left = self._of_kind("train", trained, run_again) + self._of_kind("evaluate", evaluated, run_again)
-        return left or None
+    def _expected(self, kind: str, cell: Cell) -> float:
+        """Return what the stage will take, as others of its setting did, or else of other settings; 0: not known."""
+        known = self._known(kind)
+        return known.get(cell.setting, statistics.fmean(known.values())) if known else 0.0
 
-    def _of_kind(self, kind: str, taken: Mapping[str, Sequence[float]], run_again: Collection[str]) -> float:
-        known = {setting: statistics.fmean(each) for setting, each in taken.items()}
-        if not known:
-            return 0.0
-        others = statistics.fmean(known.values())
+    def _known(self, kind: str) -> dict[str, float]:
+        """Return what this kind of stage takes, by setting."""
+        before = {setting: each.seconds for (of_kind, setting), each in self._before.items() if of_kind == kind}
+        return before | {setting: statistics.fmean(each) for setting, each in self._seconds[kind].items()}
+
+    def _of_kind(self, kind: str, run_again: Collection[str]) -> float:
         left = self.cells[self._behind[kind] :]
         expected = (each for each in left if each not in self._there or each.setting in run_again)
-        return sum(known.get(each.setting, others) for each in expected)
+        return sum(self._expected(kind, each) for each in expected)
+
+
+class Spans:
+    """The spans that a running cell has told, read from its events as they come; only while somebody watches."""
+
+    def __init__(self) -> None:
+        self._path = Path()
+        self._bytes, self._count, self._last = 0, 0, ""
+
+    def words(self, path: Path, expected: int | None) -> str:
+        """Say how many there are, '' before the first."""
+        if path != self._path:
+            self._path, self._bytes, self._count = path, 0, 0
+        for event in self._new():
+            if "resumed_after_spans" in event:
+                self._count, self._last = int(str(event["resumed_after_spans"])), "by an earlier attempt"
+            elif "span" in event:
+                self._count, self._last = self._count + 1, str(event["span"])
+        if not self._count:
+            return ""
+        is_known = expected is not None and expected >= self._count
+        done = f"{self._count} of {expected} spans" if is_known else formatting.count(self._count, "span")
+        return f"{done} done ({self._last})"
+
+    def _new(self) -> Iterator[dict[str, object]]:
+        """Yield what whole lines tell that have come since; of a file that was begun anew, all."""
+        try:
+            size = self._path.stat().st_size
+            if size < self._bytes:
+                self._bytes = self._count = 0
+            if size == self._bytes:
+                return
+            with self._path.open("rb") as file:
+                file.seek(self._bytes)
+                new = file.read(size - self._bytes)
+        except OSError:
+            return
+        whole = new[: new.rfind(b"\n") + 1]
+        self._bytes += len(whole)
+        for line in whole.splitlines():
+            with contextlib.suppress(ValueError):  # what is wrong with it, the cell's own supervisor says
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    yield event
+
+
+def duration(seconds: float) -> str:
+    """Write about how long: '42 s', '3:10', '2 h 05 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return formatting.seconds(whole) if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,12 +1,12 @@
-"""Runs `dvc repro`, and shows how far it is: a bar over all stages on a terminal, else a plain line per stage.
+"""Runs `dvc repro`, and shows how far it is: in two lines on a terminal, else in a plain line per stage.
 
-DVC names each stage as it begins or skips it, and nothing else tells which cells are measured and which are kept.
+DVC names each stage as it begins or skips it, and nothing else tells which cells are measured and which are kept. While
+nobody watches, nothing looks at a running cell; else its file of events is looked at twice a second.
 """
 
 import contextlib
 import getpass
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -15,18 +15,20 @@ from collections.abc import Callable
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import launch
 from stages.harness.params.schema import Params
-from stages.harness.pipeline import dvc_files
+from stages.harness.pipeline import dvc_files, lines, progress
+from stages.harness.pipeline.lines import Lines
 from stages.harness.pipeline.progress import Tracker
+from stages.harness.pipeline.screen import Screen
 from stages.harness.process import dvc_lock, signals
+from stages.watched import WATCHED
 
-FAILED = re.compile(r"ERROR: failed to reproduce '.+': failed to run: .+, exited with (\d+)")
 # Not the script `dvc`: its first line, as pip writes it, is shell, and breaks in a checkout at "it's $(odd)".
 DVC_REPRO = [sys.executable, "-m", "dvc", "repro"]
+Hear = Callable[[str, bool], None]  # takes each line, and whether the next one goes over it
 
 
 def repro(wanted: Params, console: Console) -> int:
@@ -35,41 +37,92 @@ def repro(wanted: Params, console: Console) -> int:
     The exit code of DVC, 128 + n after signal n, and TRY_LATER where a cell is to go on in another session.
     """
     dvc_files.mend()
+    code = 1
     try:
-        return _repro(wanted, console)
+        code = _repro(wanted, console)
+        return code
     finally:
         dvc_files.mend()
+        if code not in (0, TRY_LATER):
+            _say_what_is_there(wanted)
+
+
+def _say_what_is_there(wanted: Params) -> None:
+    cells = wanted.cells()
+    there = sum(all(cell.result_path(kind).exists() for kind in progress.DOES) for cell in cells)
+    if there:
+        print(
+            f"faceoff: {there} of {len(cells)} cells are there: `make show` shows them, `make repro` goes on",
+            file=sys.stderr,
+        )
 
 
 def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
     there = {cell for cell in cells if cell.result_path("train").exists()}
-    tracker = Tracker(cells, there)
-    if not console.is_terminal:
-        return _run(DVC_REPRO, lambda line: _show_plainly(line, tracker), errors=None)
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=tracker.total, visible=False)
+    tracker = Tracker(cells, there, progress.earlier(cells))
+    if console.is_terminal and not console.is_dumb_terminal:
+        return _on_terminal(tracker, console)
 
-        def show(line: str) -> None:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-            if tracker.hear(line):
-                bar.update(task, completed=tracker.done, description=tracker.words, visible=bool(tracker.words))
+    def hear(text: str, is_passing: bool) -> None:
+        if not is_passing and tracker.hear(text) and tracker.words:
+            print(f"faceoff: stage {tracker.place}: {tracker.words}{tracker.time_left()}")
 
-        return _run(DVC_REPRO, show, errors=subprocess.STDOUT)  # else they would run through the bar
+    return _run(DVC_REPRO, print, None, hear)
 
 
-def _show_plainly(line: str, tracker: Tracker) -> None:
-    print(line)
-    if tracker.hear(line) and tracker.words:
-        print(f"faceoff: stage {tracker.done + 1} of {tracker.total}: {tracker.words}")
+def _on_terminal(tracker: Tracker, console: Console) -> int:
+    spans = progress.Spans()
+
+    def say() -> tuple[str, float, str]:
+        """Put together what the two lines show."""
+        running, detail = tracker.running, tracker.passing
+        if running and not detail:
+            detail = spans.words(running[1].events_path, tracker.expected_spans())
+        what = f"{tracker.words}: {progress.duration(tracker.elapsed)}{detail and f', {detail}'}"
+        beside = f"stage {tracker.place}{tracker.time_left()}"
+        return what if tracker.words else "", tracker.done / tracker.total, beside
+
+    def hear(text: str, is_passing: bool) -> None:
+        tracker.passing = text if is_passing else ""
+        if not is_passing:
+            tracker.hear(text)
+
+    with Screen(console, say) as screen:
+        return _run(DVC_REPRO, screen.print, subprocess.STDOUT, hear)  # else complaints would run through the two lines
 
 
-def _run(command: list[str], show: Callable[[str], None], errors: int | None) -> int:
+def _run(command: list[str], show: Callable[[str], None], errors: int | None, hear: Hear) -> int:
     """Run a command and hand on its lines as they come; its stderr to ours, or by STDOUT among the others.
 
     A signal to stop is passed on to it and to what it runs, and the end of all that write to its output is waited for.
     """
+    seen = set[str]()
+    output, complaints = Lines(seen), Lines(seen)
+    with _started(command, errors) as process:
+        listener = threading.Thread(target=_hand_on, args=(process.stderr, complaints, _complain))
+        with signals.masked_signals(signal.SIG_BLOCK):  # which the thread inherits: they are for the main one
+            listener.start()
+        try:
+            with signals.stop_signals():
+                _hand_on(process.stdout, output, show, hear)
+                code = process.wait()
+        except SystemExit as stop:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                os.killpg(process.pid, int(str(stop.code)) - 128)
+            _hand_on(process.stdout, output, show, hear)
+            raise
+        finally:
+            listener.join()
+    failed = output.failed | complaints.failed
+    if {*failed.values()} == {TRY_LATER}:
+        return TRY_LATER
+    for name, exit_code in failed.items():
+        _complain(f"faceoff: stage {name} failed with exit code {exit_code}; why is above")
+    return code if code >= 0 else 128 - code
+
+
+def _started(command: list[str], errors: int | None) -> "subprocess.Popen[bytes]":
     environment = {
         **os.environ,
         **launch.PYTHON_ENVIRONMENT,
@@ -77,39 +130,19 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None) ->
         "SHELL": "/bin/sh",  # by which DVC runs a stage; a service's user may have one that runs nothing
         "LOGNAME": _user(),
     }
+    environment |= {} if errors is None else {WATCHED: "1"}
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if errors is None else errors,
-            text=True,
-            errors="replace",
             process_group=0,  # so that Ctrl-C reaches it through us, once
             preexec_fn=lambda: signals.end_with_parent(signal.SIGTERM),
         )
     except OSError as error:
         raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
-    exits = set[int]()  # of stages that DVC says have failed
-    listener = threading.Thread(target=_hand_on, args=(process.stderr, _complain, exits))
-    with process:
-        with signals.masked_signals(signal.SIG_BLOCK):  # which the thread inherits: they are for the main one
-            listener.start()
-        try:
-            with signals.stop_signals():
-                _hand_on(process.stdout, show, exits)
-                code = process.wait()
-        except SystemExit as stop:
-            with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
-                os.killpg(process.pid, int(str(stop.code)) - 128)
-            _hand_on(process.stdout, show, exits)
-            raise
-        finally:
-            listener.join()
-    if exits == {TRY_LATER}:
-        return TRY_LATER
-    return code if code >= 0 else 128 - code
 
 
 def _user() -> str:
@@ -120,15 +153,13 @@ def _user() -> str:
         return "faceoff"
 
 
-def _hand_on(lines: IO[str] | None, show: Callable[[str], None], exits: set[int]) -> None:
-    """Hand on all lines but DVC's complaint that a stage goes on another time, which the stage itself has told."""
-    for line in lines or ():
-        text = line.rstrip("\n")
-        failed = FAILED.fullmatch(text)
-        if failed:
-            exits.add(int(failed[1]))
-        if not failed or int(failed[1]) != TRY_LATER:
-            show(text)
+def _hand_on(
+    stream: IO[bytes] | None, chosen: Lines, show: Callable[[str], None], hear: Hear = lambda _text, _is_passing: None
+) -> None:
+    for text, is_passing in lines.read(stream) if stream else ():
+        hear(text, is_passing)
+        for line in [] if is_passing else chosen.shown(text):
+            show(line)
 
 
 def _complain(line: str) -> None:

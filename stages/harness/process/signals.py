@@ -23,7 +23,8 @@ def stop_signals() -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)
-        os.write(2, f"faceoff: {signal.Signals(number).name}: stopping\n".encode())
+        rest = "\x1b[K" if os.isatty(2) else ""  # of a line that shows progress
+        os.write(2, f"faceoff: {signal.Signals(number).name}: stopping{rest}\n".encode())
         raise SystemExit(128 + number)
 
     before = {each: signal.signal(each, stop) for each in STOP_SIGNALS}

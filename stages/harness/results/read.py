@@ -2,16 +2,18 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from stages import codec, records, variables
 from stages.codec import RecordError
+from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.predictions import read_predictions
 from stages.records import WALL, Belongs, Cell, Job, Result, step_times
 
+CODE = (Path("stages/train.py"), Path("stages/workload"))  # of which a result is; stage `setting` depends on it
 CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
 
 
@@ -49,18 +51,62 @@ def read_all(params: Params, root: Path = Path(), data_sha256: str | None = None
     """
     job = codec.read(root / records.JOB_PATH, Job)
     present = belongs(params, job, root, data_sha256)
-    return [read(cell, present[cell.image, cell.variant], job, root) for cell in params.cells()]
+    failures = {image: failure(image, root) for image in params.images}
+    return [
+        CellResult(cell, "failed", failures[cell.image])
+        if failures[cell.image]
+        else read(cell, present[cell.image, cell.variant], job, root)
+        for cell in params.cells()
+    ]
+
+
+def failure(image: str, root: Path = Path()) -> str | None:
+    """Return why the image, or its profile, failed where `on_failure` let the others go on."""
+    for path in (records.image_path(image), records.facts_path(image)):
+        if (root / path).exists():
+            try:
+                return codec.read(root / path, records.Failed).reason
+            except RecordError:  # a record of what was made
+                continue
+    return None
+
+
+def setting_path(image: str, variant: str) -> Path:
+    """Where stage `setting` says what the setting's results have to be of."""
+    return Cell(image, variant, 1).result_path("train").with_name("setting.json")
+
+
+def code_sha256(root: Path = Path()) -> str:
+    """Return the digest of what measures, as it is now."""
+    return codec.digest(*(root / each for each in CODE))
+
+
+def belongs_now(params: Params, root: Path = Path()) -> tuple[Job, dict[tuple[str, str], Belongs]]:
+    """Return job and `belongs` by what can be seen at once: job, code and params as they are, all else as it was noted.
+
+    Raises RecordError without a machine, or where no run has said which data there are.
+    """
+    job = jobs.record(params.job, jobs.load(params.job, root), params.section, params.seed, root)
+    data_sha256 = None
+    if not (root / records.MANIFEST_PATH).exists():  # data/ is not in git
+        data_sha256 = codec.read(root / records.COMPARISON_PATH, records.Comparison).data_sha256
+    return job, belongs(params, job, root, data_sha256, code_sha256(root))
 
 
 def belongs(
-    params: Params, job: Job, root: Path = Path(), data_sha256: str | None = None
+    params: Params, job: Job, root: Path = Path(), data_sha256: str | None = None, code: str | None = None
 ) -> dict[tuple[str, str], Belongs]:
-    """Return what a result has to be of, by image and variant: a new one measured now would be."""
+    """Return what a result has to be of, by image and variant: a new one measured now would be.
+
+    `code`: digest of what measures; None: that of which each setting's setting.json is.
+    """
     machine_sha256 = codec.fingerprint(codec.read(root / records.MACHINE_PATH, records.Machine))
     if data_sha256 is None:
         data_sha256 = codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256
     digests = {
-        image: (
+        image: (None, None)
+        if failure(image, root)
+        else (
             codec.file_fingerprint(root / records.image_path(image), records.Image),
             codec.file_fingerprint(root / records.facts_path(image), records.Facts),
         )
@@ -73,12 +119,20 @@ def belongs(
             machine_sha256=machine_sha256,
             image_sha256=digests[image][0],
             facts_sha256=digests[image][1],
+            code_sha256=code or _code_of_setting(root / setting_path(image, name)),
             variant=variant,
             container=params.container.limits,
         )
         for image in params.images
         for name, variant in params.variants.items()
     }
+
+
+def _code_of_setting(path: Path) -> str | None:
+    try:
+        return codec.read(path, Belongs).code_sha256
+    except RecordError:
+        return None
 
 
 def read(cell: Cell, present: Belongs, job: Job, root: Path = Path()) -> CellResult:
@@ -95,6 +149,8 @@ def read(cell: Cell, present: Belongs, job: Job, root: Path = Path()) -> CellRes
         _check_order(train, evaluate)
         if evaluate.status != "ok":
             return CellResult(cell, evaluate.status, evaluate.reason)
+        same = evaluate.output_sha256 == train.output_sha256
+        _check(cell.result_path("evaluate"), same, f"of another model than that of {cell.result_path('train')}")
         _check_names(job, train, evaluate)
         right = _predicted_right(evaluate, root)
         steps = _step_times(train, root)
@@ -117,6 +173,12 @@ def _stage(cell: Cell, stage: str, present: Belongs, root: Path) -> Result | Non
 
 
 def _check_belongs(path: Path, were: Belongs, are: Belongs, image: str) -> None:
+    for key, words in differences(were, are, image):
+        _check(path, False, words if key in ("variant", "container") else f"{key}: {words}")
+
+
+def differences(were: Belongs, are: Belongs, image: str) -> Iterator[tuple[str, str]]:
+    """Yield each field of Belongs that is another, and how a result was measured that is of the first."""
     for section, was, now in (
         ("variant", were.variant.parameters, are.variant.parameters),
         ("variant", {"gpus": were.variant.gpus}, {"gpus": are.variant.gpus}),
@@ -126,16 +188,18 @@ def _check_belongs(path: Path, were: Belongs, are: Belongs, image: str) -> None:
         for name in dict.fromkeys((*was, *now)):
             here, there = (_in_words(name, each) for each in (was, now))
             differing = "another" if here == there else there  # of secrets
-            same = name in was and name in now and was[name] == now[name]
-            _check(path, same, f"measured with {section} {name} {here}, now {differing}")
+            if not (name in was and name in now and was[name] == now[name]):
+                yield section.split()[0], f"measured with {section} {name} {here}, now {differing}"
     for key, what, file in (
         ("job_sha256", "by another job, or another section of it,", records.JOB_PATH),
         ("data_sha256", "on other data", records.MANIFEST_PATH),
         ("machine_sha256", "on another machine", records.MACHINE_PATH),
         ("image_sha256", "in another image", records.image_path(image)),
         ("facts_sha256", "in another environment", records.facts_path(image)),
+        ("code_sha256", "by other code", CODE[-1]),
     ):
-        _check(path, getattr(were, key) == getattr(are, key), f"{key}: measured {what} than that of {file}")
+        if getattr(were, key) != getattr(are, key):
+            yield key, f"measured {what} than that of {file}"
 
 
 def _in_words(name: str, values: Mapping[str, object]) -> str:
@@ -169,7 +233,7 @@ def _predicted_right(evaluate: Result, root: Path) -> dict[str, bool] | None:
     try:
         return read_predictions(content, path) or None
     except RecordError as error:
-        raise RecordError(f"{error}; measure again with `dvc repro`") from None
+        raise RecordError(f"{error}; measure again with `.venv/bin/dvc repro`") from None
 
 
 def _step_times(train: Result, root: Path) -> tuple[StepTimes, ...] | None:
@@ -187,7 +251,7 @@ def _written_with(result: Result, path: Path, sha256: str, what: str, root: Path
     try:
         content = (root / path).read_bytes()
     except OSError as error:
-        raise RecordError(f"{path}: {error.strerror}; measure again with `dvc repro -f`") from None
+        raise RecordError(f"{path}: {error.strerror}; measure again with `.venv/bin/dvc repro -f`") from None
     same = hashlib.sha256(content).hexdigest() == sha256
     _check(path, same, f"not the {what} of which {result.cell.result_path(result.stage)} has the sha256")
     return content.decode("utf-8", errors="replace")
@@ -202,4 +266,4 @@ def _moment(path: Path, text: str) -> datetime:
 
 def _check(path: Path, holds: bool, problem: str) -> None:
     if not holds:
-        raise RecordError(f"{path}: {problem}; measure again with `dvc repro`")
+        raise RecordError(f"{path}: {problem}; measure again with `.venv/bin/dvc repro`")
