@@ -101,7 +101,7 @@ def pack(path: Path) -> int:
 
 
 def harness_python() -> str | None:
-    """Return .venv's Python, which runs every stage: this one where it holds the harness's lock; None to have it made."""
+    """Return .venv's Python, which runs every stage: this one, where it holds the lock; None: .venv is to be made."""
     made = _venv_python()
     if not made.exists():
         if lacking():
