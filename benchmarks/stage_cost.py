@@ -55,7 +55,7 @@ def outputs():
     stage, _, repeat = result.stem.partition("-")
     if stage == "train":
         steps = result.with_name(f"steps-{{repeat}}.csv")
-        return [result, steps, pathlib.Path("models", *result.parts[1:3], repeat, "model")]
+        return [result, steps]
     return [result, result.with_name(f"predictions-{{repeat}}.csv")]
 
 @dvc_stage

@@ -20,10 +20,12 @@ from typing import Any, Dict, Optional, Tuple, Type, TypeVar
 
 from stages.errors import FULL, FaceoffError, no_room
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
+BLOCK_BYTES = 2**20
 # What a field's name says of its number: see `_check_number`.
 AMOUNT = re.compile(r"(.+_)?(seconds|bytes|hertz|watts|joules|per_second|samples|items|steps)")
 SHARE = re.compile(r"(.+_)?(share|p_value)")
+MERGE_MARKER = re.compile("^<{7} ", re.MULTILINE)
 
 Record = TypeVar("Record")
 
@@ -131,6 +133,30 @@ def file_fingerprint(path: Path, kind: Any) -> Optional[str]:
     return fingerprint(read(path, kind)) if path.exists() else None
 
 
+def digest(*paths: Path) -> str:
+    """sha256 of the files, and of folders' files with their names; compiled code and what is not there are left out.
+
+    Raises FaceoffError for what cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        for path in paths:
+            for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                if each.is_file() and each.suffix != ".pyc":
+                    found.update(os.fsencode(str(each.relative_to(path.parent))) + b" " + _of_file(each) + b"\n")
+    except OSError as error:
+        raise FaceoffError("{}: {}".format(error.filename, refusal(error))) from None
+    return found.hexdigest()
+
+
+def _of_file(path: Path) -> bytes:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(BLOCK_BYTES), b""):
+            found.update(block)
+    return found.digest()
+
+
 def _digest(document: Any) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
@@ -155,6 +181,7 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
 
     `where`, which ends as the file's name, names it in messages.
     """
+    check_merged(text, where)
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -163,7 +190,7 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
     if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
         raise OtherSchemaError(
             "{}: not of schema version {}; made by another version of faceoff: measure again with "
-            "`dvc repro -f`".format(where, SCHEMA_VERSION),
+            "`.venv/bin/dvc repro -f`".format(where, SCHEMA_VERSION),
             version if type(version) is int else None,
         )
     digest = document.pop("digest", None)
@@ -171,9 +198,20 @@ def parse(text: str, kind: Type[Record], where: str) -> Record:
     if digest != _digest(document):
         raise RecordError(
             "{}: digest: not that of what else the file holds: it was changed after it was written; measure again with "
-            "`dvc repro -f`".format(where)
+            "`.venv/bin/dvc repro -f`".format(where)
         )
     return record
+
+
+def check_merged(text: str, where: str, both: str = "") -> None:
+    """Raise RecordError where git left both sides of a merge in the text of a file; `both`: what goes with the file."""
+    marker = MERGE_MARKER.search(text)
+    if marker:
+        line = text.count("\n", 0, marker.start()) + 1
+        raise RecordError(
+            "{}: both sides of a merge are in it, from line {} on: settle that, or take one side's: "
+            "git checkout --ours {}{}, or --theirs".format(where, line, where, both)
+        )
 
 
 def decode(kind: Any, value: Any, where: str) -> Any:

@@ -4,10 +4,11 @@
     python -m stages.preflight --all    look at the machine and the job, then every check, and inside each image that is
                                         here too: `make preflight`
 
-Ends with 1 and a line for each check that failed.
+Ends with 1 and a line for each check that failed. Says which cells that have results will be measured again, and why.
 """
 
 import argparse
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from stages import checks, codec, records, variables
 from stages.errors import run_entry
 from stages.harness.environments import cards, commands
 from stages.harness.params import schema
+from stages.harness.pipeline import adoption, reasons
 from stages.harness.preflight import findings, host_checks, show
 from stages.harness.process.dvc_lock import dvc_stage
 from stages.harness.process.locks import only_run
@@ -34,14 +36,34 @@ def main() -> int:
     if parser.parse_args().all:
         with only_run():  # which has the machine's record, and its own session
             return show.run_stage("machine") or show.run_stage("job") or show_all()
-    done, _ = check(schema.load())
-    return checks.report(done, "preflight")
+    wanted = schema.load()
+    adoption.check_noted(wanted)
+    done, found = check(wanted)
+    code = checks.report(done, "preflight")
+    if code == 0:
+        tell_again(wanted, found.measured)
+    return code
+
+
+def tell_again(wanted: schema.Params, measured: findings.Measured) -> None:
+    """Say what will be measured again; where an evaluation lacks what its training left, the training is."""
+    others = [cell for cell in wanted.cells() if cell not in measured.cells and cell.result_path("train").exists()]
+    if not others:
+        return
+    with contextlib.suppress(codec.RecordError):
+        reasons.tell(reasons.found_early(wanted, others))
+        without = reasons.without_model(wanted, others)
+        reasons.tell({reasons.NO_MODEL: without} if without else {}, reasons.KEEP_MODEL)
+        for cell in without if "DVC_STAGE" in os.environ else ():
+            cell.result_path("train").unlink()  # DVC trains again what has no result
 
 
 def show_all() -> int:
     """Show every check, and look inside each image that is here; the exit code."""
-    done, found = check(schema.load())
+    wanted = schema.load()
+    done, found = check(wanted)
     show.show(done, Console())
+    tell_again(wanted, found.measured)
     here = [image.name for image in found.images if image.here]
     if not found.job.has_data:
         print(f"not looked inside {', '.join(here)}: the job's data is not here yet: `make repro` downloads it")
@@ -82,4 +104,4 @@ def look_at_moment(visible: str | None, cpuset: str | None) -> findings.Moment:
 
 
 if __name__ == "__main__":
-    run_entry(main)
+    run_entry(main, to_the_end=True)

@@ -40,6 +40,7 @@ VARIANTS = {
     for size in (16, 64, 256)
 }
 DATA_SHA256 = "d" * 64
+OUTPUT_SHA256 = "e" * 64  # of the model that a training left
 CONTAINER = records.Container("auto", "1g", None, None, None)
 LOAD = records.Load(41.0, 0.01, 0.0, None, {"throttled_seconds": "no cgroup of this process has a cpu.stat"})
 HEADER = "item,label,predicted\n"
@@ -77,6 +78,7 @@ def belongs(cell: Cell, **changes: Any) -> Belongs:
         machine_sha256=codec.fingerprint(machine()),
         image_sha256=None,
         facts_sha256=None,
+        code_sha256=None,
         variant=VARIANTS[cell.variant],
         container=CONTAINER,
     )
@@ -94,6 +96,7 @@ def trained(cell: Cell, seconds: float = 10.0, **changes: Any) -> Result:
         "peak_process_memory_bytes": 900 * MIB,
         "energy": None,
         "cpu_joules": None,
+        "output_sha256": OUTPUT_SHA256,
         "predictions_sha256": None,
         "steps": Steps(_sha256(step_times.NONE), 0, queued=False),
         "started_at": "2026-01-02T03:04:05+00:00",
@@ -113,6 +116,7 @@ def evaluated(cell: Cell, predict_seconds: float = 3.0, **changes: Any) -> Resul
         "peak_process_memory_bytes": 950 * MIB,
         "energy": None,
         "cpu_joules": None,
+        "output_sha256": OUTPUT_SHA256,
         "predictions_sha256": _sha256(HEADER),
         "steps": None,
         "started_at": "2026-01-02T03:05:05+00:00",
@@ -176,7 +180,7 @@ def not_run(result: Result, status: str, reason: str) -> Result:
         "attempts": (),
     }
     empty |= {"peak_process_memory_bytes": None, "energy": None, "cpu_joules": None, "cards": ()}
-    empty |= {"predictions_sha256": None, "steps": None}
+    empty |= {"output_sha256": None, "predictions_sha256": None, "steps": None}
     absent = {name: reason for name, value in empty.items() if value is None}
     return dataclasses.replace(result, status=status, reason=reason, absent=absent, **empty)
 

@@ -44,7 +44,7 @@ class Checkout:
         session_ends_at, ranks = changes.pop("session_ends_at", None), changes.pop("ranks", 1)
         gpu_uuids, remeasure = changes.pop("gpu_uuids", ()), changes.pop("remeasure", 0)
         plain: dict[str, Any] = dict.fromkeys(("job_sha256", "data_sha256", "machine_sha256"), "a" * 64)
-        plain |= {"image_sha256": None, "facts_sha256": None, "variant": self.variant}
+        plain |= {"image_sha256": None, "facts_sha256": None, "code_sha256": None, "variant": self.variant}
         belongs = Belongs(**{**plain, "container": Container("auto", "1g", None, None, None), **changes})
         return Task(
             CELL, stage, tuple(command), self.job, belongs, gpu_uuids, session_ends_at, True, remeasure, None, ranks

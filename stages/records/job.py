@@ -89,6 +89,7 @@ class Belongs:
     machine_sha256: str  # fingerprint of the Machine
     image_sha256: Optional[str]  # likewise of the Image; None where there was no image.json
     facts_sha256: Optional[str]  # likewise of the image's Facts; None where there was no profile
+    code_sha256: Optional[str]  # of what measures, stages/workload; None where stage `setting` has not run
     variant: Variant
     container: Container
 

@@ -74,6 +74,7 @@ class Result:
     energy: Optional[Energy]  # that the cards took while the command ran, all attempts together
     cpu_joules: Optional[float]  # that the machine's processor packages took meanwhile, whatever ran on them
     cards: Tuple[CardSummary, ...]  # what they did meanwhile; empty: no card, or none that tells
+    output_sha256: Optional[str]  # of all that the training left, by name and content; of an evaluation, the same
     predictions_sha256: Optional[str]  # of the file of predictions; of an evaluation alone
     steps: Optional[Steps]  # of a training alone; its spans have no step_seconds
     attempts: Tuple[Attempt, ...]  # one where nothing interrupted it; empty where it did not end 'ok'
@@ -103,10 +104,13 @@ def without_times(
     wall_seconds: float,
     why: str,
     predictions_sha256: Optional[str] = None,
+    output_sha256: Optional[str] = None,
     facts: Optional[Dict[str, str]] = None,
 ) -> Result:
     """Return the result of a stage that did not run, or not to its end. `why`: it has no times."""
-    nulls = ("ceilings", "command_seconds", "peak_process_memory_bytes", "energy", "cpu_joules", "steps")
+    nulls = ["ceilings", "command_seconds", "peak_process_memory_bytes", "energy", "cpu_joules", "steps"]
+    digests = {"output_sha256": output_sha256, "predictions_sha256": predictions_sha256}
+    nulls += [name for name, digest in digests.items() if digest is None]
     return Result(
         cell=cell,
         stage=stage,
@@ -123,6 +127,7 @@ def without_times(
         energy=None,
         cpu_joules=None,
         cards=(),
+        output_sha256=output_sha256,
         predictions_sha256=predictions_sha256,
         steps=None,
         attempts=(),
@@ -132,5 +137,5 @@ def without_times(
         started_at=started_at,
         wall_seconds=wall_seconds,
         notes=(),
-        absent=dict.fromkeys(nulls if predictions_sha256 else (*nulls, "predictions_sha256"), why),
+        absent=dict.fromkeys(nulls, why),
     )

@@ -92,6 +92,7 @@ def variant(**parameters):
         (of(machine_sha256="0" * 64), EVALUATE, "machine_sha256: measured on another machine"),
         (of(image_sha256="0" * 64), EVALUATE, "in another image than that of metrics/host/image.json"),
         (of(facts_sha256="0" * 64), EVALUATE, "in another environment than that of metrics/host/facts.json"),
+        (of(code_sha256="0" * 64), EVALUATE, "code_sha256: measured by other code than that of stages/workload"),
         (
             TRAIN,
             dataclasses.replace(EVALUATE, belongs=of(job_sha256="0" * 64).belongs),
@@ -99,6 +100,7 @@ def variant(**parameters):
         ),
         (dataclasses.replace(TRAIN, spans=TRAIN.spans[:1]), EVALUATE, "'ok' without a span 'body'"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="2026-01-02T03:04:04+00:00"), "older than the training"),
+        (TRAIN, dataclasses.replace(EVALUATE, output_sha256="0" * 64), "of another model than that of metrics/host"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at="yesterday"), "'yesterday'"),
         (dataclasses.replace(TRAIN, started_at="tomorrow"), EVALUATE, "'tomorrow'"),
         (TRAIN, dataclasses.replace(EVALUATE, started_at=FUTURE), "is yet to come"),

@@ -45,7 +45,8 @@ def checks(folder):
 
 def prepare(folder):
     """Run all that stands before the cells."""
-    for name in (("job",), ("download",), ("image", "host")):
+    settings = (("setting", "host", variant) for variant in ("small", "large"))
+    for name in (("job",), ("download",), ("image", "host"), *settings):
         stage(folder, *name)
 
 

@@ -334,6 +334,16 @@ def test_a_span_of_the_total_may_come_in_the_evaluation_and_no_later(mine: Check
     assert mine.reason.startswith("the job reported no span 'predict'")
 
 
+def test_another_model_than_the_training_left_is_not_evaluated(checkout: Checkout) -> None:
+    trained(checkout, SPAN + 'open(os.environ["FACEOFF_OUTPUT"] + "/model", "w").write("a model")\n')
+    (CELL.output_dir / "model").write_text("b model")
+    assert evaluated(checkout, PREDICT).returncode == 1
+    advice = f"to train again: rm {CELL.result_path('train')}, then make repro"
+    assert checkout.reason == f"{CELL.output_dir} is not as the training left it: {advice}"
+    (CELL.output_dir / "model").write_text("a model")
+    assert evaluated(checkout, PREDICT).returncode == 0
+
+
 def test_without_a_command_there_is_an_evaluation_that_says_so(checkout: Checkout) -> None:
     assert checkout.run("train", checkout.script(EVENTS)).returncode == 0
     done = checkout.run("evaluate", ())

@@ -19,7 +19,7 @@ from rich.console import Console
 from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import launch
 from stages.harness.params.schema import Params
-from stages.harness.pipeline import dvc_files, lines, progress
+from stages.harness.pipeline import adoption, dvc_files, lines, progress
 from stages.harness.pipeline.lines import Lines
 from stages.harness.pipeline.progress import Tracker
 from stages.harness.pipeline.screen import Screen
@@ -37,6 +37,7 @@ def repro(wanted: Params, console: Console) -> int:
     The exit code of DVC, 128 + n after signal n, and TRY_LATER where a cell is to go on in another session.
     """
     dvc_files.mend()
+    adoption.note(wanted)
     code = 1
     try:
         code = _repro(wanted, console)

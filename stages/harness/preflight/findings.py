@@ -154,9 +154,8 @@ def look_at_job(wanted: Params, measured: Measured, estimator: Estimator, root: 
 
 def look_at_results(wanted: Params, root: Path) -> Measured:
     """Read what the cells took that are measured already, by the job as it is now."""
-    job = jobs.record(wanted.job, jobs.load(wanted.job, root), wanted.section, wanted.seed, root)
     try:
-        present = read.belongs(wanted, job, root)
+        job, present = read.belongs_now(wanted, root)
     except RecordError:  # no data yet, or another version's
         return Measured(frozenset(), {}, {})
     results = [read.read(cell, present[cell.image, cell.variant], job, root) for cell in wanted.cells()]

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Tuple
 
-from stages.codec import read, remove, sync_folder, write
+from stages.codec import digest, read, remove, sync_folder, write
 from stages.contract import OUTPUT, STATE
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Discarded, Result, Task
@@ -74,7 +74,7 @@ def train(task: Task, began: float) -> Result:
 
     def keep(chosen: Chosen) -> Result:
         steps = results.keep_steps(task, chosen.kept.spans, chosen.kept.seen.queued)
-        return results.ok(task, chosen, None, steps)
+        return results.ok(task, chosen, digest(cell.output_dir), steps=steps)
 
     try:
         first = _train(task, earlier, began, started_at)
@@ -123,12 +123,13 @@ def evaluate(task: Task, began: float) -> Result:
         return _evaluate(task, trained, time.perf_counter(), now())
 
     def keep(chosen: Chosen) -> Result:
-        return results.ok(task, chosen, results.keep_predictions(task, trained), None)
+        return results.ok(task, chosen, trained.output_sha256, results.keep_predictions(task, trained))
 
     try:
+        _check_model(trained)
         if trained.status != "ok" or task.job.evaluate is None:
-            digest = results.keep_predictions(task, trained)
-            return results.not_run(task, trained, digest, started_at, time.perf_counter() - began)
+            predictions = results.keep_predictions(task, trained)
+            return results.not_run(task, trained, predictions, started_at, time.perf_counter() - began)
         _leave_if_over(task)
         surroundings.check(task)
         first = _evaluate(task, trained, began, started_at)
@@ -158,6 +159,14 @@ def _leave_if_over(task: Task) -> None:
         raise FaceoffError(
             f"session.max_hours: the session is over: stopped {where}; run `make repro` again to go on", TRY_LATER
         )
+
+
+def _check_model(trained: Result) -> None:
+    """Raise FaceoffError where what the training left is gone or another: preflight has such cells trained again."""
+    folder = trained.cell.output_dir
+    if trained.status == "ok" and digest(folder) != trained.output_sha256:
+        path = trained.cell.result_path("train")
+        raise FaceoffError(f"{folder} is not as the training left it: to train again: rm {path}, then make repro")
 
 
 def _check_output(folder: Path) -> None:

@@ -24,10 +24,13 @@ PARTLY = "of span {!r} some tell their steps and some do not: none of them are k
 SUM_SLACK, SUM_SLACK_SECONDS = 1.05, 1.0  # by which spans may exceed their command: the job has a clock of its own
 
 
-def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[Steps]) -> Result:
+def ok(
+    task: Task, chosen: Chosen, output: Optional[str], predictions: Optional[str] = None, steps: Optional[Steps] = None
+) -> Result:
     """Return the result of a command that ended well.
 
-    `predictions`: sha256 of the kept file, of an evaluation; `steps`: of the kept file, of a training.
+    `output`: sha256 of what the training left. `predictions`: of the kept file, of an evaluation; `steps`: of the kept
+    file, of a training.
     """
     recorded, earlier, seen, started_at, wall_seconds = chosen.kept
     events = recorded.events
@@ -70,6 +73,7 @@ def ok(task: Task, chosen: Chosen, predictions: Optional[str], steps: Optional[S
                 "energy": sampled.energy(taken),
                 "cpu_joules": sampled.cpu_joules(taken),
                 "steps": (steps, "it is the training's"),
+                "output_sha256": (output, ""),
                 "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),
             }
         ),
@@ -87,8 +91,8 @@ def unsupported(task: Task, recorded: Recorded, started_at: str, wall_seconds: f
 def not_run(task: Task, trained: Result, predictions: str, started_at: str, wall_seconds: float) -> Result:
     """Return the result of an evaluation that there was nothing to do for."""
     why = trained.reason or f"job {task.job.name} has no `evaluate` command"
-    shared = task.cell, task.stage, trained.status, trained.reason, task.belongs
-    return without_times(*shared, started_at, wall_seconds, why=why, predictions_sha256=predictions)
+    shared = task.cell, task.stage, trained.status, trained.reason, task.belongs, started_at, wall_seconds
+    return without_times(*shared, why=why, predictions_sha256=predictions, output_sha256=trained.output_sha256)
 
 
 def check_spans(task: Task, spans: Iterable[Span]) -> None:
