@@ -39,7 +39,8 @@ class Steps:
         self._stopped: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         for each in STOPS:
-            signal.signal(each, self._stop)
+            if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN:  # by nohup
+                signal.signal(each, self._stop)
 
     def run(self, command: list[str], environment: Mapping[str, str] | None = None) -> int:
         """Run a command to its end. Its exit code, or 128 + n once signal n has come."""

@@ -32,12 +32,14 @@ def no_room(error: OSError) -> str:
 
 
 class _Output(io.FileIO):
-    """A standard stream that goes nowhere once whoever read it has gone, as `head` does."""
+    """A standard stream that goes nowhere once whoever read it has gone, as `head` does and a terminal that closes."""
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data) or 0
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
             return len(data)
 
 

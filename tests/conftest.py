@@ -24,6 +24,7 @@ for name in ("COLUMNS", "LINES"):
 for name in [each for each in os.environ if each.startswith("GIT_")]:
     del os.environ[name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # of a suite under nohup, which what a test starts would ignore too
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -115,6 +115,13 @@ def test_a_run_that_nobody_reads_any_more_goes_on_to_its_end(folder: Path, stage
     assert process.returncode == 0
 
 
+def test_a_terminal_that_closes_ends_no_run_that_nohup_started(folder: Path) -> None:
+    script = "from stages.harness.process.signals import stop_signals\nwith stop_signals():\n os.kill(os.getpid(), 1)"
+    command = [sys.executable, "-c", f"import os\n{script}"]
+    ends = {how: subprocess.run([*how, *command], capture_output=True).returncode for how in ((), ("nohup",))}
+    assert ends == {(): 129, ("nohup",): 0}
+
+
 def test_what_else_nobody_reads_ends_quietly(folder: Path) -> None:
     many = "from stages.errors import run_entry\nrun_entry(lambda: [print(each) for each in range(10**6)] and 0)"
     with subprocess.Popen(

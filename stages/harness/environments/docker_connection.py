@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -160,9 +161,8 @@ def connect(endpoint: Endpoint, credentials: Credentials, patience_seconds: int)
     if endpoint.socket and not endpoint.socket.exists():
         for other in known_sockets():
             if other.exists():
-                raise FaceoffError(
-                    f"no Docker engine answers at {endpoint}, but {other} is there: export DOCKER_HOST=unix://{other}"
-                )
+                advice = f"export DOCKER_HOST={shlex.quote(f'unix://{other}')}"
+                raise FaceoffError(f"no Docker engine answers at {endpoint}, but {other} is there: {advice}")
     try:
         client = docker.DockerClient(base_url=endpoint.url, tls=endpoint.tls or False, timeout=patience_seconds)
     except (docker.errors.InvalidConfigFile, AttributeError, TypeError) as error:

@@ -34,8 +34,8 @@ def only_run() -> Iterator[None]:
 def begin_run(pid: int) -> None:
     """Note that this process runs the pipeline of the checkout, or of a copy of it: two timings disturb each other.
 
-    Raises FaceoffError where another one does. DVC itself keeps two apart in one folder alone, and no sooner than at the
-    first file that both use, when the second has written others.
+    Raises FaceoffError where another one does. DVC itself keeps two apart in one folder alone, and only from the
+    first file on that both use, when the second has written others.
     """
     own = f"{pid} {began(pid)}"
     with _runner() as file:

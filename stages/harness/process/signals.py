@@ -24,10 +24,12 @@ def stop_signals() -> Iterator[None]:
         for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)
         rest = "\x1b[K" if os.isatty(2) else ""  # of a line that shows progress
-        os.write(2, f"faceoff: {signal.Signals(number).name}: stopping{rest}\n".encode())
+        with contextlib.suppress(OSError):  # nobody may read it any more
+            os.write(2, f"faceoff: {signal.Signals(number).name}: stopping{rest}\n".encode())
         raise SystemExit(128 + number)
 
-    before = {each: signal.signal(each, stop) for each in STOP_SIGNALS}
+    nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    before = {each: signal.signal(each, stop) for each in STOP_SIGNALS if each != signal.SIGHUP or not nohup}
     if "DVC_STAGE" in os.environ:  # DVC names its stage there; it is the parent, by the `exec` in dvc.yaml
         end_with_parent(signal.SIGTERM)
     try:
