@@ -6,6 +6,7 @@ begins now goes to metrics/session.json.
     python -m stages.machine
 """
 
+import dataclasses
 import datetime
 import os
 
@@ -29,13 +30,14 @@ def main() -> int:
         raise FaceoffError(f"{records.DATA_DIR} cannot be made: {why}; move it away, then run again") from None
     found = hardware.look(records.DATA_DIR, visible="" if choice == cards.NONE else None)
     machine_id = files.machine_id(files.ROOT)
+    before = _before(machine_id)
     if choice != cards.NONE:
-        cards.check_still_there(_before(machine_id), found)  # of the record, which stays where they are not
+        cards.check_still_there(before, found)  # of the record, which stays where they are not
     records.MACHINE_PATH.unlink(missing_ok=True)
     chosen = cards.choose(choice, found, os.environ)
     identity = machine_id, "there is no /etc/machine-id"
     machine = records.Machine(hardware=found, job_gpus=chosen, **files.known({"machine_id": identity}))
-    codec.write(records.MACHINE_PATH, machine)
+    codec.write(records.MACHINE_PATH, before if before and _differ_in_words_alone(before, machine) else machine)
     began_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     codec.write(records.SESSION_PATH, records.Session(began_at))
     print(describe(machine))
@@ -51,6 +53,14 @@ def _before(machine_id: str | None) -> records.Machine | None:
     except codec.RecordError:
         return None
     return machine if machine.machine_id == machine_id else None
+
+
+def _differ_in_words_alone(before: records.Machine, now: records.Machine) -> bool:
+    """Whether all is as it was but the sentence why there is no GPU: its wording makes no other machine."""
+    if before.hardware.gpus or now.hardware.gpus:
+        return False
+    hardware = dataclasses.replace(now.hardware, gpus_reason=before.hardware.gpus_reason)
+    return dataclasses.replace(now, hardware=hardware) == before
 
 
 def describe(machine: records.Machine) -> str:

@@ -18,7 +18,7 @@ from stages.records import Cell
 from tests.pipeline.test_pipeline import VARIANTS, Checkout
 from tests.project import ROOT, link_venv
 
-ALWAYS = ["machine", "job", "image@host", "compare", "scorecard"]
+ALWAYS = ["a look at the machine", "a look at the job", "making image host", "comparison", "scorecard"]
 CELLS = [Cell("host", variant, 1) for variant in VARIANTS]
 LOCK = "dvc.lock"
 REPRO = (sys.executable, "-m", "stages.repro")
@@ -43,9 +43,9 @@ class Kept(Checkout):
         return made
 
     def make(self) -> tuple[list[str], str]:
-        """What `make repro` runs: the stages that ran, and what it said."""
+        """What `make repro` runs: what its stages did, but for `setting`, and what it said."""
         said = self.run(*REPRO)
-        return re.findall(r"Running stage '(.*)':$", said, re.MULTILINE), said
+        return re.findall(r"^faceoff: stage \d+ of \d+: (.*?)(?:, about .* left)?$", said, re.MULTILINE), said
 
     def lock(self) -> dict[str, object]:
         found: dict[str, object] = yaml.safe_load((self.path / LOCK).read_text())["stages"]
@@ -61,7 +61,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     """One whose results were measured and committed."""
     made = Kept(tmp_path_factory.mktemp("checkout") / "project")
     ran, said = made.make()
-    assert len([each for each in ran if each.startswith("train@")]) == 2 and "measured again" not in said
+    assert [each.partition(":")[0] for each in ran if "cell" in each] == [
+        f"{does}, cell {number} of 2" for number in (1, 2) for does in ("training", "evaluation")
+    ]
+    assert "measured again" not in said
     made.commit("Results")
     return made
 
@@ -107,7 +110,7 @@ def test_a_clone_on_this_machine_measures_nothing_again_and_one_on_another_says_
     clone = checkout.clone("clone")
     results = clone.results()
     ran, said = clone.make()
-    assert ran == [*ALWAYS[:2], "download", *ALWAYS[2:]] and "again" not in said
+    assert ran == [*ALWAYS[:2], "data", *ALWAYS[2:]] and "again" not in said
     assert clone.results() == results
 
     clone.is_machine("two")
@@ -150,10 +153,11 @@ def test_a_training_whose_model_is_gone_before_its_evaluation_is_made_again(chec
     (checkout.path / CELLS[0].result_path("evaluate")).unlink()
     other = (checkout.path / CELLS[1].result_path("train")).read_bytes()
     ran, said = checkout.make()
-    again = [f"{stage}@{CELLS[0].matrix_name}" for stage in ("train", "evaluate")]
-    assert [each for each in ran if "@1-" in each] == again
+    assert [each for each in ran if "cell" in each] == [
+        f"{does}, cell 1 of 2: host/fp32, repeat 1" for does in ("training", "evaluation")
+    ]
     line = "will be measured again, about .*: their evaluation is missing, and what the training left is not in models/"
-    assert re.search(f"^faceoff: 1 cell with results {line}$", said.partition("Running stage 'train@")[0], re.MULTILINE)
+    assert re.search(f"^faceoff: 1 cell with results {line}$", said.partition("training, cell")[0], re.MULTILINE)
     assert (checkout.path / CELLS[1].result_path("train")).read_bytes() == other
     checkout.commit("Measured again")
 
@@ -162,7 +166,9 @@ def test_the_results_of_two_branches_are_kept_by_whichever_dvc_lock_a_merge_take
     theirs = checkout.clone("theirs")
     theirs.change(variants={**VARIANTS, "third": {"precision": "bf16"}})
     ran, _ = theirs.make()
-    assert [each for each in ran if "@1-" in each] == ["train@1-host-third", "evaluate@1-host-third"]
+    assert [each for each in ran if "cell" in each] == [
+        f"{does}, cell 3 of 3: host/third, repeat 1" for does in ("training", "evaluation")
+    ]
     theirs.commit("A third variant")
     (checkout.path / "NOTES").touch()
     checkout.commit("Ours")
@@ -170,5 +176,5 @@ def test_the_results_of_two_branches_are_kept_by_whichever_dvc_lock_a_merge_take
     checkout.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", "merge", "-q", "FETCH_HEAD", "-m", "Both")
     checkout.run("git", "checkout", "-q", "HEAD^", "--", LOCK)
     ran, said = checkout.make()
-    assert ran == ["machine", "job", "image@host", *ALWAYS[3:]] and "results of 1 cell are whole" in said
+    assert ran == ALWAYS and "results of 1 cell are whole" in said
     assert checkout.run("git", "diff", "--stat", "FETCH_HEAD", "--", "metrics/host") == ""

@@ -144,10 +144,13 @@ def test_without_the_nvidia_library_the_reason_says_so(folder):
     assert (read(folder).hardware.gpus, read(folder).hardware.gpus_reason) == ((), "nvidia-ml-py is not installed")
 
 
-def test_a_binding_that_breaks_costs_the_gpus_alone(folder):
-    (folder / "pynvml.py").write_text("raise RuntimeError('broken')\n")
-    stage(folder, "machine")
-    assert read(folder).hardware.gpus_reason == "the NVIDIA driver failed: RuntimeError: broken"
+def test_a_binding_that_breaks_costs_the_gpus_alone_and_its_words_make_no_other_machine(folder):
+    before = None
+    for words in ("broken", "broken otherwise"):
+        (folder / "pynvml.py").write_text(f"raise RuntimeError({words!r})\n")
+        assert f"no GPU (the NVIDIA driver failed: RuntimeError: {words})" in stage(folder, "machine")
+        before = before or read(folder)
+        assert read(folder) == before and before.hardware.gpus_reason == "the NVIDIA driver failed: RuntimeError: broken"
 
 
 def test_a_failed_run_leaves_no_old_file(folder):
