@@ -26,7 +26,8 @@ def main() -> int:
     job = codec.read(records.JOB_PATH, records.Job)
     present = read.belongs(wanted, job, Path(), code=read.code_sha256())[image, variant]
     cells = [cell for cell in wanted.cells() if (cell.image, cell.variant) == (image, variant)]
-    reasons.tell(reasons.found_late(cells, present))
+    if not read.failure(image):  # else they are left as they are
+        reasons.tell(reasons.found_late(cells, present))
     codec.write(output, present)
     return 0
 

@@ -115,7 +115,7 @@ def test_what_a_run_that_is_killed_in_an_evaluation_left_is_shown(checkout: Chec
         run.terminate()
         out, said = run.communicate(timeout=60)
     assert run.returncode == 143
-    assert said.splitlines()[-1] == "faceoff: 1 of 3 cells are there: `make show` shows them, `make repro` goes on"
+    assert said.splitlines()[-1] == "faceoff: 1 of 3 cells are measured: `make show` shows them, `make repro` goes on"
     chatter = ("Running stage", "> exec", "didn't change", "git add", "is empty")
     assert not [line for line in out.splitlines() if any(each in line for each in chatter)], out
     shown = checkout.run(sys.executable, "-m", "stages.show")

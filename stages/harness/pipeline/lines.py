@@ -5,7 +5,7 @@ What DVC says of stages is told in faceoff's words (stages/harness/pipeline/prog
 
 import os
 import re
-from collections.abc import Iterator
+from collections import deque
 from typing import IO
 
 from stages import contract
@@ -17,7 +17,8 @@ DVCS = re.compile(
     r"|Use `dvc push` to send your updates to remote storage\."
 )
 FAILED = re.compile(r"ERROR: failed to reproduce '(.+)': failed to run: .+, exited with (\d+)")
-WARNING = re.compile(r"\w*warning: ?.*", re.IGNORECASE)  # without what is before it: a time, a place in a package
+# A warning without what is before it, a time or a place in a package: Python's, and that of torch's own code in C++.
+WARNING = re.compile(r"\w*[Ww](?:arning|ARNING): ?(.*)|\bW\d* ?[\d:.]+ +(?:\d+ )?([\w/]+\.(?:cpp|cc|cu|h):\d+\].*)")
 
 
 class Lines:
@@ -42,26 +43,37 @@ class Lines:
         if self._is_left_out and line[0].isspace():  # the line of code that Python shows below a warning
             return []
         warning = WARNING.search(line)
-        self._is_left_out = warning is not None and warning[0] in self._seen
-        if warning:
-            self._seen.add(warning[0])
+        said = (warning[1] or warning[2]) if warning else None
+        self._is_left_out = said in self._seen
+        if said:
+            self._seen.add(said)
         blank, self._blank = self._blank, False
         return [] if self._is_left_out else [""] * blank + [line]
 
 
-def read(stream: IO[bytes]) -> Iterator[tuple[str, bool]]:
-    """Yield lines as they come, and whether the next one goes over it, as what draws progress ends its own."""
-    held, passing = b"", ""
-    for chunk in iter(lambda: os.read(stream.fileno(), 65536), b""):
-        *ended, held = re.split(rb"(?<=[\r\n])", held + chunk.replace(b"\r\n", b"\n"))
-        for line in ended:
-            text = line[:-1].decode(errors="replace")
-            if line.endswith(b"\r"):
-                passing = contract.printable(text)
-                if passing:
-                    yield passing, True
-            else:
-                yield text or passing, False  # between the two ends of '\r\n' another chunk may begin
-                passing = ""
-    if held:
-        yield held.decode(errors="replace"), False
+class Reader:
+    """Reads lines as they come. Where it is interrupted, it goes on at the same place."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._ended = deque[bytes]()
+        self._held, self._passing = b"", ""
+
+    def __iter__(self) -> "Reader":
+        return self
+
+    def __next__(self) -> tuple[str, bool]:
+        """Return a line, and whether the next one goes over it, as what draws progress ends its own."""
+        while not self._ended:
+            chunk = os.read(self._stream.fileno(), 65536)
+            if not chunk and not self._held:
+                raise StopIteration
+            *ended, self._held = re.split(rb"(?<=[\r\n])", (self._held + (chunk or b"\n")).replace(b"\r\n", b"\n"))
+            self._ended.extend(ended)
+        line = self._ended.popleft()
+        text = line[:-1].decode(errors="replace")
+        if line.endswith(b"\r"):
+            self._passing = contract.printable(text) or self._passing
+            return self._passing, True
+        text, self._passing = text or self._passing, ""  # between the two ends of '\r\n' another chunk may begin
+        return text, False

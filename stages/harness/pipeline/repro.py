@@ -11,20 +11,21 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from typing import IO
+from collections.abc import Callable, Iterable
 
 from rich.console import Console
 
+from stages.codec import RecordError
 from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import launch
 from stages.harness.params.schema import Params
-from stages.harness.pipeline import adoption, dvc_files, lines, progress
-from stages.harness.pipeline.lines import Lines
+from stages.harness.pipeline import adoption, dvc_files, progress
+from stages.harness.pipeline.lines import Lines, Reader
 from stages.harness.pipeline.progress import Tracker
 from stages.harness.pipeline.screen import Screen
 from stages.harness.process import dvc_lock, signals
-from stages.watched import WATCHED
+from stages.harness.results.read import read_all
+from stages.watched import WATCHED, is_watched
 
 # Not the script `dvc`: its first line, as pip writes it, is shell, and breaks in a checkout at "it's $(odd)".
 DVC_REPRO = [sys.executable, "-m", "dvc", "repro"]
@@ -49,20 +50,18 @@ def repro(wanted: Params, console: Console) -> int:
 
 
 def _say_what_is_there(wanted: Params) -> None:
-    cells = wanted.cells()
-    there = sum(all(cell.result_path(kind).exists() for kind in progress.DOES) for cell in cells)
-    if there:
-        print(
-            f"faceoff: {there} of {len(cells)} cells are there: `make show` shows them, `make repro` goes on",
-            file=sys.stderr,
-        )
+    with contextlib.suppress(RecordError):  # it ended before anything could be measured
+        statuses = [result.status for result in read_all(wanted)]
+        if "ok" in statuses:
+            there = f"{statuses.count('ok')} of {len(statuses)} cells are measured"
+            _complain(f"faceoff: {there}: `make show` shows them, `make repro` goes on")
 
 
 def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
     there = {cell for cell in cells if cell.result_path("train").exists()}
     tracker = Tracker(cells, there, progress.earlier(cells))
-    if console.is_terminal and not console.is_dumb_terminal:
+    if is_watched() and not console.is_dumb_terminal:
         return _on_terminal(tracker, console)
 
     def hear(text: str, is_passing: bool) -> None:
@@ -101,17 +100,18 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None, he
     seen = set[str]()
     output, complaints = Lines(seen), Lines(seen)
     with _started(command, errors) as process:
-        listener = threading.Thread(target=_hand_on, args=(process.stderr, complaints, _complain))
+        said, complained = (Reader(each) if each else () for each in (process.stdout, process.stderr))
+        listener = threading.Thread(target=_hand_on, args=(complained, complaints, _complain))
         with signals.masked_signals(signal.SIG_BLOCK):  # which the thread inherits: they are for the main one
             listener.start()
         try:
             with signals.stop_signals():
-                _hand_on(process.stdout, output, show, hear)
+                _hand_on(said, output, show, hear)
                 code = process.wait()
         except SystemExit as stop:
             with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
                 os.killpg(process.pid, int(str(stop.code)) - 128)
-            _hand_on(process.stdout, output, show, hear)
+            _hand_on(said, output, show, hear)
             raise
         finally:
             listener.join()
@@ -155,9 +155,9 @@ def _user() -> str:
 
 
 def _hand_on(
-    stream: IO[bytes] | None, chosen: Lines, show: Callable[[str], None], hear: Hear = lambda _text, _is_passing: None
+    said: Iterable[tuple[str, bool]], chosen: Lines, show: Callable[[str], None], hear: Hear = lambda _text, _is_passing: None
 ) -> None:
-    for text, is_passing in lines.read(stream) if stream else ():
+    for text, is_passing in said:
         hear(text, is_passing)
         for line in [] if is_passing else chosen.shown(text):
             show(line)

@@ -23,7 +23,7 @@ class Screen:
     """What is printed while it is entered scrolls by above the two lines."""
 
     def __init__(self, console: Console, say: Callable[[], tuple[str, float, str]]) -> None:
-        """`say`: what goes on ('' for nothing), the share that is done, and what stands beside the bar."""
+        """`say`: what goes on ('': nothing new), the share that is done, and what stands beside the bar."""
         self._console, self._say = console, say
         self._drawn = ""
         self._lock, self._over = threading.Lock(), threading.Event()
@@ -50,7 +50,7 @@ class Screen:
     def _draw_now_and_then(self) -> None:
         while not self._over.wait(PAUSE_SECONDS):
             with self._lock:
-                self._drawn = self._lines()
+                self._drawn = self._lines() or self._drawn
                 sys.stdout.write(ERASE_BELOW + self._drawn)
                 sys.stdout.flush()
 
