@@ -13,7 +13,7 @@ from stages.harness.params.schema import Params
 from stages.predictions import read_predictions
 from stages.records import WALL, Belongs, Cell, Job, Result, step_times
 
-CODE = (Path("stages/train.py"), Path("stages/workload"))  # of which a result is; stage `setting` depends on it
+CODE = tuple(Path("stages", name) for name in ("train.py", "evaluate.py", "workload"))  # as in stage `setting`
 CLOCK_SKEW = timedelta(minutes=5)  # that a machine's clock may have been set back since
 
 
