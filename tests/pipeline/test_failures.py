@@ -3,8 +3,13 @@
 One checkout serves all tests, in the order in which they stand: a run of the pipeline takes many seconds.
 """
 
+import contextlib
+import os
+import pty
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,31 +100,46 @@ def test_an_image_whose_profile_fails_is_left_out_too(checkout: Checkout) -> Non
     (checkout.path / "broken").mkdir()
     (checkout.path / "broken/platform.py").write_text("import sys; sys.exit(9)\n")
     checkout.change(on_failure="record")
-    said = checkout.run(sys.executable, "-m", "stages.repro")
-    assert "host/fp32" in said
+    said = checkout.run(sys.executable, "-m", "stages.repro").splitlines()
+    assert any(re.match(r"faceoff: stage \d+ of \d+: profile of image cuda-10\.0", line) for line in said), said
+    chatter = ("Running stage", "> exec", "didn't change", "git add", "is empty", "\x1b", "\r")
+    assert not [line for line in said if any(each in line for each in chatter)], "a log has nothing of DVC's own"
     setting = checkout.comparison()["cuda-10.0/fp32"]
     assert setting["status"] == "failed" and "profile ended with exit code" in setting["reasons"]["1"]
 
 
 def test_what_a_run_that_is_killed_in_an_evaluation_left_is_shown(checkout: Checkout) -> None:
-    """And the run says so; its last line names no stage of DVC's."""
+    """And the run says so, which somebody watches on a terminal."""
     checkout.change(on_failure="record", images=["host"], repeats=[1, 2, 3])
     script = checkout.path / "jobs/paced/evaluate.py"
     script.write_text(
         "import json, os, time\nif json.loads(os.environ['FACEOFF_CELL'])['repeat'] == 2:\n"
         "    open('../../paused', 'w').close(); time.sleep(60)\n" + script.read_text()
     )
+    seen = bytearray()
+    terminal, its_end = pty.openpty()
     command = [sys.executable, "-m", "stages.repro"]
-    with subprocess.Popen(command, cwd=checkout.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "90"}
+    with subprocess.Popen(command, cwd=checkout.path, env=environment, stdout=its_end, stderr=its_end) as run:
+        os.close(its_end)
+        reader = threading.Thread(target=read_all_of, args=(terminal, seen))
+        reader.start()
         wait_until((checkout.path / "paused").exists, "it evaluates")
+        wait_until(lambda: b"evaluation, cell 2 of 3: host/fp32, repeat 2: " in seen, "that is seen")
         run.terminate()
-        out, said = run.communicate(timeout=60)
+    reader.join()
     assert run.returncode == 143
-    assert said.splitlines()[-1] == "faceoff: 1 of 3 cells are measured: `make show` shows them, `make repro` goes on"
-    chatter = ("Running stage", "> exec", "didn't change", "git add", "is empty")
-    assert not [line for line in out.splitlines() if any(each in line for each in chatter)], out
+    out = seen.decode().split("\x1b[J")  # after which the two lines below are gone
+    assert re.search(r"━\x1b\[0m stage \d+ of 14, about \d+ s left", "".join(out))
+    assert out[-1].splitlines() == ["", "faceoff: 1 of 3 cells are measured: `make show` shows them, `make repro` goes on"]
     shown = checkout.run(sys.executable, "-m", "stages.show")
     assert "host/fp32" in shown and "1 of 3" in shown
+
+
+def read_all_of(terminal: int, into: bytearray) -> None:
+    with contextlib.suppress(OSError):  # at its end
+        while True:
+            into += os.read(terminal, 4096)
 
 
 def test_a_session_that_ends_is_one_line(checkout: Checkout, failing: Path) -> None:

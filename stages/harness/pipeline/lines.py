@@ -11,7 +11,7 @@ from typing import IO
 from stages import contract
 
 DVCS = re.compile(
-    r"Running stage '.+':|> .*stages\..+|Stage '.+' didn't change, skipping|Data and pipelines are up to date\."
+    r"Running stage '.+':|> exec .+|Stage '.+' didn't change, skipping|Data and pipelines are up to date\."
     r"|(Updating|Generating) lock file '.+'|WARNING: '.+' is empty\."
     r"|To track the changes with git, run:|\tgit add .+|To enable auto staging, run:|\tdvc config core\.autostage true"
     r"|Use `dvc push` to send your updates to remote storage\."
