@@ -121,17 +121,23 @@ def test_a_duration_is_read_at_a_glance(seconds, said):
     assert duration(seconds) == said
 
 
-def test_spans_are_counted_as_a_cell_tells_them(tmp_path):
-    path, spans = tmp_path / "1.events.jsonl", Spans()
-    assert spans.words(path, 2) == ""  # there is none yet
-    path.write_text('{"span": "head", "seconds": 1}\n{"fact": "device", "value": "cpu"}\nno JSON\n{"span": "bo')
-    assert spans.words(path, 2) == "1 of 2 spans done (head)"
-    with path.open("a") as file:
+def test_spans_are_counted_as_a_cell_tells_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cell, other, spans = CELLS[0], CELLS[1], Spans()
+    for each in (cell, other):
+        each.events_path.parent.mkdir(parents=True)
+    assert spans.words("train", cell, 2) == ""  # there is no file yet
+    cell.events_path.write_text('{"span": "head", "seconds": 1}\n{"fact": "device", "value": "cpu"}\nno JSON\n{"span": "bo')
+    assert spans.words("train", cell, 2) == "1 of 2 spans done (head)"
+    with cell.events_path.open("a") as file:
         file.write('dy", "seconds": 1}\n')
-    assert spans.words(path, 2) == "2 of 2 spans done (body)"
-    path.write_text('{"resumed_after_spans": 4}\n')  # another attempt
-    assert spans.words(path, 2) == "4 spans done (by an earlier attempt)"
-    assert spans.words(tmp_path / "2.events.jsonl", None) == ""
+    assert spans.words("train", cell, None) == "2 spans done (body)"
+    cell.events_path.write_text('{"span": "predict", "seconds": 1, "samples": 1000, "steps": 1000, "values": {}}\n' * 3)
+    assert spans.words("evaluate", cell, None) == "3 spans done (predict)"  # of a file that was longer before
+    other.events_path.write_text('{"resumed_after_spans": 1}\n')
+    assert spans.words("train", other, None) == "1 of 2 spans done (by an earlier attempt)"
+    other.events_path.write_text('{"span": "head"}\n')  # run once more
+    assert spans.words("train", other, None) == "1 of 2 spans done (head)"
 
 
 def test_of_dvcs_own_lines_none_is_shown_and_of_warnings_each_once():

@@ -163,13 +163,16 @@ class Spans:
     """The spans that a running cell has told, read from its events as they come; only while somebody watches."""
 
     def __init__(self) -> None:
-        self._path = Path()
+        self._stage, self._path = "", Path()
         self._bytes, self._count, self._last = 0, 0, ""
+        self._in_all = dict[str, int]()  # by stage: how many the last one had that ended
 
-    def words(self, path: Path, expected: int | None) -> str:
-        """Say how many there are, '' before the first."""
-        if path != self._path:
-            self._path, self._bytes, self._count = path, 0, 0
+    def words(self, stage: str, cell: Cell, expected: int | None) -> str:
+        """Say how many there are, '' before the first. `expected`: by an earlier run."""
+        if (stage, cell.events_path) != (self._stage, self._path):
+            self._in_all[self._stage] = self._count
+            self._stage, self._path, self._bytes, self._count = stage, cell.events_path, 0, 0
+        expected = expected or self._in_all.get(stage)
         for event in self._new():
             if "resumed_after_spans" in event:
                 self._count, self._last = int(str(event["resumed_after_spans"])), "by an earlier attempt"

@@ -78,7 +78,7 @@ def _on_terminal(tracker: Tracker, console: Console) -> int:
         """Put together what the two lines show."""
         running, detail = tracker.running, tracker.passing
         if running and not detail:
-            detail = spans.words(running[1].events_path, tracker.expected_spans())
+            detail = spans.words(*running, tracker.expected_spans())
         what = f"{tracker.words}: {progress.duration(tracker.elapsed)}{detail and f', {detail}'}"
         beside = f"stage {tracker.place}{tracker.time_left()}"
         return what if tracker.words else "", tracker.done / tracker.total, beside
