@@ -132,6 +132,8 @@ def test_spans_are_counted_as_a_cell_tells_them(tmp_path, monkeypatch):
     with cell.events_path.open("a") as file:
         file.write('dy", "seconds": 1}\n')
     assert spans.words("train", cell, None) == "2 spans done (body)"
+    os.utime(cell.events_path, (1, 1))
+    assert spans.words("evaluate", cell, None) == ""  # the file is the training's yet
     cell.events_path.write_text('{"span": "predict", "seconds": 1, "samples": 1000, "steps": 1000, "values": {}}\n' * 3)
     assert spans.words("evaluate", cell, None) == "3 spans done (predict)"  # of a file that was longer before
     other.events_path.write_text('{"resumed_after_spans": 1}\n')

@@ -14,6 +14,7 @@ from stages.codec import RecordError
 from stages.harness import formatting
 from stages.records import Cell, Result
 
+CLOCK_STEP_SECONDS = 0.1  # more than a file's time may lag behind the clock
 BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
 DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell has: what they do
@@ -164,7 +165,7 @@ class Spans:
 
     def __init__(self) -> None:
         self._stage, self._path = "", Path()
-        self._bytes, self._count, self._last = 0, 0, ""
+        self._bytes, self._count, self._last, self._since = 0, 0, "", 0.0
         self._in_all = dict[str, int]()  # by stage: how many the last one had that ended
 
     def words(self, stage: str, cell: Cell, expected: int | None) -> str:
@@ -172,6 +173,7 @@ class Spans:
         if (stage, cell.events_path) != (self._stage, self._path):
             self._in_all[self._stage] = self._count
             self._stage, self._path, self._bytes, self._count = stage, cell.events_path, 0, 0
+            self._since = time.time() - CLOCK_STEP_SECONDS
         expected = expected or self._in_all.get(stage)
         for event in self._new():
             if "resumed_after_spans" in event:
@@ -187,7 +189,10 @@ class Spans:
     def _new(self) -> Iterator[dict[str, object]]:
         """Yield what whole lines tell that have come since; of a file that was begun anew, all."""
         try:
-            size = self._path.stat().st_size
+            status = self._path.stat()
+            size = status.st_size
+            if status.st_mtime < self._since:  # what the stage before has left
+                return
             if size < self._bytes:
                 self._bytes = self._count = 0
             if size == self._bytes:
