@@ -6,8 +6,8 @@ DVC looks at each dependency of each cell and, where one names a key of params.y
 cells name this file alone. Where it becomes another, it says which results will be measured again, and why.
 """
 
+import dataclasses
 import sys
-from pathlib import Path
 
 from stages import codec, records
 from stages.errors import run_entry
@@ -22,9 +22,11 @@ def main() -> int:
     """Write down what the cells have to be of."""
     image, variant = sys.argv[1:]
     output, wanted = read.setting_path(image, variant), schema.load()
+    if read.failure(image) and output.exists():  # its cells are left out, and their results stay
+        return 0
     output.unlink(missing_ok=True)
     job = codec.read(records.JOB_PATH, records.Job)
-    present = read.belongs(wanted, job, Path(), code=read.code_sha256())[image, variant]
+    present = dataclasses.replace(read.belongs(wanted, job)[image, variant], code_sha256=read.code_sha256())
     cells = [cell for cell in wanted.cells() if (cell.image, cell.variant) == (image, variant)]
     if not read.failure(image):  # else they are left as they are
         reasons.tell(reasons.found_late(cells, present))

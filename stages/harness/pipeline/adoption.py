@@ -82,7 +82,8 @@ def unnoted(params: Params) -> Unnoted:
         return Unnoted((), {})
     found: dict[Cell, dict[str, Entry]] = {}
     for cell, entries in lacking.items():
-        status = read.read(cell, present[cell.image, cell.variant], job).status if entries else ""
+        its = present.get((cell.image, cell.variant))
+        status = read.read(cell, its, job).status if entries and its else ""
         whole = {"ok": STAGES, "trained": STAGES[:1]}.get(status, ())
         kept = {name: entry for name, entry in entries.items() if name.partition("@")[0] in whole}
         if kept:

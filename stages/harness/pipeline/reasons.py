@@ -39,6 +39,7 @@ def found_early(params: Params, cells: Iterable[Cell]) -> Reasons:
     changed = functools.cache(lambda: _changes(params))
     found: Reasons = {}
     for cell in cells:
+        its = present.get((cell.image, cell.variant))
         try:
             train = codec.read(cell.result_path("train"), Result)
         except OtherSchemaError as error:
@@ -48,7 +49,7 @@ def found_early(params: Params, cells: Iterable[Cell]) -> Reasons:
         except RecordError:
             continue
         why = []
-        for key, words in read.differences(train.belongs, present[cell.image, cell.variant], cell.image):
+        for key, words in read.differences(train.belongs, its, cell.image) if its else ():
             is_known = key in ("machine_sha256", "job_sha256")
             why.append(words + changed().get(getattr(train.belongs, key), "") if is_known else words)
         if why and train.status == "ok":
@@ -72,7 +73,7 @@ def without_model(params: Params, cells: Iterable[Cell]) -> list[Cell]:
     return [
         train.cell
         for train in _trained(cells)
-        if train.belongs == present[train.cell.image, train.cell.variant]
+        if train.belongs == present.get((train.cell.image, train.cell.variant))
         and not _is_evaluated(train.cell)
         and codec.digest(train.cell.output_dir) != train.output_sha256
     ]

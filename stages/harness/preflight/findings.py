@@ -156,9 +156,10 @@ def look_at_results(wanted: Params, root: Path) -> Measured:
     """Read what the cells took that are measured already, by the job as it is now."""
     try:
         job, present = read.belongs_now(wanted, root)
-    except RecordError:  # no data yet, or another version's
+    except RecordError:  # another version's
         return Measured(frozenset(), {}, {})
-    results = [read.read(cell, present[cell.image, cell.variant], job, root) for cell in wanted.cells()]
+    noted = [(cell, present.get((cell.image, cell.variant))) for cell in wanted.cells()]
+    results = [read.read(cell, each, job, root) for cell, each in noted if each]
     taken: dict[str, list[float]] = {}
     longest: dict[str, float] = {}
     for each in results:

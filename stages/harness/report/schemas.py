@@ -36,6 +36,7 @@ RECORDS = {
     "profile": records.Profile,
     "result": records.Result,
     "session": records.Session,
+    "setting": records.Belongs,
     "sites": SitesComparison,
     "task": records.Task,
 }

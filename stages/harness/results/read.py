@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from stages import codec, records, variables
 from stages.codec import RecordError
@@ -82,24 +83,36 @@ def code_sha256(root: Path = Path()) -> str:
 
 
 def belongs_now(params: Params, root: Path = Path()) -> tuple[Job, dict[tuple[str, str], Belongs]]:
-    """Return job and `belongs` by what can be seen at once: job, code and params as they are, all else as it was noted.
+    """Return the job as it is, and what results have to be of as far as it shows at once: all else is as last noted.
 
-    Raises RecordError without a machine, or where no run has said which data there are.
+    Settings of which nothing is noted are left out. Raises RecordError without a machine.
     """
     job = jobs.record(params.job, jobs.load(params.job, root), params.section, params.seed, root)
-    data_sha256 = None
-    if not (root / records.MANIFEST_PATH).exists():  # data/ is not in git
-        data_sha256 = codec.read(root / records.COMPARISON_PATH, records.Comparison).data_sha256
-    return job, belongs(params, job, root, data_sha256, code_sha256(root))
+    machine = codec.read(root / records.MACHINE_PATH, records.Machine)
+    now: dict[str, Any] = {
+        "job_sha256": codec.fingerprint(job),
+        "machine_sha256": codec.fingerprint(machine),
+        "code_sha256": code_sha256(root),
+        "container": params.container.limits,
+    }
+    settings = [(image, name) for image in params.images for name in params.variants]
+    noted = {each: _noted(root / setting_path(*each)) for each in settings}
+    return job, {
+        key: dataclasses.replace(each, variant=params.variants[key[1]], **now) for key, each in noted.items() if each
+    }
+
+
+def _noted(path: Path) -> Belongs | None:
+    try:
+        return codec.read(path, Belongs)
+    except RecordError:
+        return None
 
 
 def belongs(
-    params: Params, job: Job, root: Path = Path(), data_sha256: str | None = None, code: str | None = None
+    params: Params, job: Job, root: Path = Path(), data_sha256: str | None = None
 ) -> dict[tuple[str, str], Belongs]:
-    """Return what a result has to be of, by image and variant: a new one measured now would be.
-
-    `code`: digest of what measures; None: that of which each setting's setting.json is.
-    """
+    """Return what a result has to be of, by image and variant: a new one measured now would be, if by noted code."""
     machine_sha256 = codec.fingerprint(codec.read(root / records.MACHINE_PATH, records.Machine))
     if data_sha256 is None:
         data_sha256 = codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256
@@ -119,20 +132,13 @@ def belongs(
             machine_sha256=machine_sha256,
             image_sha256=digests[image][0],
             facts_sha256=digests[image][1],
-            code_sha256=code or _code_of_setting(root / setting_path(image, name)),
+            code_sha256=noted.code_sha256 if (noted := _noted(root / setting_path(image, name))) else None,
             variant=variant,
             container=params.container.limits,
         )
         for image in params.images
         for name, variant in params.variants.items()
     }
-
-
-def _code_of_setting(path: Path) -> str | None:
-    try:
-        return codec.read(path, Belongs).code_sha256
-    except RecordError:
-        return None
 
 
 def read(cell: Cell, present: Belongs, job: Job, root: Path = Path()) -> CellResult:
