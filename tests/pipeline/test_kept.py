@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from stages.records import Cell
+from tests.faults.test_resume import NOTE
 from tests.pipeline.test_pipeline import VARIANTS, Checkout
 from tests.project import ROOT, link_venv
 
@@ -89,8 +90,7 @@ def test_a_lost_dvc_lock_measures_nothing_again(checkout: Kept) -> None:
 
 
 def test_a_cell_that_dvc_was_killed_before_it_noted_is_noted_and_one_that_is_not_whole_is_not(checkout: Kept) -> None:
-    note = (sys.executable, "-c", "from stages.harness.params import schema\n"
-            "from stages.harness.pipeline import adoption\nadoption.note(schema.load())")  # fmt: skip
+    note = (sys.executable, "-c", NOTE)
     text, lock = (checkout.path / LOCK).read_text(), checkout.lock()
     for stage, expected in ((f"evaluate@{CELLS[0].matrix_name}", 1), (f"train@{CELLS[1].matrix_name}", 1)):
         changed = {**lock, stage: {**dict(lock[stage]), "outs": []}}  # of an earlier measurement
