@@ -41,7 +41,7 @@ class Image:
 
     name: str
     kind: str  # of KINDS
-    python: str  # the command or absolute path that is its Python: 'python', 'python3', '/opt/conda/bin/python'
+    python: str  # the command or path that is its Python: 'python', '/opt/conda/bin/python', '.venv/bin/python'
     env: Dict[str, str]  # environment variables of all that runs in it: those of params.yaml, then of its image.yaml
     reference: Optional[str]  # what `docker run` takes; None where the job runs without a container
     image_id: Optional[str]  # sha256:… of the engine

@@ -59,9 +59,11 @@ class Interpreter:
         else:
             self._set_up()
             python = self.python()
+        # One in the checkout is named from there: in a clone at another place the image is the same.
+        name = str(python.relative_to(self._root) if python.is_relative_to(self._root) else python)
         with contents.scratch(self._root) as folder:
             output = folder / "contents.json"
-            if before is not None and before.python == str(python):
+            if before is not None and before.python == name:
                 codec.write(output, before.contents)
             outcome = self._run(python, contents.command(output), None, None)
             self._check_libraries(outcome.exit_code)
@@ -70,11 +72,13 @@ class Interpreter:
         if before is None or before.contents != found:
             show(f"{python} holds Python {found.python}, torch {found.torch or 'not at all'}")
         size_bytes = None if definition.venv is None else venvs.size_bytes(python)
+        if before is not None and (before.python, before.contents) == (name, found):
+            size_bytes = before.size_bytes  # which a longer path to the checkout makes larger
         nulls = dict.fromkeys(NOT_OF_INTERPRETERS, NO_CONTAINER)
         return records.Image(
             name=self._name,
             kind="python" if definition.venv is None else "venv",
-            python=str(python),
+            python=name,
             env=definition.env,
             reference=None,
             image_id=None,
