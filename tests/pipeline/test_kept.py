@@ -31,6 +31,7 @@ class Kept(Checkout):
     def __init__(self, path: Path) -> None:
         super().__init__(path, images=["host"], repeats=[1])
         shutil.copy(ROOT / "stages/preflight.py", path / "stages")
+        (path / "docker/host/image.yaml").write_text("python: .venv/bin/python\n")
         self.commit("With preflight")
 
     def clone(self, name: str) -> "Kept":
