@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from stages import codec
 from stages.errors import FaceoffError
 from stages.harness.params.overrides import round_trip
 
@@ -12,11 +13,13 @@ from stages.harness.params.overrides import round_trip
 def read_text(path: Path) -> str:
     """Return the file's text. Raises FaceoffError where it is missing or not to be read."""
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FaceoffError(f"{path}: missing; run from the top of the checkout") from None
     except (OSError, ValueError) as error:
         raise FaceoffError(f"{path}: not readable: {error}") from None
+    codec.check_merged(text, str(path))
+    return text
 
 
 def document(text: str, where: str) -> dict[str, Any]:

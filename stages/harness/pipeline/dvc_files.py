@@ -6,6 +6,7 @@ rwlock    which process uses which file: see stages/harness/process/dvc_rwlock.p
 
 from pathlib import Path
 
+from stages import codec
 from stages.errors import FaceoffError
 from stages.harness.process import dvc_lock, dvc_rwlock
 
@@ -14,6 +15,8 @@ def mend() -> None:
     """Put dvc.lock and DVC's rwlock right. To be called where no DVC runs, before and after."""
     dvc_rwlock.mend()
     lock, aside = dvc_lock.LOCK_PATH, dvc_lock.ASIDE_PATH
+    if lock.exists():
+        codec.check_merged(lock.read_text(encoding="utf-8"), str(lock), both=" metrics")
     if dvc_lock.is_short() is not None:
         _mend_short(lock, aside)
     elif aside.exists() and lock.exists() and dvc_lock.IS_SHORT.startswith(lock.read_text(encoding="utf-8")):
