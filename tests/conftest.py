@@ -70,14 +70,17 @@ def leaves_its_process_as_it_was() -> Iterator[None]:
     """A test may go where it likes and comes back: whatever the order, the next one begins as the first did."""
     before = _process()
     yield
-    assert _process() == before
+    after = _process()
+    assert [
+        (name, before.get(name), after.get(name)) for name in before | after if before.get(name) != after.get(name)
+    ] == []
 
 
 def _process() -> dict[str, object]:
     """What all tests of a process share, and one may have changed for the next."""
-    variables = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    variables = {f"${name}": value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    return {"folder": Path.cwd(), "variables": variables, "sys.path": [*sys.path], "handlers": handlers}
+    return {"folder": Path.cwd(), "sys.path": [*sys.path], "handlers": handlers, **variables}
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from stages import records
+from stages.harness.process.locks import RUNNER_PATH
 from stages.records import Cell
 from tests.mounts import mounting
 from tests.pipeline.test_pipeline import Checkout
@@ -124,7 +125,8 @@ def left_over(checkout: Checkout) -> list[Path]:
     files = [each for part in parts for each in part.rglob("*")]
     left = [each for each in files if each.name.startswith(".") or each.suffix in (".tmp", ".running", ".partial")]
     left += [each for each in temporary(checkout).iterdir() if not each.name.startswith("torchinductor_")]  # empty
-    return [*left, *(checkout.path / ".dvc/tmp").glob("faceoff.*")]
+    locks = (each for each in (checkout.path / ".dvc/tmp").glob("faceoff.*") if each.name != RUNNER_PATH.name)
+    return [*left, *locks]
 
 
 def forget(checkout: Checkout, stage: str) -> None:

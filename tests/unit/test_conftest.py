@@ -35,5 +35,6 @@ def test_what_was_skipped_is_one_line_and_who_leaves_something_changed_is_named(
     done = subprocess.run([*command, tmp_path], cwd=ROOT, capture_output=True, text=True)
     lines = done.stdout.splitlines()
     assert "faceoff: skipped 4 tests: no engine: it does not answer (3); no Chromium (1)" in lines
-    named = [line.split(" ")[1] for line in lines if line.startswith("ERROR test_it.py")]
-    assert named == ["test_it.py::test_stays_away", "test_it.py::test_leaves_a_variable"]
+    named = [line.partition("::")[2].split(" ")[0] for line in lines if line.startswith("ERROR ")]
+    assert named == ["test_stays_away", "test_leaves_a_variable"]
+    assert "[('$MINE', None, '1')]" in done.stdout
