@@ -15,7 +15,7 @@ from jobs.dogs_cats.photos import Beat, Input
 from stages.contract import Ceilings
 from stages.errors import FaceoffError
 
-SECONDS = 1.0  # that each side is counted for, about: it explains, and no verdict comes of it
+SECONDS = 0.6  # that each side is counted for, about: it explains, and no verdict comes of it
 LEAST_STEPS = 5  # ... but a rate of fewer steps would be chance
 CAP_SECONDS = 6.0  # of both together, after which no batch and no step begins: a chance, or none, on a loaded machine
 WARM_UP_STEPS = 2  # memory of the network's sizes is allocated in the first

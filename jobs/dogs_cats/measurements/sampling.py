@@ -8,7 +8,7 @@ from typing import Callable, Iterator
 
 from stages.errors import FaceoffError
 
-MOST_SAMPLES = 20
+MOST_SAMPLES = 12
 SAMPLE_SECONDS = 0.02  # at least: what goes faster is done several times for one sample
 TOO_SLOW = "once takes {:.2g} s, and its share of the time is {:.2g} s: raise profile.measure_seconds in params.yaml"
 

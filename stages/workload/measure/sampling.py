@@ -7,7 +7,7 @@ import math
 import time
 from typing import Callable, Iterator
 
-MOST_SAMPLES = 20
+MOST_SAMPLES = 12
 SAMPLE_SECONDS = 0.02  # at least: what goes faster is done several times for one sample
 MOST_OVERHEAD = 0.02  # of a sample: to queue work on a device, and to wait for it
 GROWTH = 10  # of the number of times, at most, from one try to the next
