@@ -118,7 +118,7 @@ def test_the_articles_columns_are_several_causes(folder):
     [
         ("nowhere", "faceoff: metrics/nowhere/facts.json: missing; the stage that writes it has not run"),
         ("HEAD:nowhere", "faceoff: HEAD:nowhere: git has no metrics/nowhere/facts.json there ("),
-        ("v9:cuda-10.0", "faceoff: git knows no commit v9 here; name one with results"),
+        ("v9:cuda-10.0", "faceoff: git knows no commit 'v9' here; name one with results"),
     ],
 )
 def test_what_is_not_there_is_one_line(folder, place, expected):

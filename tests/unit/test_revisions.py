@@ -1,4 +1,4 @@
-"""Which commit a revision is, in clones of real git as people and CI make them, and what brings one that is not there."""
+"""Which commit a revision is, in clones of real git as people and CI make them, and what brings one that is lacking."""
 
 import re
 import shlex
@@ -63,7 +63,7 @@ def test_what_a_clone_lacks_the_command_in_the_line_brings(clone, options, revis
     with pytest.raises(FaceoffError) as refused:
         revisions.known(revision)
     line = str(refused.value)
-    assert line.startswith(f"git knows no commit {revision} here; ") and "\n" not in line
+    assert line.startswith(f"git knows no commit '{revision}' here; ") and "\n" not in line
     assert ("this clone is shallow" in line) == ("--depth=1" in options)
     subprocess.run(shlex.split(re.findall("`(git fetch .*?)`", line)[which]), check=True, capture_output=True)
     assert revisions.known(revision) == revision

@@ -24,7 +24,7 @@ def read_run(name: str, root: Path) -> regression.Run:
 
 
 def data_sha256(root: Path) -> str:
-    """Return the digest of the data that results have to be of: data/ is not in git, and a clone's is its comparison's."""
+    """Return the digest of the data that results have to be of. A clone has no data/: its comparison says it too."""
     if (root / records.MANIFEST_PATH).exists():
         return codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256
     return codec.read(root / records.COMPARISON_PATH, records.Comparison).data_sha256

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import re
-import shlex
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -42,17 +41,16 @@ def known(revision: str) -> str:
     for remote in remotes:
         if git.is_commit(f"refs/remotes/{remote}/{revision}"):
             return f"{remote}/{revision}"
-    name = shlex.quote(revision)
-    raise FaceoffError(f"git knows no commit {name} here; {_how_to_get(revision, name, remotes)}")
+    raise FaceoffError(f"git knows no commit '{revision}' here; {_how_to_get(revision, remotes)}")
 
 
-def _how_to_get(revision: str, name: str, remotes: Sequence[str]) -> str:
+def _how_to_get(revision: str, remotes: Sequence[str]) -> str:
     ways = []
     if is_shallow():
         ways.append("this clone is shallow: `git fetch --unshallow` brings the commits that it lacks")
     if remotes and BRANCH.fullmatch(revision):
         depth = " --depth=1" if ways else ""
-        ways.append(f"`git fetch{depth} {remotes[0]} {name}:{name}` brings a branch of that name")
+        ways.append(f"`git fetch{depth} {remotes[0]} {revision}:{revision}` brings a branch of that name")
     return ", ".join(ways) or f"name one with results; {LIST}"
 
 
