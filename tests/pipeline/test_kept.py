@@ -77,7 +77,7 @@ def test_a_lost_dvc_lock_measures_nothing_again(checkout: Kept) -> None:
     done = subprocess.run([".venv/bin/dvc", "repro"], cwd=checkout.path, capture_output=True, text=True)
     assert done.returncode != 0
     assert re.search(
-        r"^faceoff: results of 2 cells are whole, and dvc.lock does not have them, so that all would be measured again, "
+        "^faceoff: results of 2 cells are whole, and dvc.lock does not have them, so that all would be measured again, "
         r"about [\d.]+ s: `make repro` keeps them; to measure anew, delete metrics/IMAGE/VARIANT$",
         done.stderr,
         re.MULTILINE,
