@@ -35,7 +35,7 @@ class Photos:
     """photos.json: every photo that there is to train on, wherever it came from."""
 
     photos: Tuple[Photo, ...]  # sorted by path
-    rare: Tuple[str, ...] = ()  # paths of those of a format that not every build of Pillow reads
+    rare: Tuple[str, ...] = ()  # paths of those that not every Pillow may read
 
 
 @dataclasses.dataclass(frozen=True)

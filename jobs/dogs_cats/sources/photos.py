@@ -51,7 +51,7 @@ class Receipt:
     identity: str  # of the source
     source: str  # e.g. 'kaggle lingjin525/dogs-and-cats-fastai version 1'
     photos: tuple[Photo, ...]  # sorted by path
-    rare: tuple[str, ...]  # those of a format that not every build of Pillow reads
+    rare: tuple[str, ...]  # those that not every Pillow may read
     left_out: dict[str, str]  # file, or whole folder, that is no photo to train on: why
 
 

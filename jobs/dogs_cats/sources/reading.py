@@ -17,7 +17,8 @@ from stages.contract import printable
 
 # What the Pillow of every image reads, back to the 6.2 of the legacy ones.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
-COMMON = ("JPEG", "MPO", "PNG")  # of which there is no doubt; an image's own Pillow is asked about the others
+JPEGS = ("JPEG", "MPO")  # the latter has more than one photo, of which the first is taken
+SCAN, END = b"\xda", b"\xff\xd9"  # markers of a JPEG: the pixels begin, and end
 BMP_HEADERS_BYTES, BMP_COMPRESSIONS = (12, 40, 64, 108, 124), (0, 3)  # which 6.2 knows: none, and colours by masks
 MOST_PIXELS = 89_478_485  # of more, every Pillow warns as of an attack, and refuses twice as many
 NO_PHOTO, NONE_OF_THEM = "no photo", "no {}, {}, {}, {} or {}".format(*FORMATS)
@@ -28,7 +29,7 @@ class Look(NamedTuple):
 
     why: str | None  # it is left out; None: it is taken
     warning: str | None  # Pillow's
-    is_rare: bool  # of a format that not every build of Pillow reads
+    is_rare: bool  # not every Pillow may read it: each image's own is asked
 
 
 class _Heard(threading.local):
@@ -45,7 +46,8 @@ def look_at(paths: Sequence[Path], root: Path) -> list[Look]:
         def look(path: Path) -> Look:
             heard.warnings.clear()
             why, kind = _complaint(path, root)
-            return Look(why, printable("; ".join(heard.warnings)) or None, kind not in COMMON)
+            is_sure = kind == "PNG" or (kind in JPEGS and _is_sound(path.read_bytes()))
+            return Look(why, printable("; ".join(heard.warnings)) or None, not is_sure)
 
         return in_parallel(look, paths, "decoding photos")
 
@@ -99,3 +101,14 @@ def _is_plain_bmp(path: Path) -> bool:
     with path.open("rb") as file:
         header_bytes, compression = struct.unpack("<14xI12xI", file.read(34))
     return header_bytes in BMP_HEADERS_BYTES and (header_bytes == 12 or compression in BMP_COMPRESSIONS)
+
+
+def _is_sound(jpeg: bytes) -> bool:
+    """Say whether one marker follows another up to the pixels, and their end is there: newer Pillows mend what is not."""
+    at = 2
+    while jpeg[at : at + 1] == b"\xff":
+        marker, length = jpeg[at + 1 : at + 2], int.from_bytes(jpeg[at + 2 : at + 4])
+        at += 2 + length
+        if marker == SCAN:
+            return END in jpeg[at:]
+    return False

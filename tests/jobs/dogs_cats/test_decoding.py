@@ -67,7 +67,7 @@ def warned_of(path: Path) -> int:
 
 def test_pillow_warns_no_more_here_and_in_forked_processes(tmp_path: Path) -> None:
     path, palette = tmp_path / "palette.png", io.BytesIO()
-    Image.new("P", (9, 9)).save(palette, "PNG", transparency=bytes(9))
+    Image.linear_gradient("L").convert("P").save(palette, "PNG", transparency=bytes(256))
     path.write_bytes(palette.getvalue())
     with warnings.catch_warnings():
         warnings.simplefilter("always")

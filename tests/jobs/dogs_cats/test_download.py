@@ -66,6 +66,7 @@ def test_it_says_what_it_left_out(job: ByHand) -> None:
 
 def test_photos_that_come_or_go_in_the_folder_change_what_the_check_tells_of_it(job: ByHand) -> None:
     mine = write_tree(job.folder / "mine", photo_set())
+    job.parameters["batch_size"] = 4
     assert "source" not in job.succeed("check").facts
     job.section["dataset"].update({"source": "folder", "folder": str(mine)})
     first = job.succeed("check").facts["source"]
