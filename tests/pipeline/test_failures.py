@@ -79,7 +79,7 @@ def test_an_image_that_cannot_be_made_is_left_out_and_the_others_are_measured(ch
     there = definition.read_text()
     checkout.change(on_failure="record", images=["host", "cuda-10.0"], repeats=[1])
     reason = "image cuda-10.0: no Python at /nowhere/python"
-    for text, status, ran in ((None, "failed", True), (there, "ok", True), (None, "failed", False)):
+    for text, status in ((None, "failed"), (there, "ok"), (None, "failed")):
         definition.write_text(text or "python: /nowhere/python\n")
         names = checkout.repro()
         assert ("train@1-cuda-10.0-fp32" in names, "train@1-host-fp32" in names) == (True, False)
@@ -131,7 +131,10 @@ def test_what_a_run_that_is_killed_in_an_evaluation_left_is_shown(checkout: Chec
     assert run.returncode == 143
     out = seen.decode().split("\x1b[J")  # after which the two lines below are gone
     assert re.search(r"━\x1b\[0m stage \d+ of 14, about \d+ s left", "".join(out))
-    assert out[-1].splitlines() == ["", "faceoff: 1 of 3 cells are measured: `make show` shows them, `make repro` goes on"]
+    assert out[-1].splitlines() == [
+        "",
+        "faceoff: 1 of 3 cells are measured: `make show` shows them, `make repro` goes on",
+    ]
     shown = checkout.run(sys.executable, "-m", "stages.show")
     assert "host/fp32" in shown and "1 of 3" in shown
 

@@ -107,7 +107,9 @@ def test_of_cells_with_results_only_settings_that_were_measured_again_are_expect
 
 def test_what_a_cell_took_in_an_earlier_run_tells_the_time_left_and_it_runs_down():
     clock = Clock()
-    tracker = Tracker(CELLS, (), {("train", "a/fp32"): Earlier(100.0, 3), ("evaluate", "a/fp32"): Earlier(10.0, 1)}, clock)
+    tracker = Tracker(
+        CELLS, (), {("train", "a/fp32"): Earlier(100.0, 3), ("evaluate", "a/fp32"): Earlier(10.0, 1)}, clock
+    )
     assert told(tracker, clock, runs("train@1-a-fp32")) == ["training, cell 1 of 4: a/fp32, repeat 1, about 7:20 left"]
     clock.now += 40
     assert (tracker.elapsed, tracker.time_left(), tracker.expected_spans()) == (40.0, ", about 6:40 left", 3)
@@ -116,7 +118,9 @@ def test_what_a_cell_took_in_an_earlier_run_tells_the_time_left_and_it_runs_down
     assert told(tracker, clock, runs("evaluate@1-a-fp32"))[0].endswith("about 32:40 left")
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0.4, "0 s"), (59.6, "1:00"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min")])
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "0 s"), (59.6, "1:00"), (3599.6, "1 h 00 min"), (7500, "2 h 05 min")]
+)
 def test_a_duration_is_read_at_a_glance(seconds, said):
     assert duration(seconds) == said
 
@@ -127,7 +131,9 @@ def test_spans_are_counted_as_a_cell_tells_them(tmp_path, monkeypatch):
     for each in (cell, other):
         each.events_path.parent.mkdir(parents=True)
     assert spans.words("train", cell, 2) == ""  # there is no file yet
-    cell.events_path.write_text('{"span": "head", "seconds": 1}\n{"fact": "device", "value": "cpu"}\nno JSON\n{"span": "bo')
+    cell.events_path.write_text(
+        '{"span": "head", "seconds": 1}\n{"fact": "device", "value": "cpu"}\nno JSON\n{"span": "bo'
+    )
     assert spans.words("train", cell, 2) == "1 of 2 spans done (head)"
     with cell.events_path.open("a") as file:
         file.write('dy", "seconds": 1}\n')
@@ -210,8 +216,8 @@ def test_a_terminal_has_two_lines_below_all_others(monkeypatch, tmp_path, capsys
     assert repro.repro(Wanted(), console) == 0
     shown = capsys.readouterr().out
     assert "frozen epoch 1: [4.1 s]\n" in shown
-    assert "\ntraining, cell 2 of 4: b/fp32, repeat 1: 0 s, 1 span done (head)\n" in shown
-    assert re.search(r"━{25}\x1b\[0m stage 2 of 19\r\x1b\[1A", shown) and shown.endswith("\x1b[J")
+    assert "\x1b[Jtraining, cell 2 of 4: b/fp32, repeat 1: 0 s, 1 span done (head)\n" in shown
+    assert re.search(r"━{25}\x1b\[0m stage 2 of 19, about 0 s left\r\x1b\[1A", shown) and shown.endswith("\x1b[J")
     assert all(cell_len(re.sub(r"\x1b\[\d*\w", "", line)) < 80 for line in shown.splitlines())
 
 

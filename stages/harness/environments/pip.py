@@ -47,7 +47,9 @@ def command(python: Path, *arguments: str) -> tuple[str, ...]:
 
 def _version(python: Path) -> tuple[int, ...]:
     """Return the version of that environment's pip, (0,) where none is found."""
-    found = [each.name.split("-")[1] for each in python.parent.parent.glob("lib/python3*/site-packages/pip-*.dist-info")]
+    found = [
+        each.name.split("-")[1] for each in python.parent.parent.glob("lib/python3*/site-packages/pip-*.dist-info")
+    ]
     return tuple(int(part) for part in found[0].split(".")[:2] if part.isdecimal()) if found else (0,)
 
 
@@ -147,13 +149,13 @@ def main() -> int:
         quietly = command(python, "-qq", *sys.argv[1:])
         os.execve(python, quietly, environment(python))  # noqa: S606 - in place of this process
     steps, wanted = Steps(), command(python, *sys.argv[1:])
-    with (
-        subprocess.Popen(wanted, env=environment(python), stdout=subprocess.PIPE, text=True, errors="replace") as process,
-        telling() as tell,
-    ):
-        for line in process.stdout or ():
-            steps.hear(line)
-            tell(lambda: f"pip: {steps.said}")
+    with subprocess.Popen(
+        wanted, env=environment(python), stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as process:
+        with telling() as tell:
+            for line in process.stdout or ():
+                steps.hear(line)
+                tell(lambda: f"pip: {steps.said}")
     return process.returncode
 
 

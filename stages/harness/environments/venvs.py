@@ -202,26 +202,23 @@ def _fill(folder: Path, source: Source, venv: Venv, root: Path, show: Show) -> N
 def _run(what: str, folder: Path, command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Run a step to its end; it ends with this process, however that ends."""
     lines, steps = deque[str](maxlen=KEPT_LINES), pip.Steps()
-    with (
-        telling() as tell,
-        subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            process_group=0,
-            preexec_fn=lambda: end_with_parent(signal.SIGKILL),
-        ) as process,
-    ):
-        assert process.stdout is not None  # noqa: S101 - as asked for
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        process_group=0,
+        preexec_fn=lambda: end_with_parent(signal.SIGKILL),
+    ) as process:
         try:
-            for line in process.stdout:
-                lines.append(line.rstrip())
-                steps.hear(line)
-                tell(lambda: f"{what}: {steps.said}")
+            with telling() as tell:
+                for line in process.stdout or ():
+                    lines.append(line.rstrip())
+                    steps.hear(line)
+                    tell(lambda: f"{what}: {steps.said}")
             code = process.wait()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):

@@ -155,7 +155,10 @@ def _user() -> str:
 
 
 def _hand_on(
-    said: Iterable[tuple[str, bool]], chosen: Lines, show: Callable[[str], None], hear: Hear = lambda _text, _is_passing: None
+    said: Iterable[tuple[str, bool]],
+    chosen: Lines,
+    show: Callable[[str], None],
+    hear: Hear = lambda _text, _is_passing: None,
 ) -> None:
     for text, is_passing in said:
         hear(text, is_passing)
