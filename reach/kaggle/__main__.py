@@ -95,7 +95,8 @@ def _push(given: argparse.Namespace) -> int:
     except FaceoffError as error:
         state = "look by `follow --once` whether it came there"
         raise FaceoffError(f"{error}; {slug}: {state}") from None
-    print(f"{slug}: {address}\npython -m reach.kaggle follow waits for it, and collects its pack; it needs it not.")
+    print(f"{slug}: {address}")
+    print(".venv/bin/python -m reach.kaggle follow waits for it, and collects its pack; it needs it not.")
     return 0
 
 

@@ -10,7 +10,7 @@ from stages.units import amount
 WIDTH = 120
 MOST_BYTES = 1_000_000  # of a kernel's source, by Kaggle
 HEAD = '''\
-"""A face-off in one file, made by `python -m reach.kaggle push`: unpacks its checkout, runs it, and leaves pack.zip."""
+"""A face-off in one file, made by reach.kaggle: unpacks its checkout, runs it, and leaves pack.zip."""
 
 import base64
 import io
