@@ -146,7 +146,7 @@ def test_a_damaged_result_of_then_is_named_with_its_revision(folder):
     document = json.loads(path.read_text())
     del document["hardware"]
     path.write_text(json.dumps(document))
-    git("commit", "-q", "--amend", "--all", "--no-edit", "--author", "t <t@localhost>")
+    git("-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-q", "--amend", "--all", "--no-edit")
     git("tag", "-f", THEN)
     codec.write(path, results.machine())
     done = against(folder)
