@@ -10,7 +10,7 @@ import torch
 
 from stages import records
 from stages.records import Facts, Gpu, Measurement
-from stages.workload.measure import Part, device, measure, peaks, run
+from stages.workload.measure import Part, device, measure, peaks, run, sampling
 from tests import environments, results
 from tests.supervised import Checkout
 
@@ -67,7 +67,7 @@ def test_time_that_one_part_leaves_is_the_others() -> None:
     """Three that end at once and one that takes what it gets: it gets nearly all."""
     began = time.monotonic()
     measured = run([*make_parts("cannot", "cannot", "cannot"), *make_parts("works")], 8.0)
-    assert len(measured[-1].samples) == 20
+    assert len(measured[-1].samples) == sampling.MOST_SAMPLES
     assert time.monotonic() - began < 6.0
 
 
