@@ -229,9 +229,14 @@ def test_a_commits_subject_may_hold_what_python_takes_for_the_end_of_a_line(fold
     assert [each.commit.subject for each in history.read(10)] == [subject]
 
 
-def test_no_commit_with_results_is_one_line(folder):
-    git("add", "--all")
-    git("commit", "-q", "-m", "none")
-    done = project.run_stage(folder, "history")
+def test_no_commit_with_results_is_one_line_and_a_shallow_clone_another(folder, tmp_path):
+    for message in ("none", "none either"):
+        git("add", "--all")
+        git("commit", "-q", "--allow-empty", "-m", message)
+    git("clone", "-q", "--depth=1", folder.as_uri(), str(tmp_path / "clone"))
+    done = project.run_stage(tmp_path / "clone", "history")
     assert done.returncode == 2
-    assert done.stderr == ("faceoff: no commit has results that can be read; run `make repro` and commit metrics/\n")
+    assert done.stderr == (
+        "faceoff: this clone is shallow, so earlier commits are not in it: `git fetch --unshallow` brings them\n"
+        "faceoff: no commit has results that can be read; run `make repro` and commit metrics/\n"
+    )
