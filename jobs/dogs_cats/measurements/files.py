@@ -7,12 +7,14 @@ import ctypes
 import mmap
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Callable, Iterator, List, Union
 
 from jobs.dogs_cats import decoding
 from jobs.dogs_cats.measurements.sampling import MOST_SAMPLES, NotPossible, rates
+from stages.errors import FaceoffError
 from stages.units import amount
 
 PR_SET_PDEATHSIG = 1
@@ -94,6 +96,8 @@ def _at_once(processes: int, work: Callable[[], None]) -> None:
                 _die_with(parent)
                 work()
                 code = 0
+            except FaceoffError as error:
+                print(error, file=sys.stderr, flush=True)
             finally:
                 os._exit(code)
         children.append(child)

@@ -14,6 +14,7 @@ from jobs.dogs_cats import measurements
 from jobs.dogs_cats.measurements import EXPLAINING, OUT_OF_TIME, Part, convolution, files, of_network
 from jobs.dogs_cats.measurements.sampling import NotPossible
 from stages.contract import JobMeasurement, read_events
+from stages.errors import FaceoffError
 from tests.jobs.dogs_cats import helper_photos
 from tests.jobs.dogs_cats.by_hand import by_hand
 from tests.project import DOGS_CATS, ROOT
@@ -143,13 +144,18 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def test_every_process_decodes_its_photos_and_one_that_does_not_decode_is_told(photos: list[Path]) -> None:
+def test_every_process_decodes_its_photos_and_one_that_does_not_decode_is_told(
+    photos: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
     detail, *rates = files.decode([str(photo) for photo in photos], 2, 2.0)
     assert str(detail).startswith("Pillow, 2 processes") and all(isinstance(rate, float) for rate in rates)
     broken = photos[0].with_name("broken.jpg")
     broken.write_bytes(photos[0].read_bytes()[:200])
-    with pytest.raises(OSError):
+    with pytest.raises(FaceoffError, match=r"broken\.jpg: "):
         list(files.decode([str(broken)], 1, 1.0))
+    with pytest.raises(RuntimeError, match="1 of 1 processes failed"):
+        list(files.decode([*map(str, photos[:4]), str(broken)], 1, 1.0))
+    assert f"{broken}: " in capfd.readouterr().err
 
 
 def test_tf32_is_allowed_for_what_bears_its_name_alone() -> None:
