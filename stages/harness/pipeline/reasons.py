@@ -139,7 +139,8 @@ def _document(job: records.Job) -> dict[str, Any]:
     """Return the job as its author knows it: keys of job.yaml, of params.yaml, and names of files."""
     document = dataclasses.asdict(job)
     files = {f"jobs/{job.name}/{name}": digest for name, digest in document.pop("files").items()}
-    return {**document, job.name: json.loads(document.pop("section_json")), **files}
+    section = json.loads(document.pop("section_json")) or {}
+    return {**document, job.name: section, **files}
 
 
 def _changed(was: Any, now: Any, name: str = "") -> Iterator[str]:
