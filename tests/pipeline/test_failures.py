@@ -21,7 +21,6 @@ from tests.faults.test_interruptions import wait_until
 from tests.pipeline.test_pipeline import ALWAYS, Checkout
 
 FAILING, OTHER = Cell("host", "fp32", 1), Cell("host", "fp32", 2)
-CELL_OF_OTHER = Cell("cuda-10.0", "fp32", 1)
 REASON = "the command ended with exit code 1; its own words are above"
 
 
@@ -74,69 +73,63 @@ def test_record_goes_on_and_compare_says_so_until_the_cell_is_tried_again(checko
 
 
 def test_an_image_that_cannot_be_made_is_left_out_and_the_others_are_measured(checkout: Checkout) -> None:
-    """It is made in the next run, once it can be; what it had measured before counts for nothing until then."""
-    definition = checkout.path / "docker/cuda-10.0/image.yaml"
-    there = definition.read_text()
+    """With what it measured before, which counts for nothing until it can be made again."""
     checkout.change(on_failure="record", images=["host", "cuda-10.0"], repeats=[1])
+    checkout.repro()
+    assert checkout.comparison()["cuda-10.0/fp32"]["status"] == "ok"
+    (checkout.path / "docker/cuda-10.0/image.yaml").write_text("python: /nowhere/python\n")
+    checkout.change(repeats=[1, 2, 3])
+    ran = checkout.repro()
+    assert "train@3-host-fp32" in ran and "train@1-cuda-10.0-fp32" not in ran
+    settings = checkout.comparison()
+    assert settings["host/fp32"]["reasons"].keys() <= {"2"}  # which failed in a test before
     reason = "image cuda-10.0: no Python at /nowhere/python"
-    for text, status in ((None, "failed"), (there, "ok"), (None, "failed")):
-        definition.write_text(text or "python: /nowhere/python\n")
-        names = checkout.repro()
-        assert ("train@1-cuda-10.0-fp32" in names, "train@1-host-fp32" in names) == (True, False)
-        setting = checkout.comparison()["cuda-10.0/fp32"]
-        assert setting["status"] == status
-        assert status == "ok" or setting["reasons"]["1"].startswith(f"failed: {reason}")
-        assert checkout.comparison()["host/fp32"]["status"] == "ok"
+    assert all(each.startswith(f"failed: {reason}") for each in settings["cuda-10.0/fp32"]["reasons"].values())
+    assert settings["cuda-10.0/fp32"]["reasons"].keys() == {"1", "2", "3"}
     assert reason in (checkout.path / records.PAGE_PATH).read_text()
-    assert codec.read(checkout.path / CELL_OF_OTHER.result_path("train"), Result).status == "ok", "no result is lost"
-    checkout.change(on_failure="stop")
-    assert checkout.repro(code=255)[-1] == "image@cuda-10.0"
+    kept, left_out = (Cell("cuda-10.0", "fp32", repeat).result_path("train") for repeat in (1, 2))
+    assert codec.read(checkout.path / kept, Result).status == "ok", "no result is lost"
+    assert codec.read(checkout.path / left_out, Result).status == "failed"
 
 
-def test_an_image_whose_profile_fails_is_left_out_too(checkout: Checkout) -> None:
+BREAKS = "import sys\nif 'stages.profile' in sys.orig_argv:\n    sys.exit(1)\n"
+
+
+def test_a_watched_run_that_is_killed_in_an_evaluation_leaves_what_is_shown(checkout: Checkout) -> None:
+    """The run says so, and goes on though the profile of an image fails."""
     (checkout.path / "docker/cuda-10.0/image.yaml").write_text(
         f"python: {sys.executable}\nenv: {{PYTHONPATH: {checkout.path / 'broken'}}}\n"
     )
     (checkout.path / "broken").mkdir()
-    (checkout.path / "broken/platform.py").write_text("import sys; sys.exit(9)\n")
-    checkout.change(on_failure="record")
-    said = checkout.run(sys.executable, "-m", "stages.repro").splitlines()
-    assert any(re.match(r"faceoff: stage \d+ of \d+: profile of image cuda-10\.0", line) for line in said), said
-    chatter = ("Running stage", "> exec", "didn't change", "git add", "is empty", "\x1b", "\r")
-    assert not [line for line in said if any(each in line for each in chatter)], "a log has nothing of DVC's own"
-    setting = checkout.comparison()["cuda-10.0/fp32"]
-    assert setting["status"] == "failed" and "profile ended with exit code" in setting["reasons"]["1"]
-
-
-def test_what_a_run_that_is_killed_in_an_evaluation_left_is_shown(checkout: Checkout) -> None:
-    """And the run says so, which somebody watches on a terminal."""
-    checkout.change(on_failure="record", images=["host"], repeats=[1, 2, 3])
+    (checkout.path / "broken/sitecustomize.py").write_text(BREAKS)
+    checkout.change(repeats=[1, 2, 3, 4])
     script = checkout.path / "jobs/paced/evaluate.py"
-    script.write_text(
-        "import json, os, time\nif json.loads(os.environ['FACEOFF_CELL'])['repeat'] == 2:\n"
-        "    open('../../paused', 'w').close(); time.sleep(60)\n" + script.read_text()
-    )
-    seen = bytearray()
-    terminal, its_end = pty.openpty()
-    command = [sys.executable, "-m", "stages.repro"]
+    waits = "open('../../paused', 'w').close(); time.sleep(60)"
+    condition = "json.loads(os.environ['FACEOFF_CELL'])['repeat'] == 4"
+    script.write_text(f"import json, os, time\nif {condition}:\n    {waits}\n{script.read_text()}")
+    seen, (terminal, its_end) = bytearray(), pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "90"}
+    command = [sys.executable, "-m", "stages.repro"]
     with subprocess.Popen(command, cwd=checkout.path, env=environment, stdout=its_end, stderr=its_end) as run:
         os.close(its_end)
         reader = threading.Thread(target=read_all_of, args=(terminal, seen))
         reader.start()
-        wait_until((checkout.path / "paused").exists, "it evaluates")
-        wait_until(lambda: b"evaluation, cell 2 of 3: host/fp32, repeat 2: " in seen, "that is seen")
-        run.terminate()
+        try:
+            wait_until((checkout.path / "paused").exists, "it evaluates")
+            wait_until(lambda: b"evaluation, cell 7 of 8: host/fp32, repeat 4: " in seen, "that is seen")
+        finally:
+            run.terminate()
     reader.join()
     assert run.returncode == 143
-    out = seen.decode().split("\x1b[J")  # after which the two lines below are gone
-    assert re.search(r"━\x1b\[0m stage \d+ of 14, about \d+ s left", "".join(out))
-    assert out[-1].splitlines() == [
-        "",
-        "faceoff: 1 of 3 cells are measured: `make show` shows them, `make repro` goes on",
-    ]
+    *above, end = seen.decode().split("\x1b[J")  # after which the two lines below are gone
+    assert re.search(r"━\x1b\[0m stage \d+ of 27, about \d+ s left", "".join(above))
+    assert not [line for line in above if line.startswith(DVCS_OWN)]
+    assert end.strip() == "faceoff: 3 of 8 cells are measured: `make show` shows them, `make repro` goes on"
     shown = checkout.run(sys.executable, "-m", "stages.show")
-    assert "host/fp32" in shown and "1 of 3" in shown
+    assert "host/fp32" in shown and "failed: image cuda-10.0: its profile ended with exit code 1" in shown
+
+
+DVCS_OWN = ("Running stage", "> exec", "Stage '", "To track", "\tgit add", "Use `dvc", "Updating", "ERROR: failed")
 
 
 def read_all_of(terminal: int, into: bytearray) -> None:
@@ -153,6 +146,7 @@ def test_a_session_that_ends_is_one_line(checkout: Checkout, failing: Path) -> N
     script.write_text("import sys; sys.exit(75)")
     command = [sys.executable, "-m", "stages.repro"]
     done = subprocess.run(command, cwd=checkout.path, capture_output=True, text=True)
+    assert not [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(DVCS_OWN)]
     said = [line for line in done.stderr.splitlines() if line.startswith(("faceoff: ", "ERROR"))]
     assert done.returncode == 75 and len(said) <= 1, said
     script.write_text(text)
