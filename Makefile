@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What a shell sets for its own Python (PYTHONPATH, PYTHONHOME, PYTHONSAFEPATH, ...) leads .venv's astray.
 unexport $(filter-out PYTHONIOENCODING PYTHONUTF8 PYTHONDONTWRITEBYTECODE,$(filter PYTHON%,$(.VARIABLES)))
 # A system that is brought up to date may take away the Python that .venv links to, and leaves the stamps.
-$(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp)
+$(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp 2>/dev/null)
 
 # What runs inside images of Python 3.7.
 OLD_PYTHON := stages/workload stages/records stages/contract.py stages/codec.py stages/errors.py stages/units.py stages/checks.py \

@@ -18,7 +18,7 @@ from tests.jobs import checkout
 from tests.project import TINY_FILES, write_job
 
 HELD, BEGAN = "held", "began"  # files beside the project: the job waits while the first is there, and makes the second
-UNNAMED = ("unshare", "--user", "--map-user=12345")
+UNNAMED = ("unshare", "--user", "--map-user=12345", "env", "-u", "HOME")
 AT_WORK = "faceoff: this checkout: another run is at work on it (process "
 
 

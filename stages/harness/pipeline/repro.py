@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from rich.console import Console
 
@@ -129,7 +130,7 @@ def _started(command: list[str], errors: int | None) -> "subprocess.Popen[bytes]
         **launch.PYTHON_ENVIRONMENT,
         dvc_lock.WILL_MEND: str(os.getpid()),
         "SHELL": "/bin/sh",  # by which DVC runs a stage; a service's user may have one that runs nothing
-        "LOGNAME": _user(),
+        **_account(),
     }
     environment |= {} if errors is None else {WATCHED: "1"}
     try:
@@ -146,12 +147,18 @@ def _started(command: list[str], errors: int | None) -> "subprocess.Popen[bytes]
         raise FaceoffError(f"cannot run {command[0]}: {error.strerror}", exit_code=127) from None
 
 
-def _user() -> str:
-    """Return the user's name; DVC must have one, and not every uid of a container or cluster has."""
+def _account() -> dict[str, str]:
+    """Return the name and the home that DVC must have, where a uid, of a container or cluster, has none."""
+    found = {}
     try:
-        return getpass.getuser()
+        getpass.getuser()
     except (KeyError, OSError):
-        return "faceoff"
+        found["LOGNAME"] = "faceoff"
+    try:
+        Path.home()
+    except RuntimeError:
+        found["HOME"] = str(Path(".dvc/tmp").absolute())
+    return found
 
 
 def _hand_on(
