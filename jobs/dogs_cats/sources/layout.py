@@ -9,7 +9,23 @@ from jobs.dogs_cats.sources.progress import in_parallel
 from stages.errors import FaceoffError
 
 SPLITS = ("train", "valid")
-SUFFIXES = frozenset(f".{each}" for each in "avif bmp dib gif heic heif jfif jp2 jpe jpeg jpg png tif tiff webp".split())
+SUFFIXES = (
+    ".avif",
+    ".bmp",
+    ".dib",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".jfif",
+    ".jp2",
+    ".jpe",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".tif",
+    ".tiff",
+    ".webp",
+)
 
 # What Kaggle's lingjin525/dogs-and-cats-fastai and fastai's dogscats.tgz both hold.
 CLASSES = ("cats", "dogs")

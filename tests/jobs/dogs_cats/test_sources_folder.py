@@ -57,13 +57,14 @@ def drawn(source: Folder) -> set[str]:
 @pytest.mark.parametrize("above", ["", "train/"], ids=["no split", "train alone"])
 def test_without_a_split_a_fifth_of_each_class_validates_by_the_seed(tmp_path: Path, above: str) -> None:
     names = [*numbered(f"{above}cats", 50), *numbered(f"{above}Dogs", 10), *numbered(f"{above}big birds", 2)]
-    source = Folder(mine(tmp_path, *names, f"{above}Dogs/Thumbs.db"), seed=42)
+    root = mine(tmp_path / "mine", *names, f"{above}Dogs/Thumbs.db")
+    source = Folder(root, seed=42)
     assert source.fetch(tmp_path / "taken").source.endswith(", 20% of each class drawn for validation, seed 42")
     assert sorted(Path(name).parent.name for name in drawn(source)) == ["Dogs"] * 2 + ["big birds"] + ["cats"] * 10
     assert len(tree(tmp_path / "taken")) == len(source.found.photos) == len(names) + 1
-    assert drawn(Folder(tmp_path, seed=42)) == drawn(source) != drawn(Folder(tmp_path, seed=43))
-    mine(tmp_path, f"{above}cats/one more.jpg")
-    assert len(drawn(source) - drawn(Folder(tmp_path, seed=42))) <= 1
+    assert drawn(Folder(root, seed=42)) == drawn(source) != drawn(Folder(root, seed=43))
+    mine(root, f"{above}cats/one more.jpg")
+    assert len(drawn(source) - drawn(Folder(root, seed=42))) <= 1
 
 
 def test_photos_that_lie_deeper_are_of_the_class_and_links_lead_into_no_circle(tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ WHOLE = ["train/cats/1.jpg", "train/dogs/1.jpg", "valid/cats/1.jpg", "valid/dogs
         (["train/cat.1.jpg", "train/dog.1.jpg"], "has train with 2 photos and no folder for each class: sort them"),
         (["valid/cats/1.jpg", "valid/dogs/1.jpg"], "has valid and no train: put the photos to train on into train/CL"),
         (["a/1.jpg", "b/1.jpg", "b/2.jpg"], "has 1 photo of a, expected 2 or more: one to train on, one to validate"),
-        ([*WHOLE, "train/birds/1.jpg"], "has birds to train and not to valid, where cats, dogs lie: each class must be"),
+        ([*WHOLE, "train/birds/1.jpg"], "has birds to train and not to valid, where cats, dogs lie: each class"),
         (["train/Cats/1.jpg", "train/dogs/1.jpg", *WHOLE[2:]], "has Cats to train and not to valid, where cats, dogs"),
         (["cats/train/1.jpg", "dogs/train/1.jpg"], "has cats/train, expected the split above the classes: train/cats"),
         (["a\nb/1.jpg", "a\nb/2.jpg", "c/1.jpg"], "has a class 'a\\nb', whose name is not all UTF-8 and printable: re"),
