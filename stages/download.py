@@ -27,7 +27,7 @@ def main() -> int:
     own = records.data_dir(wanted.job)
     own.mkdir(parents=True, exist_ok=True)
     facts = commands.download(wanted, root)
-    found = listing.of([own], elsewhere)
+    found = listing.take([own], elsewhere)
     numbers = {name: fact for name, fact in facts.items() if isinstance(fact, int | float)}
     dataset = {"files": found.files, "bytes": found.size_bytes, **numbers}
     codec.write_text(records.DATASET_PATH, json.dumps(dataset, indent=2) + "\n")

@@ -26,7 +26,7 @@ def main() -> int:
     elsewhere = jobs.folders(wanted.job, definition, root)[1:]
     for line in jobs.warnings(wanted.job, definition):
         print(f"warning: {line}")
-    source = {"told": commands.check(wanted, root), "folders": listing.of([], elsewhere).sha256}
+    source = {"told": commands.check(wanted, root), "folders": listing.take([], elsewhere).sha256}
     job = jobs.record(wanted.job, definition, wanted.section, wanted.seed, root)
     codec.write_text(records.SOURCE_PATH, json.dumps(source, indent=2) + "\n")
     codec.write(records.JOB_PATH, job)

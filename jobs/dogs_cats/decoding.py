@@ -7,7 +7,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Sequence
+from typing import Iterator, Sequence
 
 from stages.errors import FaceoffError
 
@@ -33,7 +33,7 @@ def named(path: Path) -> Iterator[None]:
         raise Unreadable("{}: {}".format(path, _reason(error))) from error
 
 
-def told(error: Unreadable) -> str:
+def line_of(error: Unreadable) -> str:
     """Return the line of an error that may come from a process of the loader: torch sends its whole traceback."""
     return str(error).rstrip().rpartition(Unreadable.__name__ + ": ")[2]
 
@@ -48,7 +48,7 @@ def decode(path: Path) -> None:
 
 def check(rare: Sequence[Path], root: Path) -> None:
     """Raise Unreadable that names those which this image does not read of the photos that not every Pillow may."""
-    ends, refused = time.monotonic() + LOOK_SECONDS, []  # type: float, List[str]
+    ends, refused = time.monotonic() + LOOK_SECONDS, []
     for path in rare:
         if time.monotonic() > ends:
             break

@@ -45,7 +45,7 @@ def explained(taken: Input, fastai: str) -> Iterator[None]:
             yield
     except decoding.Unreadable as error:
         again = AGAIN + ", and save it as JPEG or PNG if that does not help"
-        raise FaceoffError("{}: {}".format(decoding.told(error), again)) from error
+        raise FaceoffError("{}: {}".format(decoding.line_of(error), again)) from error
     except (RuntimeError, MemoryError, *LOST_TOUCH) as error:
         line = _explanation(error, taken, fastai, before)
         if line is None:

@@ -125,7 +125,8 @@ def inspect(root: Path, identity: str, classes: Sequence[str], fetched: Fetched)
     Raises FaceoffError where a split has no photo of a class left.
     """
     paths = layout.files(root)
-    photos, rare, left_out, warned = [], [], dict(fetched.left_out), {}
+    photos, rare, left_out = [], [], dict(fetched.left_out)
+    warned: dict[str, str] = {}
     for path, look in zip(paths, reading.look_at(paths, root), strict=True):
         name = path.relative_to(root).as_posix()
         if look.why is not None:

@@ -104,7 +104,7 @@ def _is_plain_bmp(path: Path) -> bool:
 
 
 def _is_sound(jpeg: bytes) -> bool:
-    """Say whether one marker follows another up to the pixels, and their end is there: newer Pillows mend what is not."""
+    """Say whether one marker follows another up to the pixels, and their end is there; newer Pillows mend some."""
     at = 2
     while jpeg[at : at + 1] == b"\xff":
         marker, length = jpeg[at + 1 : at + 2], int.from_bytes(jpeg[at + 2 : at + 4])

@@ -31,12 +31,12 @@ def check(params: Params, root: Path) -> list[str]:
 
     Raises FaceoffError, one line, for the first that is not right.
     """
-    definition, told = jobs.load(params.job, root), set[str]()
+    definition, sources = jobs.load(params.job, root), set[str]()
     for name, variant in params.variants.items() if definition.check else ():
         document = _document(params) | {"variant": name, "parameters": variant.parameters, "gpus": variant.gpus}
         facts = _run(params.job, "check", f" of variant {name}", definition, document, root).facts
-        told |= {str(facts[SOURCE])} if SOURCE in facts else set()
-    return sorted(told)
+        sources |= {str(facts[SOURCE])} if SOURCE in facts else set()
+    return sorted(sources)
 
 
 def download(params: Params, root: Path) -> Mapping[str, contract.Value]:

@@ -20,7 +20,7 @@ class Listing(NamedTuple):
     size_bytes: int
 
 
-def of(own: Iterable[Path], elsewhere: Iterable[Path]) -> Listing:
+def take(own: Iterable[Path], elsewhere: Iterable[Path]) -> Listing:
     """List `own` folders by content, and others by name and size. Raises FaceoffError for what cannot be read."""
     digest, files, size_bytes = hashlib.sha256(), 0, 0
     every = [(folder, True) for folder in own] + [(folder, False) for folder in elsewhere]
