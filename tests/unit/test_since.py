@@ -28,7 +28,7 @@ def why(now, then):
 def test_slower_with_nothing_else_changed_names_the_parts_and_says_so():
     [of_host] = why(run("now", 11.0), run("v1", 10.0)).values()
     parts, rest = of_host
-    assert "s a repeat more: compute takes 1." in parts and "(1.10 times as long), 4" in parts
+    assert "s a repeat more: compute takes 1." in parts and "(1.10 times as long), 50% of it" in parts
     assert rest == "Nothing that is known of its environment and parameters changed since v1."
 
 
