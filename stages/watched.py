@@ -3,7 +3,7 @@
 Elsewhere a plain line comes now and then, ever more seldom, so that a log stays short. Where output goes into the pipe
 of what draws such lines itself, `make repro` on a terminal, WATCHED says so; a carriage return then ends each of them.
 
-Standard library only: `make` runs it before anything is installed.
+Runs inside images: Python 3.7 syntax, standard library only; `make` runs it before anything is installed.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
 WATCHED = "FACEOFF_WATCHED"  # variable: there is a terminal behind the pipe
 ERASE = "\x1b[2K"  # what stands in the terminal's line
@@ -58,7 +58,7 @@ def clear() -> None:
         print(ERASE, end="\r", flush=True)
 
 
-def time_left(done: float, total: float | None, seconds: float) -> str:
+def time_left(done: float, total: Optional[float], seconds: float) -> str:
     """Write what is left at this pace, to go behind how far it is; nothing where that is not known."""
     if not total or not done:
         return ""

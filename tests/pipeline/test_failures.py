@@ -140,7 +140,7 @@ def read_all_of(terminal: int, into: bytearray) -> None:
 
 def test_a_session_that_ends_is_one_line(checkout: Checkout, failing: Path) -> None:
     """Not DVC's as well, for which the stage has failed."""
-    checkout.change(on_failure="stop")
+    checkout.change(on_failure="stop", images=["host"], repeats=[1, 2])
     script = checkout.path / "jobs/paced/train.py"
     text = script.read_text()
     script.write_text("import sys; sys.exit(75)")

@@ -134,18 +134,18 @@ def test_spans_are_counted_as_a_cell_tells_them(tmp_path, monkeypatch):
     cell.events_path.write_text(
         '{"span": "head", "seconds": 1}\n{"fact": "device", "value": "cpu"}\nno JSON\n{"span": "bo'
     )
-    assert spans.words("train", cell, 2) == "1 of 2 spans done (head)"
+    assert spans.words("train", cell, 2) == "1 of 2 spans (head)"
     with cell.events_path.open("a") as file:
         file.write('dy", "seconds": 1}\n')
-    assert spans.words("train", cell, None) == "2 spans done (body)"
+    assert spans.words("train", cell, None) == "2 spans (body)"
     os.utime(cell.events_path, (1, 1))
     assert spans.words("evaluate", cell, None) == ""  # the file is the training's yet
     cell.events_path.write_text('{"span": "predict", "seconds": 1, "samples": 1000, "steps": 1000, "values": {}}\n' * 3)
-    assert spans.words("evaluate", cell, None) == "3 spans done (predict)"  # of a file that was longer before
+    assert spans.words("evaluate", cell, None) == "3 spans (predict)"  # of a file that was longer before
     other.events_path.write_text('{"resumed_after_spans": 1}\n')
-    assert spans.words("train", other, None) == "1 of 2 spans done (by an earlier attempt)"
+    assert spans.words("train", other, None) == "1 of 2 spans (by an earlier attempt)"
     other.events_path.write_text('{"span": "head"}\n')  # run once more
-    assert spans.words("train", other, None) == "1 of 2 spans done (head)"
+    assert spans.words("train", other, None) == "1 of 2 spans (head)"
 
 
 def test_of_dvcs_own_lines_none_is_shown_and_of_warnings_each_once():
@@ -216,7 +216,7 @@ def test_a_terminal_has_two_lines_below_all_others(monkeypatch, tmp_path, capsys
     assert repro.repro(Wanted(), console) == 0
     shown = capsys.readouterr().out
     assert "frozen epoch 1: [4.1 s]\n" in shown
-    assert "\x1b[Jtraining, cell 2 of 4: b/fp32, repeat 1: 0 s, 1 span done (head)\n" in shown
+    assert "\x1b[Jtraining, cell 2 of 4: b/fp32, repeat 1: 0 s, 1 span (head)\n" in shown
     assert re.search(r"━{25}\x1b\[0m stage 2 of 19, about 0 s left\r\x1b\[1A", shown) and shown.endswith("\x1b[J")
     assert all(cell_len(re.sub(r"\x1b\[\d*\w", "", line)) < 80 for line in shown.splitlines())
 

@@ -47,4 +47,4 @@ def test_nothing_of_the_pipeline_imports_a_job():
 def test_a_job_imports_of_the_pipeline_what_runs_everywhere_alone():
     sources = [*(ROOT / "jobs").rglob("*.py")]
     names = {name for path in sources for name in imported(path) if name.split(".")[0] == "stages"}
-    assert names and {name.split(".")[1] for name in names} <= {"codec", "contract", "errors", "units"}
+    assert names and {name.split(".")[1] for name in names} <= {"codec", "contract", "errors", "units", "watched"}

@@ -42,7 +42,7 @@ def command(python: Path, *arguments: str) -> tuple[str, ...]:
     """Return the command that installs with that Python's pip, for `environment`."""
     bar = "raw" if is_watched() and _version(python) >= TELLS_BYTES else "off"
     quiet = ("--disable-pip-version-check", "--no-input", "--progress-bar", bar)
-    return (str(python), "-Im", "pip", "install", *quiet, *arguments)
+    return (str(python), "-uIm", "pip", "install", *quiet, *arguments)
 
 
 def _version(python: Path) -> tuple[int, ...]:
@@ -151,11 +151,10 @@ def main() -> int:
     steps, wanted = Steps(), command(python, *sys.argv[1:])
     with subprocess.Popen(
         wanted, env=environment(python), stdout=subprocess.PIPE, text=True, errors="replace"
-    ) as process:
-        with telling() as tell:
-            for line in process.stdout or ():
-                steps.hear(line)
-                tell(lambda: f"pip: {steps.said}")
+    ) as process, telling() as tell:
+        for line in process.stdout or ():
+            steps.hear(line)
+            tell(lambda: f"pip: {steps.said}")
     return process.returncode
 
 

@@ -15,6 +15,7 @@ DVCS = re.compile(
     r"|(Updating|Generating) lock file '.+'|WARNING: '.+' is empty\."
     r"|To track the changes with git, run:|\tgit add .+|To enable auto staging, run:|\tdvc config core\.autostage true"
     r"|Use `dvc push` to send your updates to remote storage\."
+    r"|faceoff: SIG[A-Z]+: stopping"  # of a stage; whoever was told to stop has said so
 )
 FAILED = re.compile(r"ERROR: failed to reproduce '(.+)': failed to run: .+, exited with (\d+)")
 # A warning without what is before it, a time or a place in a package: Python's, and that of torch's own code in C++.

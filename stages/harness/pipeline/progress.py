@@ -183,8 +183,8 @@ class Spans:
         if not self._count:
             return ""
         is_known = expected is not None and expected >= self._count
-        done = f"{self._count} of {expected} spans" if is_known else formatting.count(self._count, "span")
-        return f"{done} done ({self._last})"
+        there = f"{self._count} of {expected} spans" if is_known else formatting.count(self._count, "span")
+        return f"{there} ({self._last})"
 
     def _new(self) -> Iterator[dict[str, object]]:
         """Yield what whole lines tell that have come since; of a file that was begun anew, all."""
