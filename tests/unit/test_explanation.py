@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 import pytest
 
-from stages import codec, compare, records
+from stages import codec, records
 from stages.contract import Ceilings, Split
-from stages.harness.comparison import explanation
+from stages.harness.comparison import explanation, runs
 from stages.harness.comparison.bottlenecks import bottleneck, speedup_of_steps
 from stages.harness.comparison.parts import OUTSIDE, WAIT, parts
 from stages.harness.results.read import CellResult
@@ -351,7 +351,7 @@ class TestExplanation:
             image = dataclasses.replace(results.image(name), env={"TOKENIZERS_PARALLELISM": value})
             codec.write(tmp_path / records.image_path(name), image)
             codec.write(tmp_path / records.profile_path(name), results.profile(name))
-        profiles = compare.read_profiles(["host", "mine"], tmp_path)
+        profiles = runs.read_profiles(["host", "mine"], tmp_path)
         one = setting(image="mine", compute=9.0)
         assert "The two differ in TOKENIZERS_PARALLELISM alone" in why(one, setting(), "slower", profiles)[1]
         (difference,) = explanation.environment_differences(one, setting(), profiles)
@@ -364,7 +364,7 @@ class TestExplanation:
         env = {"HF_TOKEN": "abc", "MINE": "2\n3"}
         codec.write(tmp_path / records.profile_path("mine"), results.profile("mine"))
         codec.write(tmp_path / records.image_path("mine"), dataclasses.replace(results.image("mine"), env=env))
-        of_image = {"host": results.profile("host"), **compare.read_profiles(["mine"], tmp_path)}
+        of_image = {"host": results.profile("host"), **runs.read_profiles(["mine"], tmp_path)}
         variant = with_env(setting(), **env)
         for one, profiles in ((setting(image="mine"), of_image), (variant, of_image), (variant, {})):
             found = explanation.environment_differences(one, setting(), profiles)
