@@ -20,14 +20,14 @@ echo '{"metric": "score", "value": 3.5}' >> "$FACEOFF_EVENTS"
 echo a model > "$FACEOFF_OUTPUT/model"
 """,
 }
-# Of a project, whatever this checkout's own says.
+# Of a project, whatever this checkout's own says; on the CPU, whatever this machine has.
 PARAMS: dict[str, Any] = {
     "job": TINY,
     "variants": {"plain": {}},
     "repeats": [1, 2, 3],
     "seed": 42,
     "env": {"OMP_WAIT_POLICY": "passive"},
-    "container": {"gpus": "auto", "shm_size": "1g", "memory": None, "cpus": None, "cpuset": None, "base_images": {}},
+    "container": {"gpus": "none", "shm_size": "1g", "memory": None, "cpus": None, "cpuset": None, "base_images": {}},
     "on_failure": "stop",
     "limits": {"stall_minutes": 10, "cell_minutes": None},
     "profile": {"measure_seconds": 0},

@@ -41,7 +41,7 @@ VARIANTS = {
 }
 DATA_SHA256 = "d" * 64
 OUTPUT_SHA256 = "e" * 64  # of the model that a training left
-CONTAINER = records.Container("auto", "1g", None, None, None)
+CONTAINER = records.Container("none", "1g", None, None, None)
 LOAD = records.Load(41.0, 0.01, 0.0, None, {"throttled_seconds": "no cgroup of this process has a cpu.stat"})
 HEADER = "item,label,predicted\n"
 CONTENTS = records.Contents(

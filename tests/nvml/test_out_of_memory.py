@@ -147,7 +147,7 @@ def test_preflight_inside_an_image_says_who_filled_the_card_and_not_to_take_smal
 
 
 def test_preflight_says_who_holds_much_of_a_card_before_anything_is_made(tmp_path: Path) -> None:
-    project = make_project(tmp_path / "project", ["host"])
+    project = make_project(tmp_path / "project", ["host"], container={"gpus": "auto"})
     held = {**T4, "memory_used": 13 * GIB, "compute_processes": f"{HOG}:{13 * GIB}"}
     environment = nvml.environment(tmp_path / "driver", held, **{f"process_{HOG}": "/usr/bin/python3 hog.py"})
     done = run_stage(project, "machine", **environment)

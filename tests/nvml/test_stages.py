@@ -29,7 +29,7 @@ MOVED = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_project(tmp_path_factory.mktemp("project"), ["host"])
+    return make_project(tmp_path_factory.mktemp("project"), ["host"], container={"gpus": "auto"})
 
 
 def machine(project: Path, *cards: nvml.Card, **system: object) -> records.Machine:
@@ -85,7 +85,7 @@ def test_a_profile_has_what_the_cards_are_and_what_they_do(project: Path) -> Non
 def legacy(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The image cuda-10.0: Python 3.7, and the last nvidia-ml-py that its lock may name."""
     real_engine.connect()
-    folder = make_project(tmp_path_factory.mktemp("image"), ["cuda-10.0"])
+    folder = make_project(tmp_path_factory.mktemp("image"), ["cuda-10.0"], container={"gpus": "auto"})
     done = run_stage(folder, "image", "cuda-10.0")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
     return str(codec.read(folder / records.image_path("cuda-10.0"), records.Image).reference)

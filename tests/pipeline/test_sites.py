@@ -1,4 +1,7 @@
-"""Packs of six sessions by the real commands, with real DVC and git: what is told, and `dvc metrics diff`."""
+"""Packs of six sessions by the real commands, with real DVC and git: what is told, and `dvc metrics diff`.
+
+One checkout serves all tests, in the order in which they stand.
+"""
 
 import json
 import os

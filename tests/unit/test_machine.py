@@ -17,7 +17,7 @@ from tests.project import make_project, run_stage, stage
 
 @pytest.fixture
 def folder(tmp_path):
-    return make_project(tmp_path / "project", ["host"])
+    return make_project(tmp_path / "project", ["host"], container={"gpus": "auto"})
 
 
 def read(folder):
@@ -150,7 +150,9 @@ def test_a_binding_that_breaks_costs_the_gpus_alone_and_its_words_make_no_other_
         (folder / "pynvml.py").write_text(f"raise RuntimeError({words!r})\n")
         assert f"no GPU (the NVIDIA driver failed: RuntimeError: {words})" in stage(folder, "machine")
         before = before or read(folder)
-        assert read(folder) == before and before.hardware.gpus_reason == "the NVIDIA driver failed: RuntimeError: broken"
+        assert (
+            read(folder) == before and before.hardware.gpus_reason == "the NVIDIA driver failed: RuntimeError: broken"
+        )
 
 
 def test_a_failed_run_leaves_no_old_file(folder):

@@ -11,7 +11,7 @@ BUSY = {**nvml.T4, "busy_percent": 90, "temperature": 88, "throttle_reasons": 0x
 
 @pytest.fixture
 def project(tmp_path):
-    return make_project(tmp_path / "project", ["cuda-9.2", "cuda-10.0", "cuda-13.0"])
+    return make_project(tmp_path / "project", ["cuda-9.2", "cuda-10.0", "cuda-13.0"], container={"gpus": "auto"})
 
 
 def look(project, *cards, **system):
@@ -70,7 +70,8 @@ def test_of_two_cards_one_that_runs_is_enough_but_the_other_is_told(project):
 )
 def test_as_many_cards_as_a_variant_asks_for(tmp_path, found, said):
     variants = {"one": {"batch_size": 8}, "two": {"batch_size": 8, "gpus": 2}}
-    project = make_project(tmp_path / "project", ["host"], job="unchanged_script", variants=variants)
+    auto = {"gpus": "auto"}
+    project = make_project(tmp_path / "project", ["host"], job="unchanged_script", variants=variants, container=auto)
     environment = nvml.environment(tmp_path / "driver", *found)
     assert run_stage(project, "machine", **environment).returncode == 0
     run_stage(project, "preflight", **environment)
@@ -81,7 +82,8 @@ def test_as_many_cards_as_a_variant_asks_for(tmp_path, found, said):
 
 def test_cards_that_no_variant_asks_for_are_told(tmp_path):
     variants = {"one": {"batch_size": 8}}
-    project = make_project(tmp_path / "project", ["host"], job="unchanged_script", variants=variants)
+    auto = {"gpus": "auto"}
+    project = make_project(tmp_path / "project", ["host"], job="unchanged_script", variants=variants, container=auto)
     environment = nvml.environment(tmp_path / "driver", nvml.T4, nvml.TWIN)
     assert run_stage(project, "machine", **environment).returncode == 0
     said = run_stage(project, "preflight", **environment).stdout
