@@ -143,8 +143,8 @@ def _check_classes(root: Path, folder: Path, classes: Classes) -> None:
             raise _refusal(root, f"has a class {name!r}, whose name is not all UTF-8 and printable: rename it")
         for path in layout.subfolders(folder / name):
             if path.name.lower() in NAMES["train"]:
-                there = path.relative_to(root)
-                raise _refusal(root, f"has {there}, expected the split above the classes: train/{name}")
+                below = f"has {path.relative_to(root)}, expected the split above the classes: train/{name}"
+                raise _refusal(root, below)
 
 
 def _files(root: Path, folder: Path, left_out: dict[str, str]) -> dict[str, Path]:
