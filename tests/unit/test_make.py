@@ -125,6 +125,11 @@ def test_a_failed_set_up_is_not_taken_for_done_and_a_whole_one_is_not_done_again
     again = project.make("--silent", ".venv/host.stamp")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
+    python = project.path / ".venv/bin/python"  # an upgrade of the system took away what it links to
+    python.unlink()
+    python.symlink_to("/nowhere/python")
+    assert "-m venv .venv" in project.make("--dry-run", ".venv/harness.stamp").stdout
+
 
 def test_pips_settings_of_the_shell_do_not_lead_elsewhere(project: Project) -> None:
     elsewhere = project.path.parent / "elsewhere"
@@ -170,7 +175,9 @@ def test_a_stamp_comes_after_an_import_and_what_was_being_laid_is_laid_anew(proj
 def test_the_preset_is_handed_on(project: Project, preset: str) -> None:
     # -o: the set-up counts as done; what runs is this test's own environment
     (project.path / "dvc.yaml").write_text("stages: {}\n")
-    run = project.make("-o", ".venv/harness.stamp", "repro", f"PRESET={preset}")
+    run = project.make(
+        "-o", ".venv/harness.stamp", "repro", f"PRESET={preset}", PYTHONSAFEPATH="1", PYTHONHOME="/nowhere"
+    )
     assert run.stdout.splitlines()[0] == f"params --preset {preset}"
     assert not list(project.path.rglob("pwned"))
 
