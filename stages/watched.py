@@ -6,19 +6,16 @@ of what draws such lines itself, `make repro` on a terminal, WATCHED says so; a 
 Runs inside images: Python 3.7 syntax, standard library only; `make` runs it before anything is installed.
 """
 
-import contextlib
 import os
 import shutil
 import sys
 import time
-from typing import Callable, Iterator, Optional
+from typing import Callable, Optional
 
 WATCHED = "FACEOFF_WATCHED"  # variable: there is a terminal behind the pipe
 ERASE = "\x1b[2K"  # what stands in the terminal's line
 PAUSE_SECONDS = 0.25  # between two lines that are written over
 FIRST_SECONDS, LONGEST_SECONDS = 10.0, 300.0  # before the first plain line, and at most between two
-
-Tell = Callable[[Callable[[], str]], None]  # takes what makes the line, and asks it when it is time for one
 
 
 def is_watched() -> bool:
@@ -26,30 +23,32 @@ def is_watched() -> bool:
     return sys.stdout.isatty() or WATCHED in os.environ
 
 
-@contextlib.contextmanager
-def telling() -> Iterator[Tell]:
-    """Yield what is called, as often as one likes, with how far the work is."""
-    watched, pause = is_watched(), FIRST_SECONDS
-    due = time.monotonic() + (0.0 if watched else pause)
+class Telling:
+    """What is called, as often as one likes, with how far the work is; it is entered while that goes on."""
 
-    def tell(say: Callable[[], str]) -> None:
-        nonlocal due, pause
+    def __init__(self) -> None:
+        self._is_watched = is_watched()
+        self._pause = PAUSE_SECONDS if self._is_watched else FIRST_SECONDS
+        self._due = time.monotonic() + (0.0 if self._is_watched else self._pause)
+
+    def __enter__(self) -> "Telling":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        clear()
+
+    def __call__(self, say: Callable[[], str], at_once: bool = False) -> None:
+        """Ask `say` for the line when it is time for one; `at_once`: it will be long until there is another."""
         now = time.monotonic()
-        if now < due:
+        if now < self._due and not (at_once and self._is_watched):
             return
-        if watched:
-            due = now + PAUSE_SECONDS
+        self._due = now + self._pause
+        if self._is_watched:
             width = shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else None
             print(ERASE + say()[:width], end="\r", flush=True)
         else:
-            due = now + pause
-            pause = min(2 * pause, LONGEST_SECONDS)
+            self._pause = min(2 * self._pause, LONGEST_SECONDS)
             print(say(), flush=True)
-
-    try:
-        yield tell
-    finally:
-        clear()
 
 
 def clear() -> None:

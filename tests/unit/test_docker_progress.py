@@ -66,7 +66,7 @@ def test_a_build_says_its_step_and_of_pip_its_package() -> None:
         "step 3 of 3: STEP 3/3: RUN pip install -r packages.lock",
         "step 3 of 3: ---> Running in 0123456789ab",
         "step 3 of 3: package 1: six==1.17.0",
-        "step 3 of 3: package 1: six-1.17.0-py2.py3-none-any.whl (11 kB)",
+        "step 3 of 3: package 1: six-1.17.0 (11 kB)",
         "step 3 of 3: installing 2 packages",
     ]
 

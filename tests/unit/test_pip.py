@@ -73,7 +73,7 @@ def test_pip_says_which_package_it_is_at_and_how_much_of_it_has_come() -> None:
     ):
         steps.hear(line)
         said.append(steps.said)
-    wheel = "torch-2.14.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    wheel = "torch-2.14.0"
     assert said == [
         "looking for packages",
         "package 1: torch==2.14.0",

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from stages import watched
-from stages.watched import WATCHED, telling, time_left
+from stages.watched import WATCHED, Telling, time_left
 
 
 class Clock:
@@ -24,7 +24,7 @@ def clock(monkeypatch):
 
 def told_for(seconds, clock):
     """Work that tells how far it is ten times a second."""
-    with telling() as tell:
+    with Telling() as tell:
         for _ in range(10 * seconds):
             clock.now += 0.1
             tell(lambda: f"at {clock.now:.0f}")
@@ -46,6 +46,17 @@ def test_a_line_is_written_over_where_somebody_watches(clock, capsys, monkeypatc
     told_for(1, clock)
     four = "".join(f"\x1b[2Kat {second}\r" for second in "0011")
     assert capsys.readouterr().out == four + ("\x1b[2K\r" if is_terminal else "")
+
+
+def test_what_takes_long_is_told_at_once_where_somebody_watches(clock, capsys, monkeypatch):
+    for watched_by in ({WATCHED: "1"}, {}):
+        for name in watched_by:
+            monkeypatch.setenv(name, "1")
+        with Telling() as tell:
+            tell(lambda: "looking")
+            tell(lambda: "installing", at_once=True)
+        monkeypatch.delenv(WATCHED, raising=False)
+    assert capsys.readouterr().out == "\x1b[2Klooking\r\x1b[2Kinstalling\r"
 
 
 @pytest.mark.parametrize(

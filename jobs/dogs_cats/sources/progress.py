@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from stages.units import amount
-from stages.watched import telling, time_left
+from stages.watched import Telling, time_left
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ def progress(
         left = time_left(done - already, total and total - already, time.monotonic() - began)
         return f"{title}: {state(done, total)}{left}"
 
-    with telling() as tell:
+    with Telling() as tell:
 
         def advance(more: int) -> None:
             nonlocal done

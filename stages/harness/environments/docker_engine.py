@@ -40,7 +40,7 @@ from stages.harness.environments.launch import (
 )
 from stages.harness.process.signals import masked_signals
 from stages.harness.process.watchdog import Watch, watched
-from stages.watched import clear, telling
+from stages.watched import Telling, clear
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # the engine puts it around what goes to stderr
 KEPT_LINES = 50
@@ -129,7 +129,7 @@ class DockerEngine:
             if self._credentials.problem:
                 show(f"{reference} is pulled without credentials: {self._credentials.problem}")
             layers = docker_progress.Layers(reference)
-            with telling() as tell:
+            with Telling() as tell:
                 for event in events:
                     if "error" in event:
                         raise docker.errors.DockerException(event["error"])
@@ -149,7 +149,7 @@ class DockerEngine:
         self, files: Mapping[str, bytes], tag: str, arguments: Mapping[str, str], network: str | None, show: Show
     ) -> None:
         last_lines, step = deque[str](maxlen=KEPT_LINES), docker_progress.Step()
-        with explained(), telling() as tell:
+        with explained(), Telling() as tell:
             events = self._client.api.build(
                 fileobj=_tar(files),
                 custom_context=True,
@@ -173,7 +173,7 @@ class DockerEngine:
                     if step.hear(line):
                         clear()
                         show(line)
-                    tell(step.say)
+                    tell(step.say, at_once=step.lasts)
 
     def run(self, job: Job, watch: Watch | None = None) -> Outcome:
         docker_connection.check_no_socket(job.mounts, self.socket)

@@ -50,6 +50,7 @@ class Step:
 
     def __init__(self) -> None:
         self._place, self._pip, self._line = "", pip.Steps(), ""
+        self.lasts = False  # what it is at may take long
 
     def hear(self, line: str) -> bool:
         """Take a line of the build. Whether it begins a step."""
@@ -57,7 +58,7 @@ class Step:
         begins = STEP.match(line)
         if begins:
             self._place, self._pip = f"step {begins[1]} of {begins[2]}: ", pip.Steps()
-        self._pip.hear(line)
+        self.lasts = self._pip.hear(line) or begins is not None
         return begins is not None
 
     def say(self) -> str:

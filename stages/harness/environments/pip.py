@@ -13,12 +13,13 @@ import os
 import re
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stages.errors import FaceoffError, run_entry
 from stages.units import amount
-from stages.watched import is_watched, telling
+from stages.watched import Telling, is_watched
 
 # Of the shell: what a program needs to run, to write its cache and to reach another machine.
 KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_CACHE_HOME", "NETRC")
@@ -30,6 +31,7 @@ TRANSFER = ("cache-dir", "no-cache-dir", "timeout", "default-timeout", "retries"
 CONFIG_FILES = ("PIP_CONFIG_FILE", "XDG_CONFIG_HOME", "XDG_CONFIG_DIRS")  # where pip looks for its pip.conf
 SECTIONS = ("global", "install")  # of a pip.conf, the stronger one last
 LISTED = re.compile(r"(\w+)\.([\w-]+)=(.+)")  # as `pip config list` prints a setting
+KEPT_LINES = 50  # of what it prints, for why it fails
 FULL = "no space left on device"
 TELLS_BYTES = (24, 1)  # the first pip that prints how much of a file has come
 COLLECTING = re.compile(r"(?:Collecting|Requirement already satisfied:) (\S+)")
@@ -60,8 +62,8 @@ class Steps:
         self.said, self.is_heard = "looking for packages", False
         self._packages, self._file = 0, ""
 
-    def hear(self, line: str) -> None:
-        """Take the next line."""
+    def hear(self, line: str) -> bool:
+        """Take the next line. Whether what it begins may take long."""
         collecting, downloading = COLLECTING.match(line), DOWNLOADING.match(line)
         progress, installing = PROGRESS.match(line), INSTALLING.match(line)
         self.is_heard |= collecting is not None
@@ -69,13 +71,14 @@ class Steps:
             self._packages += 1
             self.said = f"package {self._packages}: {collecting[1]}"
         elif downloading:
-            self._file = downloading[1].rpartition("/")[2]
+            self._file = "-".join(downloading[1].rpartition("/")[2].split("-")[:2])  # name and version
             self.said = f"package {self._packages}: {self._file}" + (f" ({downloading[2]})" if downloading[2] else "")
         elif progress:
             of_all = f"{amount(int(progress[1]))} of {amount(int(progress[2]))}"
             self.said = f"package {self._packages}: {self._file}: {of_all}"
         elif installing:
             self.said = f"installing {len(installing[1].split(', '))} packages"
+        return bool(downloading or installing)
 
 
 def environment(python: Path) -> dict[str, str]:
@@ -148,13 +151,16 @@ def main() -> int:
     if not is_watched():
         quietly = command(python, "-qq", *sys.argv[1:])
         os.execve(python, quietly, environment(python))  # noqa: S606 - in place of this process
-    steps, wanted = Steps(), command(python, *sys.argv[1:])
+    steps, wanted, kept = Steps(), command(python, *sys.argv[1:]), deque[str](maxlen=KEPT_LINES)
     with subprocess.Popen(
-        wanted, env=environment(python), stdout=subprocess.PIPE, text=True, errors="replace"
-    ) as process, telling() as tell:
+        wanted, env=environment(python), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process, Telling() as tell:
         for line in process.stdout or ():
-            steps.hear(line)
-            tell(lambda: f"pip: {steps.said}")
+            kept.append(line)
+            tell(lambda: f"pip: {steps.said}", at_once=steps.hear(line))
+    if process.returncode:
+        text = "".join(kept)
+        print(text[max(0, text.find("ERROR: ")) :], end="", file=sys.stderr)
     return process.returncode
 
 

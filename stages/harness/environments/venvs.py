@@ -23,7 +23,7 @@ from stages.harness.environments.definition import Venv
 from stages.harness.environments.launch import Show
 from stages.harness.process.locks import held
 from stages.harness.process.signals import end_with_parent
-from stages.watched import telling
+from stages.watched import Telling
 
 FOLDER = Path(".venvs")
 STAMP = "faceoff.json"
@@ -214,11 +214,10 @@ def _run(what: str, folder: Path, command: Sequence[str], environment: Mapping[s
         preexec_fn=lambda: end_with_parent(signal.SIGKILL),
     ) as process:
         try:
-            with telling() as tell:
+            with Telling() as tell:
                 for line in process.stdout or ():
                     lines.append(line.rstrip())
-                    steps.hear(line)
-                    tell(lambda: f"{what}: {steps.said}")
+                    tell(lambda: f"{what}: {steps.said}", at_once=steps.hear(line))
             code = process.wait()
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
