@@ -7,7 +7,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, Sequence
+from typing import Iterator, Optional, Sequence
 
 from stages.errors import FaceoffError
 
@@ -30,7 +30,10 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # Pillow's plugins raise nearly anything for a damaged file
-        raise Unreadable("{}: {}".format(path, _reason(error))) from error
+        from PIL import __version__
+
+        line = "{}: Pillow {} does not read it ({})".format(path, __version__, _reason(error, path))
+        raise Unreadable(line) from error
 
 
 def line_of(error: Unreadable) -> str:
@@ -55,8 +58,7 @@ def check(rare: Sequence[Path], root: Path) -> None:
         try:
             decode(path)
         except Unreadable as error:
-            why = str(error)[len(str(path)) + 2 :]
-            refused.append("{} ({})".format(path.relative_to(root), why))
+            refused.append("{} ({})".format(path.relative_to(root), _reason(error.__cause__, path)))
     if refused:
         from PIL import __version__
 
@@ -68,6 +70,6 @@ def check(rare: Sequence[Path], root: Path) -> None:
         raise Unreadable(line.format(__version__, len(refused), ", ".join(refused[:NAMES_SHOWN]), more))
 
 
-def _reason(error: Exception) -> str:
-    said = (str(error).splitlines() or [""])[0]
+def _reason(error: Optional[BaseException], path: Path) -> str:
+    said = (str(error).splitlines() or [""])[0].replace(" {!r}".format(str(path)), "")  # which is named already
     return said if isinstance(error, OSError) and said else "{}: {}".format(type(error).__name__, said)

@@ -41,9 +41,10 @@ def run(choice: Choice, seed: int, steps: int) -> int:
         training.say_facts(learner, whole)
         start_seconds = time.perf_counter() - began
         span = learner.run_phase("unfrozen")[-1]
+        decoded = decoded_per_second(whole)
     training.say_span(span)
     training.say_peak(peak_gpu_memory_bytes())
-    seam.say(estimate=estimate(whole, span, learner.version, start_seconds, decoded_per_second(whole)))
+    seam.say(estimate=estimate(whole, span, learner.version, start_seconds, decoded))
     return 0
 
 

@@ -41,8 +41,10 @@ def test_a_photo_that_is_damaged_when_its_batch_is_loaded_is_named(tmp_path: Pat
     taken = Input(recipe, "fp32", 16, 43, paths, [], [], None, tmp_path)
     with pytest.raises(FaceoffError) as caught, failures.explained(taken, "2.8.12"):
         list(DataLoader(Decoded(paths), batch_size=None, num_workers=workers))  # type: ignore[arg-type]
-    assert str(caught.value).startswith(f"{paths[1]}: image file is truncated (")
-    assert str(caught.value).endswith(f"): {AGAIN}, and save it as JPEG or PNG if that does not help")
+    assert str(caught.value).startswith(
+        f"{paths[1]}: Pillow {PIL.__version__} does not read it (image file is truncated ("
+    )
+    assert str(caught.value).endswith(f")): {AGAIN}, and save it as JPEG or PNG if that does not help")
 
 
 def test_the_photos_that_this_image_does_not_read_are_named_together(tmp_path: Path) -> None:
