@@ -82,7 +82,7 @@ class Container:
 
 @dataclasses.dataclass(frozen=True)
 class Belongs:
-    """In each result what it is of, and in metrics/<image>/<variant>/setting.json what it has to be of to count."""
+    """All that a result is of, and in metrics/<image>/<variant>/setting.json what it has to be of to count."""
 
     job_sha256: str  # fingerprint of the Job
     data_sha256: str  # of the Manifest

@@ -144,7 +144,7 @@ def _document(job: records.Job) -> dict[str, Any]:
 
 
 def _changed(was: Any, now: Any, name: str = "") -> Iterator[str]:
-    """Yield 'dogs_cats.recipe.size was 224, is 128'; of a digest that it changed, for it tells nobody anything."""
+    """Yield 'mine.size was 224, is 128'; of a digest that it changed, for it tells nobody anything."""
     if isinstance(was, dict) and isinstance(now, dict):
         for key in {**was, **now}:
             yield from _changed(was.get(key), now.get(key), f"{name}.{key}" if name else key)

@@ -26,6 +26,7 @@ RECORDS = {
     "comparison": records.Comparison,
     "contents": records.Contents,
     "facts": records.Facts,
+    "failed": records.Failed,
     "image": records.Image,
     "image-task": records.ImageTask,
     "job": records.Job,

@@ -74,7 +74,7 @@ def train(task: Task, began: float) -> Result:
 
     def keep(chosen: Chosen) -> Result:
         steps = results.keep_steps(task, chosen.kept.spans, chosen.kept.seen.queued)
-        return results.ok(task, chosen, digest(cell.output_dir), steps=steps)
+        return results.ok(task, chosen, digest(cell.output_dir), steps)
 
     try:
         first = _train(task, earlier, began, started_at)

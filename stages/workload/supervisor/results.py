@@ -6,7 +6,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 from stages.codec import RecordError, write_text
 from stages.contract import PREDICTION_COLUMNS, PREDICTIONS, Span, Value
@@ -24,14 +24,8 @@ PARTLY = "of span {!r} some tell their steps and some do not: none of them are k
 SUM_SLACK, SUM_SLACK_SECONDS = 1.05, 1.0  # by which spans may exceed their command: the job has a clock of its own
 
 
-def ok(
-    task: Task, chosen: Chosen, output: Optional[str], predictions: Optional[str] = None, steps: Optional[Steps] = None
-) -> Result:
-    """Return the result of a command that ended well.
-
-    `output`: sha256 of what the training left. `predictions`: of the kept file, of an evaluation; `steps`: of the kept
-    file, of a training.
-    """
+def ok(task: Task, chosen: Chosen, output: Optional[str], kept: Union[str, Steps]) -> Result:
+    """Return the result of a command that ended well; `kept`: its file of steps, or sha256 of its predictions."""
     recorded, earlier, seen, started_at, wall_seconds = chosen.kept
     events = recorded.events
     taken, spans = (*earlier.taken, recorded.taken_in(seen)), chosen.kept.spans
@@ -72,9 +66,9 @@ def ok(
                 "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
                 "energy": sampled.energy(taken),
                 "cpu_joules": sampled.cpu_joules(taken),
-                "steps": (steps, "it is the training's"),
+                "steps": (kept if training else None, "it is the training's"),
                 "output_sha256": (output, ""),
-                "predictions_sha256": (predictions, "it is the evaluation's" if training else "it was not read"),
+                "predictions_sha256": (None if training else kept, "it is the evaluation's"),
             }
         ),
     )
