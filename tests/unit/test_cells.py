@@ -83,7 +83,7 @@ def variant(**parameters):
             "measured with variant env HF_TOKEN (set), now left out",
         ),
         (
-            of(container=records.Container("auto", "1g", None, 2.0, None)),
+            of(container=dataclasses.replace(results.CONTAINER, cpus=2.0)),
             EVALUATE,
             "train-1.json: measured with container cpus 2.0, now None",
         ),
