@@ -28,6 +28,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kaggle]:
         monkeypatch.setitem(kagglesdk.kaggle_env._env_to_endpoint, kagglesdk.kaggle_env.KaggleEnv.LOCAL, server.url)
         monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("TQDM_MININTERVAL", "10")  # which the source sets for its process where it is not set
         monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
         for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY"):
             monkeypatch.delenv(name, raising=False)
