@@ -46,8 +46,8 @@ def note(params: Params) -> None:
     whole = dvc_lock.entries(_lock()) | {name: _text(name, entry) for name, entry in found.entries.items()}
     write_text(dvc_lock.LOCK_PATH, dvc_lock.HEAD + "".join(whole.values()))
     print(
-        f"faceoff: {_whole(found)} that dvc.lock did not have: noted in it and not measured again; to measure anew, "
-        f"delete {_folder(found)}"
+        f"faceoff: {_whole(found)}, and dvc.lock did not have them: they are noted, and not measured again; to measure "
+        f"anew, delete {_folder(found)}"
     )
 
 
