@@ -25,9 +25,9 @@ def read_run(name: str, root: Path) -> regression.Run:
 
 def data_sha256(root: Path) -> str:
     """Return the digest of the data that results have to be of. A clone has no data/: its comparison says it too."""
-    if (root / records.MANIFEST_PATH).exists():
-        return codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256
-    return codec.read(root / records.COMPARISON_PATH, records.Comparison).data_sha256
+    if not (root / records.MANIFEST_PATH).exists() and (root / records.COMPARISON_PATH).exists():
+        return codec.read(root / records.COMPARISON_PATH, records.Comparison).data_sha256
+    return codec.read(root / records.MANIFEST_PATH, records.Manifest).sha256
 
 
 def read_profiles(images: Iterable[str], root: Path = Path()) -> dict[str, records.Profile]:
