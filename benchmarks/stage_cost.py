@@ -38,7 +38,8 @@ NAME, WORDS = pathlib.Path(__file__).stem, sys.argv[1:]
 FIXED = {{
     "machine": ["metrics/machine.json"], "job": ["metrics/job.json", "data/source.json"], "preflight": [],
     "download": ["data/manifest.json", "metrics/dataset.json"],
-    "compare": ["metrics/comparison.json"], "scorecard": ["metrics/scorecard.json", "metrics/curves.csv"],
+    "compare": ["metrics/comparison.json", "metrics/results.csv"],
+    "scorecard": ["metrics/scorecard.json", "metrics/curves.csv"],
 }}
 
 def outputs():
@@ -83,7 +84,7 @@ def main() -> int:
         targets = ["--all-pipelines"] if options.whole else []
         repro(Path(name), targets)
         report(Path(name), options.stages, span)
-        for how, variables in (("make repro", {dvc_lock.WILL_MEND: str(os.getpid())}), ("dvc repro", {})):
+        for how, variables in (("dvc repro", {}), ("make repro", {dvc_lock.WILL_MEND: str(os.getpid())})):
             seconds = repro(Path(name), targets, **variables)
             print(f"nothing to do, {how}: {seconds:.1f} s of CPU")
     return 0
