@@ -322,7 +322,9 @@ def test_a_build_that_is_stopped_leaves_nothing(own: daemon.Daemon, engine: Dock
             text=True,
         )
         assert process.stdout is not None
-        assert any(line == "it builds\n" for line in process.stdout)
+        assert any(line.endswith(": RUN echo it builds; sleep 600\n") for line in process.stdout)
+        while process.poll() is None and there() == before:
+            time.sleep(0.1)
         process.send_signal(number)
         assert process.wait(60) == 128 + number
         end = time.monotonic() + 30
