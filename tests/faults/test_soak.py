@@ -51,7 +51,7 @@ DAMAGES = {
 JOB = ["SIGKILL", "SIGSEGV", "exception"]
 # All but a few of the 12 cells of each image.
 FAULTS = {
-    "host": [*JOB, "stall", *DAMAGES, "inside SIGKILL", "inside SIGTERM", "make SIGINT", "dvc SIGKILL"],
+    "host": [*JOB, *DAMAGES, "inside SIGKILL", "inside SIGTERM", "make SIGINT", "dvc SIGKILL"],
     "probe": [
         *(*JOB, "stall", "memory", *DAMAGES),
         *("inside SIGKILL", "make SIGTERM", "make SIGKILL", "dvc SIGTERM"),

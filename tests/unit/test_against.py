@@ -64,7 +64,7 @@ def test_what_became_slower_is_told_by_image_and_ends_with_1(folder):
     assert done.returncode == 1
 
 
-@pytest.mark.parametrize("host", [10.0, 10.1, 9.0])
+@pytest.mark.parametrize("host", [10.1, 9.0])
 def test_as_good_within_the_margin_or_faster_is_no_regression(folder, host):
     results.measure(seed=9, host=host, cpu=12.0)
     done = against(folder)

@@ -25,18 +25,14 @@ def make_parts(*functions: str) -> list[Part]:
 # --------------------------------------------------------------------------------------------------------- the limit
 
 
-def test_the_limit_holds_whatever_hangs_and_scales_with_what_is_asked() -> None:
+def test_the_limit_holds_whatever_hangs_and_what_hangs_does_not_take_the_others_with_it() -> None:
     took = {}
-    for seconds in (2.0, 6.0):
+    for seconds in (2.0, 16.0):
         began = time.monotonic()
-        run(make_parts("hangs", "works", "hangs_after_two", "works"), seconds)
+        hung, stopped, worked = run(make_parts("hangs", "hangs_after_two", "works"), seconds)
         took[seconds] = time.monotonic() - began
     assert 0.9 < took[2.0] / 2.0 < 1.5
-    assert 0.9 < took[6.0] / 6.0 < 1.2
-
-
-def test_a_part_that_hangs_does_not_take_the_others_with_it() -> None:
-    hung, stopped, worked = run(make_parts("hangs", "hangs_after_two", "works"), 16.0)
+    assert 0.8 < took[16.0] / 16.0 < 1.1  # the last may have its samples sooner
     assert hung.samples == () and hung.absent["median"].startswith("did not end within")
     assert stopped.samples == (1.0, 3.0) and stopped.median == 2.0 and "did not end within" in stopped.detail
     assert len(worked.samples) > 5 and worked.detail.startswith("a nap")

@@ -18,6 +18,13 @@ def checkout(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.fixture
+def oldest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """Under the oldest Python that is here: for what takes seconds."""
+    monkeypatch.chdir(tmp_path)
+    return Checkout(tmp_path, PYTHONS[-1])
+
+
+@pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     """Under this Python alone: for what no version makes different."""
     monkeypatch.chdir(tmp_path)
@@ -89,9 +96,9 @@ while True:
 
 
 @pytest.mark.parametrize("handler", ["signal.SIG_DFL", "lambda *_: sys.exit(0)", "signal.SIG_IGN"])
-def test_who_is_asked_to_stop_stops_the_command(checkout: Checkout, handler: str) -> None:
+def test_who_is_asked_to_stop_stops_the_command(oldest: Checkout, handler: str) -> None:
     """A command that takes no notice is killed."""
-    process = checkout.start("train", checkout.script(STUBBORN.format(handler=handler)))
+    process = oldest.start("train", oldest.script(STUBBORN.format(handler=handler)))
     begun = CELL.output_dir / "../begun"
     wait_for(begun)
     began = time.monotonic()
@@ -115,12 +122,12 @@ def test_a_killed_supervisor_takes_the_command_with_it(checkout: Checkout) -> No
 
 
 @pytest.mark.parametrize("handles", [True, False])
-def test_a_command_says_where_it_stands_when_the_host_asks(checkout: Checkout, handles: bool) -> None:
+def test_a_command_says_where_it_stands_when_the_host_asks(oldest: Checkout, handles: bool) -> None:
     """By its own handler of SIGUSR1, or else as any Python does that aborts."""
     own = "import faulthandler\nfaulthandler.register(signal.SIGUSR1)\n" if handles else ""
     text = own + 'def stand_still():\n    open(os.environ["FACEOFF_OUTPUT"] + "/../begun", "w").write("1")\n'
     text = EVENTS + "import signal\n" + text + "    while True:\n        pass\nstand_still()\n"
-    process = checkout.start("train", checkout.script(text))
+    process = oldest.start("train", oldest.script(text))
     wait_for(CELL.output_dir / "../begun")
     time.sleep(0.3)
     process.send_signal(signal.SIGUSR1)
@@ -225,9 +232,9 @@ def test_a_job_that_says_nothing_of_going_on_began_anew(mine: Checkout) -> None:
     assert found.notes == ("it began anew after 1 attempt that does not count",)
 
 
-def test_a_job_that_does_not_resume_begins_anew_with_an_empty_folder_and_says_so(checkout: Checkout) -> None:
+def test_a_job_that_does_not_resume_begins_anew_with_an_empty_folder_and_says_so(mine: Checkout) -> None:
     first, second = (EPOCHS.format(say=True, dies_after=index) for index in (1, -1))
-    done, found = resuming(checkout, first, second, resumes=False)
+    done, found = resuming(mine, first, second, resumes=False)
     assert [span.seconds for span in found.spans] == [0.2, 1.2, 2.2, 3.2] and len(found.attempts) == 1
     assert "host/plain, repeat 1: begins anew: its job.yaml does not say `resumes: true`" in done.stdout
     assert found.notes == ("it began anew after 1 attempt that does not count",)
