@@ -20,7 +20,7 @@ from tests.supervised import PYTHONS
 # columns, and lines are broken that are whole for whoever runs the same.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
-# Whoever runs them may sign each commit, have other hooks or branches, or be in a hook of git's, which names a repository.
+# Whoever runs them may sign each commit, have hooks or other branches, or be in a hook of git's, which names a checkout.
 for name in [each for each in os.environ if each.startswith("GIT_")]:
     del os.environ[name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files that need the machine alone last, where tests are short: all others wait until the longest has ended."""
+    """Put files that need the machine alone last, where tests are short: they wait until each that runs has ended."""
     last = {item.path for item in items if item.get_closest_marker("alone")}
     items.sort(key=lambda item: item.path in last)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stages import codec, records
+from stages import codec
 from stages.contract import Span
 from stages.harness.results import read as reader
 from stages.harness.results.read import CellResult, StepTimes
