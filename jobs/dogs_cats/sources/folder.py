@@ -27,7 +27,7 @@ class Found:
 
     photos: dict[str, Path]  # by the name under which each is kept: 'train/cats/cat.0.jpg'
     left_out: dict[str, str]  # what is not taken, files and whole folders: why
-    split: str  # how it came by its split, where that has to be told
+    split: str  # how it came by its split, where that has to be said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +76,10 @@ def look(root: Path, seed: int) -> Found:
     if valid:
         splits["valid"] = _classes(root, valid, left_out)
         _check_alike(root, splits)
-        told = "" if valid.name == "valid" else f", {valid.name} for validation"
+        by_which = "" if valid.name == "valid" else f", {valid.name} for validation"
     else:
         splits = _drawn(root, splits["train"], seed)
-        told = f", {VALID_SHARE:.0%} of each class drawn for validation, seed {seed}"
+        by_which = f", {VALID_SHARE:.0%} of each class drawn for validation, seed {seed}"
     for path in layout.subfolders(root) if train else ():
         inside = [each for each in layout.below(path) if layout.is_named_as_photo(each)]
         if inside and path not in (train, valid):
@@ -90,7 +90,7 @@ def look(root: Path, seed: int) -> Found:
         for label, files in classes.items()
         for name, path in files.items()
     }
-    return Found(names, dict(sorted(left_out.items())), told)
+    return Found(names, dict(sorted(left_out.items())), by_which)
 
 
 def _split(root: Path, split: str) -> Path | None:
@@ -109,7 +109,7 @@ def _split(root: Path, split: str) -> Path | None:
 
 
 def _classes(root: Path, folder: Path, left_out: dict[str, str]) -> Classes:
-    """Return the classes in `folder`; `left_out` is told what else is there. Raises FaceoffError for fewer than two."""
+    """Return the classes in `folder`; `left_out` takes what else is there. Raises FaceoffError for fewer than two."""
     classes: Classes = {}
     for path in _visible(folder):
         if _is_broken(path) and not path.suffix:  # a photo's name has one
@@ -148,7 +148,7 @@ def _check_classes(root: Path, folder: Path, classes: Classes) -> None:
 
 
 def _files(root: Path, folder: Path, left_out: dict[str, str]) -> dict[str, Path]:
-    """Return a class's files; `left_out` is told what is none."""
+    """Return a class's files; `left_out` takes what is none."""
     files = {}
     for path in layout.below(folder):
         if path.is_file():
