@@ -20,7 +20,7 @@ from tests.supervised import PYTHONS
 # columns, and lines are broken that are whole for whoever runs the same.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
-# Whoever runs them may sign each commit, have hooks or other branches, or be in a hook of git's, which names a checkout.
+# Whoever runs them may sign each commit, have hooks or other branches, or be in a hook of git's, which names another.
 for name in [each for each in os.environ if each.startswith("GIT_")]:
     del os.environ[name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
