@@ -47,10 +47,12 @@ def test_archives_of_the_real_photos(tmp_path: Path, source: str, times: int) ->
     assert found.elsewhere_bytes == ({"/somewhere": 4 * 839_285_364} if source == "kaggle" else {})
 
 
-def test_a_folder_of_ones_own_is_copied(tmp_path: Path) -> None:
-    for name in ("train/cats/1.jpg", "train/dogs/2.jpg", "valid/cats/3.jpg", "valid/dogs/4.jpg"):
-        path = tmp_path / "mine" / name
-        path.parent.mkdir(parents=True)
+def test_a_folder_of_ones_own_is_copied_and_each_class_makes_the_model_larger(tmp_path: Path) -> None:
+    for number in range(6):
+        path = tmp_path / f"mine/{('cats', 'dogs', 'birds')[number % 3]}/{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * 1000)
     job = by_hand(tmp_path, {"source": "folder", "folder": str(tmp_path / "mine")})
-    assert estimate(job).data_bytes == 4000
+    found = estimate(job)
+    assert found.data_bytes == 6000
+    assert found.output_bytes == needs.MODEL_BYTES["resnet18"] + (512 + 1) * 4  # weights and bias of the third
