@@ -86,12 +86,14 @@ def test_two_repeats_that_are_close_by_chance_make_no_outlier_of_the_third():
 
 def test_what_cells_say_of_the_machine_is_told_once_with_their_repeats():
     found = [
-        dataclasses.replace(each, train=dataclasses.replace(each.train, warnings=("CPU busy",)))
+        dataclasses.replace(
+            each, train=dataclasses.replace(each.train, warnings=(f"CPU busy for {90 + each.cell.repeat}%", "no turbo"))
+        )
         if each.cell.image == "other" and each.cell.repeat in (2, 5)
         else each
         for each in face_off(**EVEN)
     ]
-    assert compared(found)["other"].warnings == ("repeats 2, 5: CPU busy",)
+    assert compared(found)["other"].warnings == ("repeats 2, 5: CPU busy for 92% to 95%", "repeats 2, 5: no turbo")
     assert compared(found)["host"].warnings == ()
     first, *others = found
     first = dataclasses.replace(first, evaluate=dataclasses.replace(first.evaluate, warnings=("card hot",)))

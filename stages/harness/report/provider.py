@@ -38,7 +38,7 @@ def rows(params: Params, facts: Facts) -> list[Row]:
         Row("/dev/shm", "", amount(limits.shm_bytes) if limits.shm_bytes else "", "", ""),  # noqa: S108
         _sized("disk of the data", disk.total_bytes, disk.total_bytes, claims.disk, disk.absent.get("total_bytes", "")),
         _named_gpu(hardware.gpus, claims.gpu, hardware.gpus_reason or ""),
-        _counted("GPUs", cards, cards, claims.gpus, hardware.gpus_reason or ""),
+        *([_counted("GPUs", cards, cards, claims.gpus, hardware.gpus_reason or "")] if cards or claims.gpus else []),
         *_gpu_memory(hardware.gpus, claims.gpu_memory, hardware.gpus_reason or ""),
         Row(
             "session",

@@ -7,6 +7,7 @@ A share below LEAST is never named, however sure it is: it is half of the defaul
 
 import dataclasses
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -24,6 +25,7 @@ FIRST_LEVEL = 0.01  # of the p-value of the first repeat being like the others
 # Of an outlier: robust standard deviations from the median (Iglewicz and Hoaglin's rule), and a share of it, since of
 # three samples two are often close by chance.
 OUTLIER_DEVIATIONS, OUTLIER_SHARE = 3.5, 0.05
+SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,16 +118,29 @@ def _outliers(totals: Mapping[Cell, float]) -> Iterable[str]:
 
 
 def _load(results: Sequence[CellResult]) -> Iterable[str]:
-    """Tell what the cells themselves say of the machine, each warning once with the repeats that say it."""
-    said: dict[str, list[str]] = {}
+    """Tell what the cells themselves say of the machine, each warning once with the repeats that say it.
+
+    Those that differ in a share alone are one, with the least and the most: 'took 94% to 97% of the CPUs' time'.
+    """
+    said: dict[str, dict[str, list[str]]] = {}  # by the warning without its share: repeats with what they say
     for result in results:
-        for warning in dict.fromkeys(warning for stage in result.stages for warning in stage.warnings):
-            said.setdefault(warning, []).append(str(result.cell.repeat))
-        for stage in result.stages:
-            for warning in _measured_once_more(stage):
-                said.setdefault(warning, []).append(str(result.cell.repeat))
-    for warning, repeats in said.items():
-        yield f"{'repeat' if len(repeats) == 1 else 'repeats'} {', '.join(repeats)}: {warning}"
+        once_more = [warning for stage in result.stages for warning in _measured_once_more(stage)]
+        for warning in dict.fromkeys([*(each for stage in result.stages for each in stage.warnings), *once_more]):
+            shares = SHARE.findall(warning)
+            alike = SHARE.sub("%", warning) if len(shares) == 1 else warning
+            said.setdefault(alike, {}).setdefault(str(result.cell.repeat), []).append(warning)
+    for of_repeats in said.values():
+        warnings = sorted((each for every in of_repeats.values() for each in every), key=_share)
+        least, most = (SHARE.search(each) for each in (warnings[0], warnings[-1]))
+        words = warnings[0]
+        if least and most and least[0] != most[0]:
+            words = f"{words[: least.start()]}{least[0]} to {most[0]}{words[least.end() :]}"
+        yield f"{'repeat' if len(of_repeats) == 1 else 'repeats'} {', '.join(of_repeats)}: {words}"
+
+
+def _share(warning: str) -> float:
+    found = SHARE.search(warning)
+    return float(found[1]) if found else 0.0
 
 
 def _measured_once_more(stage: Result) -> Iterable[str]:
