@@ -20,7 +20,7 @@ unexport $(filter-out PYTHONIOENCODING PYTHONUTF8 PYTHONDONTWRITEBYTECODE,$(filt
 $(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp 2>/dev/null)
 
 # What runs inside images of Python 3.7.
-OLD_PYTHON := stages/workload stages/records stages/contract.py stages/codec.py stages/errors.py stages/units.py stages/checks.py \
+OLD_PYTHON := stages/__init__.py stages/workload stages/records stages/contract.py stages/codec.py stages/errors.py stages/units.py stages/checks.py \
               stages/visible_cards.py stages/variables.py stages/holders.py stages/watched.py stages/train.py stages/evaluate.py stages/profile.py stages/preflight_inside.py \
               $(filter-out %/sources/ %/__pycache__/ jobs/dogs_cats/download.py jobs/dogs_cats/estimate.py,$(wildcard jobs/*/*.py jobs/dogs_cats/*/)) \
               benchmarks/plain_fastai.py benchmarks/recorded_cell.py benchmarks/split_epochs.py

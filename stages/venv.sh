@@ -1,3 +1,4 @@
+#!/bin/sh
 # The first command of stage `machine`, before anything is written: is the .venv there whose Python runs every stage?
 # A copy that `dvc exp run --temp` or a queue's worker makes of the checkout has none: it gets the checkout's own.
 checkout=${PWD%%/.dvc/tmp/exps/*}
