@@ -19,6 +19,7 @@ from stages.errors import FaceoffError, run_entry
 from stages.harness.comparison import as_run, profile_diff
 from stages.harness.pipeline import revisions
 from stages.harness.process import git
+from stages.harness.results.read import failure
 
 
 def main() -> int:
@@ -43,6 +44,9 @@ def main() -> int:
 def read(place: str) -> tuple[records.Facts, records.Image]:
     """Read the facts of an image and what the engine said of it, as they are now or, for REV:IMAGE, in a commit."""
     revision, _, image = place.rpartition(":")
+    reason = None if revision else failure(image)
+    if reason:
+        raise FaceoffError(f"{place} has no profile to compare: {reason}")
     facts = _read(records.facts_path(image), records.Facts, revision, place)
     of_engine = _read(records.image_path(image), records.Image, revision, place)
     return as_run.of_image(facts, of_engine), of_engine
