@@ -167,7 +167,7 @@ def test_a_missing_tool_is_said_and_fails_in_ci_alone(checkout: Path) -> None:
     bare = lint(checkout, PATH=str(tools), CI="")
     assert bare.returncode == 0
     assert bare.stderr.splitlines() == [
-        "lint: no shellcheck here, so .ci and benchmarks went unchecked",
+        "lint: no shellcheck here, so scripts went unchecked",
         "lint: no npm here, so .github/workflows went unchecked",
     ]
     assert lint(checkout, PATH=str(tools), CI="true").returncode == 1
