@@ -227,7 +227,7 @@ def test_fewer_than_two_sites_are_one_line(names):
 def test_a_site_of_which_nothing_was_collected_is_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        FaceoffError, match=r"no site c: expected one of those that were collected \(none\); `python -m"
+        FaceoffError, match=r"no site c: expected one of those that were collected \(none\); `.venv/bin/python -m"
     ):
         compare_sites.read(["c", "d"])
 
