@@ -1,7 +1,7 @@
 """Results that are whole and that dvc.lock does not know: noted in it, so that nothing has to be measured again.
 
-DVC measures again whatever dvc.lock does not have as it is: after a merge, a clone without that file, a kill between two
-of DVC's writes. A result says itself of what it is, and stage `setting` what it has to be of: where both say the same,
+DVC measures again whatever dvc.lock does not have as it is: after a merge, in a clone without that file, after a kill
+between two of DVC's writes. A result says itself of what it is, and stage `setting` what it has to be of: where both say the same,
 DVC's entry can be made of the files that are there.
 """
 
@@ -73,12 +73,12 @@ def unnoted(params: Params) -> Unnoted:
     if not cells or (text.strip() and not noted):  # DVC, or who mends it, says what is wrong with it
         return Unnoted((), {})
     stages = yaml.load(DVC_YAML_PATH.read_text(encoding="utf-8"), yaml.CSafeLoader)["stages"]
-    lacking = {cell: dict(_lacking(cell, STAGES, stages, noted)) for cell in cells}
-    if not any(lacking.values()):
-        return Unnoted((), {})
     try:
+        lacking = {cell: dict(_lacking(cell, STAGES, stages, noted)) for cell in cells}
+        if not any(lacking.values()):
+            return Unnoted((), {})
         job, present = read.belongs_now(params)
-    except RecordError:
+    except (RecordError, yaml.YAMLError):
         return Unnoted((), {})
     found: dict[Cell, dict[str, Entry]] = {}
     for cell, entries in lacking.items():
@@ -116,7 +116,7 @@ def _lacking(
 
 
 def _entry(stage: Mapping[str, Any], item: Mapping[str, str]) -> Entry:
-    """Return what DVC would note of the stage, with all files as they are. Raises FileNotFoundError where one is not."""
+    """Return what DVC would note of the stage, with all files as they are. Raises FileNotFoundError without one."""
 
     def filled(text: str) -> str:
         return re.sub(r"\$\{item\.(\w+)\}", lambda found: item[found[1]], text)
@@ -131,7 +131,7 @@ def _entry(stage: Mapping[str, Any], item: Mapping[str, str]) -> Entry:
 
 def _value(params: Any, key: str) -> Any:
     for part in key.split("."):
-        params = params[part]
+        params = params.get(part) if isinstance(params, dict) else None
     return params
 
 

@@ -109,6 +109,11 @@ def _noted(path: Path) -> Belongs | None:
         return None
 
 
+def _noted_code(path: Path) -> str | None:
+    noted = _noted(path)
+    return noted.code_sha256 if noted else None
+
+
 def belongs(
     params: Params, job: Job, root: Path = Path(), data_sha256: str | None = None
 ) -> dict[tuple[str, str], Belongs]:
@@ -132,7 +137,7 @@ def belongs(
             machine_sha256=machine_sha256,
             image_sha256=digests[image][0],
             facts_sha256=digests[image][1],
-            code_sha256=noted.code_sha256 if (noted := _noted(root / setting_path(image, name))) else None,
+            code_sha256=_noted_code(root / setting_path(image, name)),
             variant=variant,
             container=params.container.limits,
         )
