@@ -1,8 +1,8 @@
 """Results that are whole and that dvc.lock does not know: noted in it, so that nothing has to be measured again.
 
 DVC measures again whatever dvc.lock does not have as it is: after a merge, in a clone without that file, after a kill
-between two of DVC's writes. A result says itself of what it is, and stage `setting` what it has to be of: where both say the same,
-DVC's entry can be made of the files that are there.
+between two of DVC's writes. A result says itself of what it is, and stage `setting` what it has to be of: where both
+say the same, DVC's entry can be made of the files that are there.
 """
 
 import hashlib
