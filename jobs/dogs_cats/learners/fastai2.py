@@ -32,16 +32,12 @@ class Fastai2(Learner):
     def prepare(self, taken: Input) -> None:
         from fastai.vision import all as vision
 
-        def opened(path):
-            with decoding.named(path):
-                return vision.PILImage.create(path)
-
         learners.seed_everything(taken.seed)
         decoding.silence()
         body = networks.body(taken.recipe.arch, taken.weights)
         block = vision.DataBlock(
             blocks=(
-                vision.TransformBlock(type_tfms=opened, batch_tfms=vision.IntToFloatTensor),  # an ImageBlock
+                vision.TransformBlock(type_tfms=_opened, batch_tfms=vision.IntToFloatTensor),  # an ImageBlock
                 vision.CategoryBlock(vocab=taken.classes),
             ),
             splitter=lambda items: (taken.train, taken.valid),
@@ -162,6 +158,13 @@ class Fastai2(Learner):
 
     def load(self, path: Path) -> None:
         self._learner.model.load_state_dict(torch.load(str(path), map_location=self._learner.dls.device))
+
+
+def _opened(path):
+    from fastai.vision.core import PILImage
+
+    with decoding.named(path):
+        return PILImage.create(path)
 
 
 class _Repeated:
