@@ -144,7 +144,8 @@ def test_amid_a_conflict_that_git_marks_the_other_half_is_kept_for_what_becomes_
     dvc_lock.put_aside("machine", "1@2")
     short = dvc_lock.LOCK_PATH.read_text()
     dvc_lock.LOCK_PATH.write_text(f"<<<<<<< ours\n{lock(other=entry('other'))}=======\n{short}>>>>>>> theirs\n")
-    dvc_files.mend()
+    with pytest.raises(FaceoffError, match="both sides of a merge"):
+        dvc_files.mend()
     dvc_lock.LOCK_PATH.write_text(short)  # git checkout --theirs
     dvc_files.mend()
     assert read() == COMMITTED
