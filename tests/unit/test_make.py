@@ -50,7 +50,8 @@ class Project:
     def make(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         # Without what an outer make hands down, and with an interpreter outside any virtual environment.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "PIP_"))}
-        environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels.as_uri(), **variables}
+        path = f"{Path(sys.executable).parent}:{environment['PATH']}"  # a bare Debian has no `python`
+        environment |= {"PATH": path, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": self.wheels.as_uri(), **variables}
         command = ["make", f"PYTHON={Path(sys.executable).resolve()}", *arguments]
         return subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
 
