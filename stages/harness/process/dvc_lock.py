@@ -63,9 +63,12 @@ def dvc_stage(main: Callable[[], int]) -> Callable[[], int]:
             runner = int(_stat_of_dvc()[1]) if _will_be_mended() else os.getppid()
             locks.begin_run(runner)
             _check_whole()
-        code = main()
-        if runner == os.getppid() and (code != 0 or stage == LAST):
-            locks.end_run()  # a notebook that has run DVC lives on
+        code = 1
+        try:
+            code = main()
+        finally:
+            if runner == os.getppid() and (code != 0 or stage == LAST):
+                locks.end_run()  # a notebook that has run DVC lives on
         if code == 0 and _is_of_whole_pipeline() and (stage != LAST or _will_be_mended()):
             with masked_signals(signal.SIG_BLOCK):
                 put_aside(stage, _dvc())
