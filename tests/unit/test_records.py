@@ -279,7 +279,9 @@ def test_a_file_that_is_no_record_is_refused_by_its_name(text, tmp_path):
 def test_a_file_of_another_schema_says_what_to_do(tmp_path):
     path = tmp_path / "manifest.json"
     path.write_text('{"schema_version": 5}')
-    with pytest.raises(RecordError, match=r"not of schema version \d+; .*: measure again with `.venv/bin/dvc repro -f`"):
+    with pytest.raises(
+        RecordError, match=r"not of schema version \d+; .*: measure again with `.venv/bin/dvc repro -f`"
+    ):
         codec.read(path, Manifest)
 
 
