@@ -62,11 +62,13 @@ def main() -> int:
 
 def compare() -> int:
     """Write the comparison, and say in a sentence what came out."""
-    for path in (records.COMPARISON_PATH, records.RESULTS_PATH, records.REPORT_PATH, records.PAGE_PATH):
-        path.unlink(missing_ok=True)
-    wanted = schema.load()
-    states.discard_noted(wanted.cells())
-    found = face_off.read(wanted, cpu.warnings)
+    try:
+        wanted = schema.load()
+        states.discard_noted(wanted.cells())
+        found = face_off.read(wanted, cpu.warnings)  # in a clone without its data, from the earlier comparison too
+    finally:
+        for path in (records.COMPARISON_PATH, records.RESULTS_PATH, records.REPORT_PATH, records.PAGE_PATH):
+            path.unlink(missing_ok=True)
     codec.write(records.COMPARISON_PATH, found.compared)
     of_run = found.job, found.compared.machine, found.results, found.wanted.variants, found.profiles, found.images
     codec.write_text(records.RESULTS_PATH, tidy.text(*of_run))
