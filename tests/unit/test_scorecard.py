@@ -122,10 +122,12 @@ def test_a_stale_result_is_refused_by_name_on_stderr(folder):
 
 def test_a_failing_compare_leaves_no_old_comparison(folder):
     project.stage(folder, "compare")
-    records.MANIFEST_PATH.unlink()
+    records.MANIFEST_PATH.unlink()  # as in a clone: the comparison that is there tells of what data it is
+    project.stage(folder, "compare")
+    records.JOB_PATH.unlink()
     done = project.run_stage(folder, "compare")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "data/manifest.json: missing" in done.stderr
+    assert "metrics/job.json: missing" in done.stderr
     assert not any(path.exists() for path in (records.COMPARISON_PATH, records.REPORT_PATH, records.PAGE_PATH))
     done = project.run_stage(folder, "scorecard")
     assert "metrics/comparison.json: missing; the stage that writes it has not run" in done.stderr
