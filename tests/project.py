@@ -1,5 +1,8 @@
 """A small project of a test's own: this checkout's stages and images, its own params, job and results."""
 
+import contextlib
+import importlib
+import io
 import os
 import shutil
 import subprocess
@@ -7,8 +10,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
+
+from stages.errors import FaceoffError
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = "tiny"  # the job of a project that names no other: five lines of bash
@@ -88,6 +94,23 @@ def run_stage(folder: Path, *arguments: str, **environment: str) -> subprocess.C
     """`python -m stages.<arguments>` in the folder, its output captured."""
     command = [sys.executable, "-m", f"stages.{arguments[0]}", *arguments[1:]]
     return subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True)
+
+
+def run_stage_here(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Like `run_stage`, in this process, which has imported by then what takes each new one seconds."""
+    said, complained = io.StringIO(), io.StringIO()
+    with contextlib.ExitStack() as held:
+        held.enter_context(contextlib.chdir(folder))
+        held.enter_context(contextlib.redirect_stdout(said))
+        held.enter_context(contextlib.redirect_stderr(complained))
+        held.enter_context(mock.patch.object(sys, "argv", list(arguments)))
+        held.enter_context(mock.patch.dict(os.environ))  # of which modules set some as they are imported
+        try:
+            code = importlib.import_module(f"stages.{arguments[0]}").main()
+        except FaceoffError as error:
+            code = error.exit_code
+            print(f"faceoff: {error}", file=sys.stderr)
+    return subprocess.CompletedProcess(arguments, code, said.getvalue(), complained.getvalue())
 
 
 def stage(folder: Path, *arguments: str) -> str:

@@ -47,7 +47,7 @@ def git(*arguments):
 
 
 def against(folder, revision=THEN):
-    return project.run_stage(folder, "compare", "--against", revision)
+    return project.run_stage_here(folder, "compare", "--against", revision)
 
 
 def test_what_became_slower_is_told_by_image_and_ends_with_1(folder):
