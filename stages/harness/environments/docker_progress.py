@@ -10,7 +10,7 @@ from stages.units import amount
 from stages.watched import time_left
 
 LAYER = re.compile(r"[0-9a-f]{12}")  # how an event names a layer
-STEP = re.compile(r"step (\d+)/(\d+) ?: ", re.IGNORECASE)
+STEP = re.compile(r"(?:\[\d+/\d+\] )?step (\d+)/(\d+) ?: ", re.IGNORECASE)  # Podman names the stage first, of several
 HERE = ("Download complete", "Pull complete", "Already exists")  # statuses of a layer that need not be waited for
 
 
