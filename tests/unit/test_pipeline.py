@@ -105,6 +105,14 @@ def test_of_cells_with_results_only_settings_that_were_measured_again_are_expect
     assert told(Tracker(CELLS, CELLS, clock=clock), clock, *said)[-1].endswith("about 20 s left")
 
 
+def test_of_a_job_without_an_evaluation_none_is_told_or_counted():
+    tracker = Tracker(CELLS, (), clock=Clock(), evaluates=False)
+    of_job_alone = Tracker(CELLS, (), clock=Clock()).total - len(CELLS)
+    assert told(tracker, Clock(), runs("train@1-a-fp32")) == ["training, cell 1 of 4: a/fp32, repeat 1"]
+    assert told(tracker, Clock(), runs("evaluate@1-a-fp32"), keeps("evaluate@1-b-fp32")) == []
+    assert (tracker.place, tracker.words) == (f"2 of {of_job_alone}", "")
+
+
 def test_what_a_cell_took_in_an_earlier_run_tells_the_time_left_and_it_runs_down():
     clock = Clock()
     tracker = Tracker(
@@ -208,6 +216,8 @@ def test_a_terminal_has_two_lines_below_all_others(monkeypatch, tmp_path, capsys
     monkeypatch.setattr(repro, "_run", run)
     monkeypatch.setattr(screen, "PAUSE_SECONDS", 0.02)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "jobs/mine").mkdir(parents=True)
+    (tmp_path / "jobs/mine/job.yaml").write_text("train: sh train.sh\nevaluate: sh evaluate.sh\n")
     events = CELLS[1].events_path
     events.parent.mkdir(parents=True)
     events.write_text('{"span": "head", "seconds": 1}\n')
@@ -225,6 +235,8 @@ LINES = [runs("train@1-a-fp32"), "frozen epoch 1: [4.1 s]", "50%|##", runs("trai
 
 
 class Wanted:
+    job = "mine"
+
     def cells(self):
         return CELLS
 

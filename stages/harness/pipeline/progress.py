@@ -58,6 +58,7 @@ class Tracker:
 
     `there`: cells that had a result before. Of those only the ones are expected to be measured again whose setting was
     measured again already: the cells of one setting depend on the same things. `before`: how long they took then.
+    `evaluates`: whether the job has an evaluation; without one its stage does next to nothing, and is not told.
     """
 
     def __init__(
@@ -66,15 +67,18 @@ class Tracker:
         there: Collection[Cell],
         before: Mapping[tuple[str, str], Earlier] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        evaluates: bool = True,
     ) -> None:
         self.cells = cells
+        kinds = [kind for kind in DOES if evaluates or kind != "evaluate"]
         images, settings = ({getattr(cell, part) for cell in cells} for part in ("image", "setting"))
-        self.total = len(ONCE) + len(OF_IMAGE) * len(images) + len(settings) + len(DOES) * len(cells)
+        self.total = len(ONCE) + len(OF_IMAGE) * len(images) + len(settings) + len(kinds) * len(cells)
         self.done = 0  # stages that ended or were kept
         self.words = ""  # what goes on, in a line; empty before the first stage and while one is only skipped
         self.running: tuple[str, Cell] | None = None
         self.passing = ""  # what the stage at hand last said of how far it is, in a line that is to be written over
         self._there, self._before, self._clock = there, before or {}, clock
+        self._untold = DOES.keys() - kinds
         self._seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in DOES}  # that it took, by setting
         self._behind: dict[str, int] = dict.fromkeys(DOES, 0)  # cells that this kind of stage is past
         self._began = clock()
@@ -88,10 +92,12 @@ class Tracker:
             return False
         self._end()
         self.words = self.passing = ""
-        self._is_running, self._began = begins is not None, self._clock()
+        kind, _, name = found[1].partition("@")
+        self._is_running, self._began = begins is not None and kind not in self._untold, self._clock()
+        if kind in self._untold:
+            return False
         if not self._is_running:
             self.done += 1
-        kind, _, name = found[1].partition("@")
         cell = next((each for each in self.cells if each.matrix_name == name), None)
         if kind in DOES and cell is not None:
             self._behind[kind] = self.cells.index(cell) + (not self._is_running)

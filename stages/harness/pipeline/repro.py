@@ -19,6 +19,7 @@ from rich.console import Console
 from stages.codec import RecordError
 from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import launch
+from stages.harness.params import jobs
 from stages.harness.params.schema import Params
 from stages.harness.pipeline import adoption, dvc_files, progress
 from stages.harness.pipeline.lines import Lines, Reader
@@ -61,7 +62,8 @@ def _say_what_is_there(wanted: Params) -> None:
 def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
     there = {cell for cell in cells if cell.result_path("train").exists()}
-    tracker = Tracker(cells, there, progress.earlier(cells))
+    evaluates = jobs.load(wanted.job, Path()).evaluate is not None
+    tracker = Tracker(cells, there, progress.earlier(cells), evaluates=evaluates)
     if is_watched() and not console.is_dumb_terminal:
         return _on_terminal(tracker, console)
 

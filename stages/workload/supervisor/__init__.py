@@ -54,8 +54,9 @@ def run(task: Task, began: float) -> int:
     with reasons.recorded(cell.running_path):
         result = (train if task.stage == "train" else evaluate)(task, began)
         write(cell.result_path(task.stage), result)
-    ended = result.reason or result.absent.get("command_seconds", "ok")
-    print(f"{cell.setting}, repeat {cell.repeat}: {task.stage}: {ended}")
+    if task.stage == "train" or task.job.evaluate is not None:
+        ended = result.reason or result.absent.get("command_seconds", "ok")
+        print(f"{cell.setting}, repeat {cell.repeat}: {task.stage}: {ended}")
     return 0
 
 
