@@ -217,7 +217,7 @@ def test_a_terminal_has_two_lines_below_all_others(monkeypatch, tmp_path, capsys
     monkeypatch.setattr(screen, "PAUSE_SECONDS", 0.02)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "jobs/mine").mkdir(parents=True)
-    (tmp_path / "jobs/mine/job.yaml").write_text("train: sh train.sh\nevaluate: sh evaluate.sh\n")
+    (tmp_path / "jobs/mine/job.yaml").write_text("train: echo\nevaluate: echo\n")
     events = CELLS[1].events_path
     events.parent.mkdir(parents=True)
     events.write_text('{"span": "head", "seconds": 1}\n')
