@@ -85,7 +85,7 @@ def is_held(state: str, folder: Path) -> bool:
     """Whether the session's second repeat has begun, and its first is whole."""
     metrics = folder / sessions.CHECKOUT / "metrics/host/plain"
     log = folder / sessions.LOG
-    began = log.exists() and "faceoff: stage 9 of 12: training" in log.read_text()
+    began = log.exists() and "training, cell 2 of 2: " in log.read_text()
     return state == session.RUNNING and began and (metrics / "train-1.json").exists()
 
 
