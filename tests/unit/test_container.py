@@ -185,6 +185,14 @@ def test_without_a_site_of_its_own_nothing_but_the_base_is_passed(root: Path) ->
     assert network is None
 
 
+def test_torch_may_be_left_out(root: Path) -> None:
+    define(root, "build: {base: 'python:3.7', packages: docker/mine/packages.lock}")
+    engine = FakeEngine("python:3.7")
+    make(root, engine)
+    [(_, files, _, _)] = engine.builds
+    assert (files["packages.lock"], files["torch.txt"]) == (b"six==1.17.0\n", b"")
+
+
 def test_a_missing_certificate_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_CERT", "/nowhere/ca.pem")
     with pytest.raises(FaceoffError, match=r"PIP_CERT: /nowhere/ca\.pem: not readable"):

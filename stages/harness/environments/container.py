@@ -185,8 +185,9 @@ class Container:
         return self._params.base_images.get(self._name) or os.environ.get(BASE_VARIABLE) or build.base
 
     def _files(self, build: Build) -> dict[str, bytes]:
-        files = {"Dockerfile": DOCKERFILE, "packages.lock": Path(build.packages), "torch.txt": Path(build.torch)}
-        return {name: _read(self._root / path) for name, path in files.items()}
+        paths: dict[str, Path | str | None]
+        paths = {"Dockerfile": DOCKERFILE, "packages.lock": build.packages, "torch.txt": build.torch}
+        return {name: _read(self._root / path) if path else b"" for name, path in paths.items()}
 
     def _tag(self, files: Mapping[str, bytes], base_id: str) -> str:
         return f"faceoff/{self._name}:{_digest(files, base_id)}"

@@ -22,7 +22,7 @@ class Build:
 
     base: str
     packages: str  # lock of everything but torch
-    torch: str  # requirements file with torch's wheels
+    torch: str | None = None  # requirements file with torch's wheels
 
 
 @dataclasses.dataclass(frozen=True)
