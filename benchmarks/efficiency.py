@@ -3,6 +3,8 @@
     python -m benchmarks.efficiency                          as params.yaml says
     python -m benchmarks.efficiency --image cuda-10.0        in a container
     python -m benchmarks.efficiency --preset ci --times 3    another face-off; three times, and the median
+    python -m benchmarks.efficiency --set dogs_cats.recipe.unfrozen_epochs=12
+                                                             trainings of about a minute on the 2-core machine
 
 Each is a first run, in a folder of its own: what `make repro` does, but for the set-up of .venv; image host is the
 Python that runs this. Nothing else may work on the machine meanwhile. Every 20 ms it is looked which of the run's
@@ -19,14 +21,16 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from benchmarks.innermost import Command, Kind, Looker
 from stages import codec, records
 from stages.errors import FaceoffError, run_entry
-from stages.harness.params import schema
+from stages.harness.params import overrides, schema
 from stages.records import Result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +57,7 @@ SPANS, CEILINGS = "spans that are not of the total", "what loader and compute re
 IMPORTED, PREPARED, ENDED = "imports of torch and fastai", "data, network and weights", "ends of the cells' commands"
 BETWEEN, AGAIN = "checkpoints, models, predictions", "runs that were disturbed and do not count"
 SUPERVISOR, AROUND = "supervisor", "start and end of what a cell runs in (harness, container)"
-OTHER_STAGES, DVC, REST = "other stages", "DVC", "checks before, the table after, and what was not seen"
+STAGE, DVC, REST = "stage {}", "DVC", "checks before, the table after, and what was not seen"
 TITLES = {
     Kind("workload.measure"): "profile: import of torch, and what it reaches",
     Kind("profile", "measure"): "profile: measured, by the job",
@@ -62,6 +66,7 @@ TITLES = {
     Kind("preflight_inside", "train"): "preflight inside the image: dry-runs",
     Kind("profile", "train"): "preflight inside the image: dry-runs",
     Kind("workload.contents"): "what the image holds",
+    Kind("preflight"): "preflight on the host",
     Kind("train"): SUPERVISOR,
     Kind("evaluate"): SUPERVISOR,
     Kind("inside"): AROUND,
@@ -73,19 +78,33 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.efficiency", description="Where wall time goes.")
     parser.add_argument("--image", help="the only image; without it, those of params.yaml")
     parser.add_argument("--preset", help="a file of presets/, laid over params.yaml first")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", type=assignment, action="append", default=[], help="of params.yaml, last of all"
+    )
     parser.add_argument("--times", type=int, default=1, help="how many runs")
     options = parser.parse_args()
-    shares = [one_run(options.image, options.preset) for _ in range(options.times)]
+    shares = [one_run(options.image, options.preset, options.set) for _ in range(options.times)]
     if len(shares) > 1:
         print(f"\nmeasured, median of {len(shares)}: {statistics.median(shares):.1%}")
     return 0
 
 
-def one_run(image: str | None, preset: str | None) -> float:
+def assignment(words: str) -> dict[str, Any]:
+    """Return {'a': {'b': 3}} of 'a.b=3'."""
+    keys, equals, value = words.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{words}: expected KEY=VALUE, e.g. dogs_cats.recipe.unfrozen_epochs=12")
+    found = yaml.safe_load(value)
+    for key in reversed(keys.split(".")):
+        found = {key: found}
+    return dict(found)
+
+
+def one_run(image: str | None, preset: str | None, changes: Sequence[Mapping[str, Any]] = ()) -> float:
     """Run a face-off in a new folder and print its table; the share of its wall time that is measured."""
     with tempfile.TemporaryDirectory(prefix="faceoff-efficiency-") as name:
         folder = Path(name).resolve() / "project"
-        make(folder, image, preset)
+        make(folder, image, preset, changes)
         time.sleep(SETTLED_SECONDS)
         looker, load, began = Looker(folder), os.getloadavg()[0], os.times()
         for entry in ("params", "repro", "publish"):
@@ -104,7 +123,7 @@ def one_run(image: str | None, preset: str | None) -> float:
     return parts[MEASURED] / wall_seconds
 
 
-def make(folder: Path, image: str | None, preset: str | None) -> None:
+def make(folder: Path, image: str | None, preset: str | None, changes: Sequence[Mapping[str, Any]] = ()) -> None:
     """Lay out this checkout without its results."""
     for part in FOLDERS:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -116,9 +135,12 @@ def make(folder: Path, image: str | None, preset: str | None) -> None:
     if preset is not None:
         text = schema.with_preset(preset, folder)
     if image is not None:
-        params = yaml.safe_load(text)
-        params["compare"]["baseline"] = image + "/" + params["compare"]["baseline"].partition("/")[2]
-        text = yaml.safe_dump({**params, "image": image, "images": [image]}, sort_keys=False)
+        variant = yaml.safe_load(text)["compare"]["baseline"].partition("/")[2]
+        only = {"image": image, "images": [image], "compare": {"baseline": f"{image}/{variant}"}}
+        text = overrides.merged(text, only)
+    for change in changes:
+        text = overrides.merged(text, change)
+    schema.parse(text, "params.yaml as the options say", folder)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
     author = ("-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost")
     for command in (("init", "-q"), ("add", "-A"), (*author, "commit", "-q", "-m", "checkout")):
@@ -153,7 +175,8 @@ def divided(looker: Looker) -> dict[str, float]:
         if kind.command and kind.entry in records.STAGES:
             continue  # divided below
         known = TITLES.get(kind) or TITLES.get(Kind(kind.entry))
-        parts[known or (REST if kind.entry in ("params", "repro", "publish") else OTHER_STAGES)] += seconds
+        unknown = REST if kind.entry in ("params", "repro", "publish") else STAGE.format(kind.entry)
+        parts[known or unknown] += seconds
     job = codec.read(records.JOB_PATH, records.Job)
     imports = {
         (image, stage): import_seconds(image, module) if job.name == "dogs_cats" else 0.0

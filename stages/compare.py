@@ -17,6 +17,7 @@ collected from other machines: reports/sites.html.
 """
 
 import argparse
+import gc
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from stages.workload.probes import cpu
 @dvc_stage
 def main() -> int:
     """Compare the settings with each other, or all with what they were."""
+    gc.freeze()  # what was imported stays, and statsmodels looks for garbage at each correction of p-values
     parser = argparse.ArgumentParser(prog=".venv/bin/python -m stages.compare", description="Which setting was faster.")
     parser.add_argument("--against", metavar="REV", help="a commit of results, to compare those of today with")
     parser.add_argument("--sites", metavar="SITE", nargs="+", help="sites that were collected, the first the baseline")

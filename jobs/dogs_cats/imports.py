@@ -7,21 +7,39 @@ import gc
 import importlib
 import importlib.util
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from operator import attrgetter
 from types import ModuleType
-from typing import Any, Callable, Iterator
+from typing import Any, Iterator
 
-# What torchvision and fastai import and use in functions alone, none of which the job calls; and what is taken from a
-# module by name, which are functions. By torch._dynamo comes sympy, by sklearn all of scipy.
+# What torch, torchvision and fastai import and use in functions alone, none of which the job calls; and what is taken
+# from a module by name, to be called there, or named in a signature. By torch._dynamo comes sympy, by sklearn all of
+# scipy.
 LATER = {
     "torch._dynamo.utils": ("is_compile_supported",),
+    "cuda.bindings": (),
+    "cuda.bindings.driver": (),
+    "cuda.bindings.runtime": (),
+    "torchvision.datasets": (),
     "sklearn": (),
     "sklearn.metrics": (),
     "sklearn.model_selection": ("train_test_split",),
     "scipy.ndimage": (),
     "scipy.stats": (),
     "timm": (),
+    "requests": (),
+    "matplotlib": (),
+    "matplotlib.patches": (),
+    "matplotlib.patheffects": (),
+    "matplotlib.pyplot": ("Axes", "Figure", "subplots"),
 }
+
+
+def load(name: str) -> ModuleType:
+    """Import a module cheaply; as it is where its version asks for more at once than LATER foresees."""
+    with suppress(ImportError, AttributeError, TypeError), cheap():
+        return importlib.import_module(name)
+    return importlib.import_module(name)
 
 
 @contextmanager
@@ -29,7 +47,7 @@ def cheap() -> Iterator[None]:
     """Import for the block what LATER names when it is first used, and collect no garbage: there is none to find."""
     was_on = gc.isenabled()
     gc.disable()
-    put_off = {name: _Later(name, functions) for name, functions in LATER.items() if _is_to_come(name)}
+    put_off = {name: _Later(name) for name in LATER if _is_to_come(name)}
     sys.modules.update(put_off)
     try:
         yield
@@ -50,29 +68,33 @@ def _is_to_come(name: str) -> bool:
 class _Later(ModuleType):
     """Stands for a module until something of it is asked for."""
 
-    def __init__(self, name: str, functions: tuple) -> None:
-        super().__init__(name)
-        self._functions = functions
-
     def __getattr__(self, name: str) -> Any:
-        """Return what the module has by that name; of its functions, what calls it."""
-        if name in self.__dict__.get("_functions", ()):
-            return _calls(self.__name__, name)
+        """Return what the module has by that name; of the names in LATER, what stands for it."""
         if name.startswith("__") or self.__name__ + "." + name in LATER:
             raise AttributeError(name)  # Python looks for a module of that name then
-        return getattr(_real(self.__name__), name)
+        return _Name(self.__name__, name) if name in LATER[self.__name__] else getattr(_real(self.__name__), name)
 
 
-def _calls(module: str, name: str) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(_real(module), name)(*args, **kwargs)
+class _Name:
+    """Stands for a function or a class of such a module, named in a signature for example, until it is called."""
 
-    return call
+    def __init__(self, module: str, path: str) -> None:
+        self.__name__ = path
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what stands for a part of it."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Name(self._module, self.__name__ + "." + name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return attrgetter(self.__name__)(_real(self._module))(*args, **kwargs)
 
 
 def _real(name: str) -> ModuleType:
-    """Import the module itself, and all that it needs."""
+    """Import the module itself, and with it the others of its package, should it need them."""
     for each in LATER:
-        if isinstance(sys.modules.get(each), _Later):
+        if each.partition(".")[0] == name.partition(".")[0] and isinstance(sys.modules.get(each), _Later):
             del sys.modules[each]
     return importlib.import_module(name)

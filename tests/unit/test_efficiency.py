@@ -1,5 +1,6 @@
 """benchmarks/efficiency: how the parts of a run's wall time are told apart."""
 
+import argparse
 import dataclasses
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from benchmarks import efficiency
 from benchmarks.innermost import Command, Kind, Looker
 from stages.contract import Span
+from stages.harness.params import schema
 from stages.records import Cell
 from tests import results
 
@@ -92,3 +94,14 @@ def test_a_cells_command_is_divided_by_its_spans_and_events() -> None:
     assert sum(found.values()) == pytest.approx(20.0)
     wall = dataclasses.replace(results.JOB, total=("wall",))
     assert efficiency.of_command(command, result, wall, 3.0) == {efficiency.MEASURED: 20.0}
+
+
+def test_it_runs_what_its_options_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = [efficiency.assignment(each) for each in ("dogs_cats.recipe.size=32", "repeats=[1, 2]")]
+    efficiency.make(tmp_path / "project", "cuda-10.0", "ci", changes)
+    monkeypatch.chdir(tmp_path / "project")
+    wanted = schema.load()
+    assert (wanted.images, wanted.repeats, wanted.compare.baseline) == (("cuda-10.0",), (1, 2), "cuda-10.0/fp32-bs16")
+    assert (wanted.section["recipe"]["size"], wanted.section["dataset"]["train_photos"]) == (32, 64)
+    with pytest.raises(argparse.ArgumentTypeError, match="size: expected KEY=VALUE"):
+        efficiency.assignment("size")

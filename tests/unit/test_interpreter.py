@@ -331,6 +331,8 @@ def test_nothing_of_the_shell_that_steers_a_job_reaches_it(project: Path) -> Non
     assert not {*found} & {*STEERING}
     kept = {name: found[name] for name in ("HOME", "LC_ALL", "TMPDIR")}
     assert kept == {"HOME": "/home/me", "LC_ALL": "C.UTF-8", "TMPDIR": "/var/tmp"}
+    compiled_again = "PYTHONDONTWRITEBYTECODE"  # in each process, where it is set
+    assert found.get(compiled_again) == os.environ.get(compiled_again)
     assert found["PATH"].startswith(str(Path(sys.executable).parent))
 
 

@@ -1,6 +1,5 @@
 """The learner for fastai 1.0 (tested with 1.0.48 on torch 1.2.0), as the article used it."""
 
-import importlib
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,9 +7,8 @@ from typing import Callable, Iterator, List, Optional
 
 import torch
 
-from jobs.dogs_cats import decoding, learners, networks
+from jobs.dogs_cats import decoding, imports, learners, networks
 from jobs.dogs_cats.clocks import EpochTimer, synchronised_clock
-from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.learners import AfterEpoch, Learner, Prediction
 from jobs.dogs_cats.photos import Input
 from jobs.dogs_cats.split import Splitter, copies_marked
@@ -31,8 +29,7 @@ class Fastai1(Learner):
     def import_fastai(self) -> None:
         if not hasattr(torch, "gesv"):
             torch.gesv = torch.solve  # fastai 1.0.48 calls it by the name that it had before torch 1.2
-        with cheap():
-            importlib.import_module("fastai.vision")
+        imports.load("fastai.vision")
 
     def prepare(self, taken: Input) -> None:
         from fastai import vision

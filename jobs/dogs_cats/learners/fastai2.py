@@ -1,6 +1,5 @@
 """The learner for fastai 2 (tested with 2.8.12 on torch 2.14.1)."""
 
-import importlib
 import sys
 import warnings
 from contextlib import ExitStack
@@ -9,9 +8,8 @@ from typing import Callable, Iterator, List, Optional
 
 import torch
 
-from jobs.dogs_cats import decoding, learners, networks
+from jobs.dogs_cats import decoding, imports, learners, networks
 from jobs.dogs_cats.clocks import EpochTimer, synchronised_clock
-from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.learners import AfterEpoch, Learner, Prediction
 from jobs.dogs_cats.photos import Input
 from jobs.dogs_cats.split import Splitter, copies_marked
@@ -25,9 +23,9 @@ class Fastai2(Learner):
         return None  # fp16 on a GPU, bfloat16 on a CPU
 
     def import_fastai(self) -> None:
-        with warnings.catch_warnings(), cheap():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # fastai's use of torch.jit.script is not the user's affair
-            importlib.import_module("fastai.vision.all")
+            imports.load("fastai.vision.all")
 
     def prepare(self, taken: Input) -> None:
         from fastai.vision import all as vision

@@ -11,6 +11,7 @@ import time
 from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence
 
 from jobs.dogs_cats import decoding, needs, parameters, seam
+from jobs.dogs_cats.imports import cheap
 from jobs.dogs_cats.photos import FOLDER, LISTING, Photos
 from stages import contract
 from stages.codec import read
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     data = seam.folder(contract.DATA)
     photos = [str(data / FOLDER / photo.path) for photo in read(data / LISTING, Photos).photos]
     cores = max(1, int(cell["usable_cpus"]))
+    with cheap():
+        importlib.import_module("jobs.dogs_cats.learners")  # and torch
     parts = in_order([*of_photos(photos, cores), *of_network(cell["section"], cell["variants"])])
     if start_gpu():
         began = time.monotonic()

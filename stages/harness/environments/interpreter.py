@@ -22,7 +22,7 @@ from stages.harness.process.watchdog import Watch
 from stages.units import listed
 
 # Of this process's environment, what a program needs to run. All else would steer the job without a word.
-KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM")
+KEPT = ("HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "TERM", "PYTHONDONTWRITEBYTECODE")
 KEPT_PREFIX = "LC_"
 NO_CONTAINER = "it runs without a container"
 NOT_OF_INTERPRETERS = ("reference", "image_id", "base", "base_id", "base_digest", "engine", "runtime")

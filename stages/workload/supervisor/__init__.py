@@ -16,6 +16,7 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Tuple
@@ -38,6 +39,7 @@ def main(stage: str) -> int:
     parser.add_argument("--task", required=True, type=Path, help="file that stages.inside has left")
     path = parser.parse_args().task
     task = read(path, Task)
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # for the command: no repeat finds compiled what one before it left
     if task.stage != stage:
         raise FaceoffError(f"{path}: stage: expected {stage}, found {task.stage}", exit_code=2)
     return run(task, began)

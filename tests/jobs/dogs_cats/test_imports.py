@@ -8,9 +8,8 @@ PREPARED = """
 import sys
 from jobs.dogs_cats import imports
 imports.LATER.clear()
-imports.LATER.update({"heavy": (), "heavy.part": ("work",), "heavy.other": (), "missing": ()})
-with imports.cheap():
-    import user
+imports.LATER.update({"heavy": (), "heavy.part": ("work", "Kind"), "heavy.other": (), "missing": ()})
+user = imports.load("user")
 """
 USER = """
 import heavy.other as other
@@ -20,13 +19,30 @@ try:
 except ModuleNotFoundError:
     missing = None
 """
+PART = """
+def work(size, *, times=1):
+    return size * times
+
+class Kind:
+    def size(self):
+        pass
+"""
+NAMES = """
+import inspect
+import heavy.part as part
+
+def kept(one: part.Kind, size: object = part.Kind.size) -> (int, part.Kind):
+    pass
+
+SIGNATURE = inspect.signature(part.Kind.size)
+"""
 
 
 def run(folder: Path, text: str, user: str = USER) -> str:
     """What a program prints that has a package `heavy`, and a module `user` that imports of it."""
     (folder / "heavy").mkdir(exist_ok=True)
     (folder / "heavy/__init__.py").write_text("print('heavy')\nVERSION = 3\n")
-    (folder / "heavy/part.py").write_text("def work(size, *, times=1):\n    return size * times\n")
+    (folder / "heavy/part.py").write_text(PART)
     (folder / "heavy/other.py").write_text("print('other')\nfrom heavy import VERSION\nNUMBER = VERSION + 1\n")
     (folder / "user.py").write_text(user)
     root = Path(__file__).resolve().parents[3]
@@ -52,3 +68,16 @@ def test_who_takes_something_else_of_it_by_name_has_that_at_once(tmp_path: Path)
 
 def test_what_is_not_installed_is_missing(tmp_path: Path) -> None:
     assert run(tmp_path, "print(user.missing)") == "None\n"
+
+
+def test_a_name_stands_in_signatures_without_an_import(tmp_path: Path) -> None:
+    assert run(tmp_path, "print([each for each in sys.modules if 'heavy' in each])", NAMES) == "[]\n"
+    assert run(tmp_path, "print(type(user.part.Kind()).__module__)", NAMES) == "heavy\nheavy.part\n"
+
+
+def test_where_more_is_asked_for_than_was_foreseen_all_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "heavy").mkdir()
+    (tmp_path / "heavy/unforeseen.py").write_text("from heavy.part import Kind\nSIZE = 7\n")
+    assert run(tmp_path, "print(user.SIZE, user.Kind)", "from heavy.unforeseen import *") == (
+        "heavy\n7 <class 'heavy.part.Kind'>\n"
+    )
