@@ -1,6 +1,6 @@
 # make repro                 set up .venv and run the face-off that params.yaml describes
-# make repro PRESET=article  lay presets/article.yaml over params.yaml first
-# make until HOURS=2         the same, then add repeats until verdicts on the total time are settled, or it is over
+# make repro PRESET=article  write presets/article.yaml into params.yaml first
+# make until HOURS=2         the same, then add repeats until every verdict is settled or the hours are spent
 # make show                  the table and the page of the results that are there; measures nothing
 # make preflight             look whether this machine can run it, outside and inside each image that is here
 # make test                  set up .venv and run the checks and the tests
@@ -19,10 +19,13 @@ unexport $(filter-out PYTHONIOENCODING PYTHONUTF8 PYTHONDONTWRITEBYTECODE,$(filt
 # A system that is brought up to date may take away the Python that .venv links to, and leaves the stamps.
 $(shell test -x $(BIN)/python || rm -f $(VENV)/*.stamp 2>/dev/null)
 
+# The jobs that are the project's own: a user's are neither checked nor tested.
+JOBS := bash_timer data_parallel dogs_cats plain_python says_more unchanged_script xla
+CHECKED := .ci benchmarks reach stages tests $(JOBS:%=jobs/%)
 # What runs inside images of Python 3.7.
 OLD_PYTHON := stages/__init__.py stages/workload stages/records stages/contract.py stages/codec.py stages/errors.py stages/units.py stages/checks.py \
               stages/visible_cards.py stages/variables.py stages/holders.py stages/watched.py stages/train.py stages/evaluate.py stages/profile.py stages/preflight_inside.py \
-              $(filter-out %/sources/ %/__pycache__/ jobs/dogs_cats/download.py jobs/dogs_cats/estimate.py,$(wildcard jobs/*/*.py jobs/dogs_cats/*/)) \
+              $(filter-out %/sources/ %/__pycache__/ jobs/dogs_cats/download.py jobs/dogs_cats/estimate.py,$(wildcard $(JOBS:%=jobs/%/*.py) jobs/dogs_cats/*/)) \
               benchmarks/plain_fastai.py benchmarks/recorded_cell.py benchmarks/split_epochs.py
 
 .PHONY: help repro until show preflight test lint
@@ -52,8 +55,8 @@ test: lint
 	@python -m pytest --numprocesses=logical --dist=loadfile --no-loadscope-reorder
 
 lint: $(VENV)/tests.stamp
-	@ruff check --quiet .
-	@ruff format --quiet --check .
+	@ruff check --quiet $(CHECKED)
+	@ruff format --quiet --check $(CHECKED)
 	@mypy
 	@lint-imports --no-logo
 	@vermin --quiet --target=3.7- --violations $(OLD_PYTHON)

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.project import ROOT, link_venv, make_project
+from tests.project import ROOT, copy_shipped, link_venv, make_project
 
 FILES = ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", "LICENSE")
 
@@ -13,8 +13,7 @@ FILES = ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dv
 def make_checkout(folder: Path, **params: Any) -> Path:
     """Make one that was just cloned and set up; of images it has `host`, which is this very Python."""
     make_project(folder, ["host"], **params)
-    for part in ("reach", "presets", ".dvc/plots"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_shipped(folder, "reach", "presets", ".dvc/plots")
     for file in FILES:
         shutil.copy(ROOT / file, folder / file)
     link_venv(folder)

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,15 @@ import yaml
 from stages.errors import FaceoffError
 
 ROOT = Path(__file__).resolve().parent.parent
+# What the project itself brings, below the folder of that name: a user adds others, and tests leave those alone.
+[_JOBS] = re.findall(r"^JOBS := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+JOBS = tuple(_JOBS.split())
+IMAGES = (
+    *("cpu", "cuda-9.2", "cuda-10.0", "cuda-12.6", "cuda-13.0", "kaggle", "colab"),
+    *("torch-2.13", "torch-2.14", "xla", "host", "notebook"),
+)
+PRESETS = ("article", "ci", "colab", "gpu", "kaggle", "smoke", "venvs")
+SHIPPED = {"jobs": JOBS, "docker": IMAGES, "presets": tuple(f"{each}.yaml" for each in PRESETS)}
 TINY = "tiny"  # the job of a project that names no other: five lines of bash
 TINY_FILES = {
     "job.yaml": "train: bash train.sh\ntotal: [work]\nmetrics:\n  score: {unit: points, better: higher}\n",
@@ -67,14 +77,26 @@ def make_project(folder: Path, images: list[str], **overrides: Any) -> Path:
         params[key] = {**params[key], **value} if merged else value
     baseline = {"baseline": f"{images[0]}/{next(iter(params['variants']))}"}
     params["compare"] = {**baseline, **params["compare"]}
-    shutil.copytree(ROOT / "stages", folder / "stages")  # compiled as conftest.py has left it
-    for part in ("docker", "jobs"):
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_shipped(folder, "stages", "docker", "jobs")
     # This checkout's .venv, which a project in another folder does not have.
     (folder / "docker/host/image.yaml").write_text(f"python: {sys.executable}\n", encoding="utf-8")
     write_job(folder, TINY, TINY_FILES)
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
     return folder
+
+
+def copy_shipped(folder: Path, *parts: str) -> None:
+    """Copy these folders of the checkout, without what its user added; stages/ compiled as conftest.py has left it."""
+    for part in parts:
+        shutil.copytree(ROOT / part, folder / part, ignore=_not_shipped)
+
+
+def _not_shipped(folder: str, names: list[str]) -> set[str]:
+    path = Path(folder)
+    shipped = SHIPPED.get(path.name) if path.parent == ROOT else None
+    added = (each for each in names if shipped is not None and each not in shipped)
+    caches = set() if path.is_relative_to(ROOT / "stages") else {"__pycache__"}
+    return caches | {each for each in added if path.name == "presets" or (path / each).is_dir()}
 
 
 def link_venv(folder: Path) -> None:

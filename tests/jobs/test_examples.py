@@ -6,12 +6,11 @@ tests/unit/test_readme.py runs unchanged_script on image host, as README says.
 import pytest
 
 from stages import records
-from stages.harness.params import jobs
 from tests import real_engine
 from tests.jobs import checkout
-from tests.project import ROOT
+from tests.project import JOBS, ROOT
 
-EXAMPLES = sorted(set(jobs.names(ROOT)) - {"dogs_cats"})
+EXAMPLES = sorted({*JOBS} - {"dogs_cats"})
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -22,7 +22,7 @@ from stages import records
 from stages.harness.params import schema
 from stages.harness.pipeline.progress import Tracker
 from stages.records import Cell
-from tests.project import ROOT, link_venv, make_project, write_job
+from tests.project import ROOT, copy_shipped, link_venv, make_project, write_job
 
 STAND_INS = Path(__file__).parent / "stand_ins"
 IMAGES = ("host", "cuda-10.0")
@@ -68,10 +68,10 @@ class Checkout:
         settings = {"images": list(IMAGES), "job": "paced", "variants": VARIANTS, **overrides}
         make_project(path, **settings)
         write_job(path, "paced", PACED)
-        ignore = shutil.ignore_patterns("__pycache__", "tmp")
-        for folder in ("tests", "presets", ".dvc/plots"):
-            shutil.copytree(ROOT / folder, path / folder, ignore=ignore)
-        for file in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
+        copy_shipped(path, "presets", ".dvc/plots")
+        (path / "tests").mkdir()
+        of_stand_ins = ("tests/__init__.py", "tests/results.py")
+        for file in ("dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore", *of_stand_ins):
             shutil.copy(ROOT / file, path / file)
         for stand_in in STAND_INS.glob("*.py"):
             shutil.copy(stand_in, path / "stages")
@@ -96,7 +96,6 @@ class Checkout:
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.path.parent),
-            "GIT_CONFIG_NOSYSTEM": "1",
         }
         done = subprocess.run(command, cwd=self.path, env=environment, capture_output=True, text=True)
         assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"

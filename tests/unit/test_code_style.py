@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import ROOT
+from tests.project import JOBS, ROOT
 
-FOLDERS = ("stages", "jobs", "benchmarks", "reach")
+FOLDERS = ("stages", "benchmarks", "reach", *(f"jobs/{name}" for name in JOBS))
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 FUNCTION_LINES, FILE_LINES = 50, 400
 
@@ -30,7 +30,7 @@ PROSE = [
         if path.suffix in (".py", ".yaml", ".md")
     ),
     *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(ROOT.glob("*.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
 ]
 
 

@@ -1,7 +1,6 @@
 """params.yaml through the real command: presets, and one line for whatever is wrong, before anything is done."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import yaml
 
 from stages.errors import FaceoffError
 from stages.harness.params import schema
-from tests.project import ROOT, run_stage, write_job
+from tests.project import PRESETS, copy_shipped, run_stage, write_job
 
 TEXT = """\
 # What the face-off runs.
@@ -67,8 +66,7 @@ compare:
 @pytest.fixture
 def folder(tmp_path):
     """A project with params.yaml of its own, and this checkout's presets, images and jobs."""
-    for part in ("stages", "docker", "presets", "jobs"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_shipped(tmp_path, "stages", "docker", "presets", "jobs")
     (tmp_path / "params.yaml").write_text(TEXT)
     return tmp_path
 
@@ -248,7 +246,7 @@ def test_the_default_preset_of_none_changes_nothing_after_a_preset(folder):
 
 
 def test_an_unknown_preset_lists_those_there_are(folder):
-    known = ", ".join(sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
+    known = ", ".join(PRESETS)
     assert refusal(folder, "--preset", "artcile") == f"no preset 'artcile'; presets/ has {known}"
     assert refusal(folder, "--preset", "../params").startswith("no preset '../params'")
 
@@ -330,7 +328,7 @@ def test_a_presets_variants_take_the_place_of_all(folder):
     assert list(schema.load(folder).variants) == ["plain"]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_passes(folder, name):
     done = run_stage(folder, "params", "--preset", name)
     assert done.returncode == 0, done.stderr

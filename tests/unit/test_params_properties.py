@@ -1,6 +1,5 @@
 """Whatever stands in params.yaml, a preset or an image.yaml: it is taken, or refused in one line; never a traceback."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from stages.errors import FaceoffError
 from stages.harness.environments import definition
 from stages.harness.params import jobs, schema
-from tests.project import PARAMS, ROOT
+from tests.project import PARAMS, ROOT, copy_shipped
 
 TEXT = yaml.safe_dump(
     {**PARAMS, "image": "host", "images": ["host"], "job": "bash_timer", "variants": {"small": {"level": 1}}}
@@ -42,8 +41,7 @@ SLOW = settings(deadline=None, max_examples=40, suppress_health_check=[HealthChe
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The checkout's images and presets, for a params.yaml of any content."""
-    for part in ("docker", "presets", "jobs"):
-        shutil.copytree(ROOT / part, tmp_path / part)
+    copy_shipped(tmp_path, "docker", "presets", "jobs")
     (tmp_path / "params.yaml").write_text(TEXT, encoding="utf-8")
     return tmp_path
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.project import ROOT
+from tests.project import JOBS, ROOT
 
 # `dvc metrics diff` alone is what something is called, and no command.
 BARE = re.compile(r"(?<![\w/.-])(?:dvc (?:repro|commit|checkout|queue|exp|metrics diff [^`])|python3? -m )")
@@ -25,7 +25,8 @@ def printed(path: Path) -> Iterator[str]:
 
 
 def test_printed_commands_name_venvs_python_and_dvc() -> None:
-    files = [path for part in ("stages", "jobs", "reach") for path in sorted((ROOT / part).rglob("*.py"))]
+    parts = ("stages", "reach", *(f"jobs/{name}" for name in JOBS))
+    files = [path for part in parts for path in sorted((ROOT / part).rglob("*.py"))]
     of_host = [path for path in files if str(path.relative_to(ROOT)) not in INSIDE_IMAGES]
     found = [f"{path.relative_to(ROOT)}: {text!r}" for path in of_host for text in printed(path) if BARE.search(text)]
     assert found == []

@@ -8,7 +8,7 @@ import yaml
 from stages.harness.environments import definition
 from stages.harness.params import schema
 from stages.harness.params.overrides import merged
-from tests.project import DOGS_CATS, PARAMS, ROOT
+from tests.project import DOGS_CATS, PARAMS, PRESETS, ROOT
 
 TEXT = """\
 # What it is for.
@@ -61,11 +61,12 @@ def test_variants_are_replaced_whole():
     assert merged(text, {"variants": {"fp32": {"rate": 2}}}).splitlines()[1:] == ["  fp32:", "    rate: 2", "seed: 1"]
 
 
-@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda path: path.stem)
-def test_each_preset_names_what_is_there(tmp_path: Path, preset: Path) -> None:
+@pytest.mark.parametrize("preset", PRESETS)
+def test_each_preset_names_what_is_there(tmp_path: Path, preset: str) -> None:
     for folder in ("docker", "jobs"):
         (tmp_path / folder).symlink_to(ROOT / folder)
-    text = merged(yaml.safe_dump({**PARAMS, "dogs_cats": DOGS_CATS}), yaml.safe_load(preset.read_text()))
+    overrides = yaml.safe_load((ROOT / f"presets/{preset}.yaml").read_text())
+    text = merged(yaml.safe_dump({**PARAMS, "dogs_cats": DOGS_CATS}), overrides)
     (tmp_path / "params.yaml").write_text(text)
     params = schema.load(tmp_path)
     assert all(definition.load(image, tmp_path) for image in params.images)

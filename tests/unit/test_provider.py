@@ -9,7 +9,7 @@ from stages.codec import RecordError
 from stages.harness.params import schema
 from stages.harness.params.overrides import merged
 from stages.harness.report import provider
-from tests import comparisons
+from tests import comparisons, project
 from tests.environments import GIB, facts, gpu, hardware
 from tests.page import pages
 from tests.project import DOGS_CATS, PARAMS, ROOT
@@ -103,7 +103,7 @@ def test_a_claim_has_a_unit_a_name_and_a_source(claims, expected):
         claiming(**claims)
 
 
-PRESETS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "presets").glob("*.yaml")}
+PRESETS = {name: yaml.safe_load((ROOT / f"presets/{name}.yaml").read_text()) for name in project.PRESETS}
 
 
 @pytest.mark.parametrize("name", sorted(name for name, preset in PRESETS.items() if preset.get("provider")))

@@ -14,7 +14,7 @@ import yaml
 from stages import contract, records
 from stages.harness.environments import definition, interpreter
 from stages.harness.params import jobs, schema
-from tests.project import PARAMS, ROOT, link_venv
+from tests.project import IMAGES, PARAMS, ROOT, copy_shipped, link_venv
 
 PAGES = (
     "README.md",
@@ -148,7 +148,7 @@ def test_each_kind_and_each_image_that_is_shipped_is_on_their_page() -> None:
     assert {next(iter(yaml.safe_load(each))) for each in blocks(page, "yaml")} == set(definition.WAYS)
     rows = re.findall(r"^\| (`[^|]+`) \| `(\w+)`", page.partition("| there are |")[2], re.MULTILINE)
     said = {name: kind for names, kind in rows for name in re.findall(r"`([^`]+)`", names)}
-    images = {path.parent.name: yaml.safe_load(path.read_text()) for path in (ROOT / "docker").glob("*/image.yaml")}
+    images = {name: yaml.safe_load(read(f"docker/{name}/image.yaml")) for name in IMAGES}
     assert said == {name: next(way for way in definition.WAYS if way in each) for name, each in images.items()}
 
 
@@ -163,8 +163,7 @@ def test_what_an_interpreters_job_gets_of_the_shell_is_on_the_images_page() -> N
 
 def checkout(path: Path) -> Path:
     """A git checkout of this project, as one that was just cloned and set up; git knows no user here."""
-    for folder in ("stages", "jobs", "docker", "presets", ".dvc/plots"):
-        shutil.copytree(ROOT / folder, path / folder)
+    copy_shipped(path, "stages", "jobs", "docker", "presets", ".dvc/plots")
     for file in ("Makefile", "dvc.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore"):
         shutil.copy(ROOT / file, path / file)
     link_venv(path)
@@ -181,7 +180,7 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
     assert "faceoff" not in Path(script).read_text().lower()
 
     shell(bring, project, home)
-    wanted: dict[str, Any] = {**PARAMS, "image": "host", "images": ["host"], **yaml.safe_load(params)}
+    wanted: dict[str, Any] = {**PARAMS, "image": "host", "images": ["host"], "repeats": [1], **yaml.safe_load(params)}
     (project / "params.yaml").write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
     shell("git init -q . && git add --all && git -c user.name=t -c user.email=t@localhost commit -qm t", project, home)
     printed = shell(run, project, home)
@@ -194,7 +193,6 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
         assert f"{name} " in printed
         assert setting["metrics"]["total_seconds"]["mean"] > 0
         assert setting["metrics"]["peak_process_memory_bytes"]["mean"] > 0
-        assert len(setting["metrics"]["total_seconds"]["samples"]) == 3
     # Of its epochs and their steps, as seen from outside; it has no loader, so not of samples.
     small = settings["host/small-batch"]
     by_itself = {"undisturbed_seconds", "beyond_seconds", "peak_process_memory_bytes"}
@@ -203,15 +201,13 @@ def test_your_own_job_is_run_as_written(tmp_path: Path) -> None:
     assert "values of its spans" in " ".join(small["not_given"])
     assert "epoch 2 loss " in printed  # what it prints is shown
     assert (project / records.Cell("host", "small-batch", 1).output_dir / "model.pt").stat().st_size > 1000
-    large = settings["host/large-batch"]
-    assert large["verdict"] != "cannot say" or "load could have made it" in large["words"], large["words"]
     assert (project / records.PAGE_PATH).is_file()
 
 
 def shell(script: str, folder: Path, home: Path) -> str:
     """What the lines print, run one after the other as a reader would. A `make` takes .venv for set up."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    environment |= {"HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "MAKEFLAGS": OLD_STAMPS}
+    environment |= {"HOME": str(home), "MAKEFLAGS": OLD_STAMPS}
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script], cwd=folder, env=environment, capture_output=True, text=True
     )

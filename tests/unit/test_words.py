@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from tests.project import ROOT
+from tests.project import JOBS, ROOT
 
 # Whole words, which '_' and digits end too. `frozen=True` is a dataclass's own.
 WORDS = re.compile(r"(?i)(?<![a-z])(cats?|dogs?|photos?|fastai|tta|(un)?frozen(?!=True)|jpe?g|recipes?)(?![a-z])")
@@ -45,6 +45,6 @@ def test_nothing_of_the_pipeline_imports_a_job():
 
 
 def test_a_job_imports_of_the_pipeline_what_runs_everywhere_alone():
-    sources = [*(ROOT / "jobs").rglob("*.py")]
+    sources = [path for name in JOBS for path in (ROOT / "jobs" / name).rglob("*.py")]
     names = {name for path in sources for name in imported(path) if name.split(".")[0] == "stages"}
     assert names and {name.split(".")[1] for name in names} <= {"codec", "contract", "errors", "units", "watched"}
