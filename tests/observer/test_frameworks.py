@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.observer.observing import Seen, observe
+from tests.observer.observing import Seen, observe, observe_times
 
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 AROUND = 0.006  # s of a pass: what a framework does between its call back and its loader. 1 % of a pass of 0.6 s
-TRIES = 3  # a machine with other work takes the processor away between the two clocks now and then
 TIMES = re.compile(r"\d+\.\d+|\d+(?=')")
 
 
@@ -26,22 +25,19 @@ def script(request: pytest.FixtureRequest) -> str:
     return script
 
 
-@pytest.mark.alone
 def test_each_pass_is_as_the_script_has_it_and_the_script_as_without(tmp_path: Path, script: str) -> None:
     without = observe(tmp_path / "without", script, **OFFLINE, FACEOFF_OBSERVE="", PYTHONPATH="")
-    off = []
-    for each in range(TRIES):
-        (tmp_path / str(each)).mkdir()
-        seen = observe(tmp_path / str(each), script, **OFFLINE)
+
+    def off(seen: Seen) -> list[str]:
         assert said(seen) == said(without)
-        off.append(differences(seen))
-        if not off[-1]:
-            break
-    assert not off[-1], off
+        return differences(seen)
+
+    seen, wrong = observe_times(tmp_path, off, script, **OFFLINE)
+    assert not wrong, (wrong, seen.truth, seen.observation.spans)
 
 
 def differences(seen: Seen) -> list[str]:
-    """Return the times that are not those of the script's timers; all counts must be the script's."""
+    """Return whose times are not those of the script's timers; all counts must be the script's."""
     own, spans = seen.truth["spans"], seen.observation.spans
     assert [(each.name, each.steps, each.samples) for each in spans] == [
         (each["name"], each["steps"], each["samples"]) for each in own
@@ -60,8 +56,8 @@ def differences(seen: Seen) -> list[str]:
     ]
     pairs.append(("all", sum(each[1] for each in pairs), sum(each[2] for each in pairs), 0.0))
     return [
-        f"{name}: {found:.4f} s, {truth:.4f} s by the script"
-        for name, found, truth, around in pairs
+        f"{number}, {name}"
+        for number, (name, found, truth, around) in enumerate(pairs)
         if found != pytest.approx(truth, rel=0.01, abs=around)
     ]
 

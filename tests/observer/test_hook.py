@@ -109,7 +109,6 @@ def test_one_that_imports_torch_and_hooks_imports_as_kaggles_did_goes_on_beside_
     assert seen.counts["steps"] == 63
 
 
-@pytest.mark.alone
 def test_a_program_without_torch_pays_little(tmp_path: Path) -> None:
     """Of the processor's time: the machine may have other things to do."""
 

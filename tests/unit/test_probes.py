@@ -459,7 +459,6 @@ def test_a_card_that_is_hot_or_held_down_or_shared_is_warned_of(card, warning):
     assert conditions.warnings(moment) == (() if warning is None else (f"GPU-1: {warning}",))
 
 
-@pytest.mark.alone
 def test_what_runs_beside_this_process_is_counted():
     """By processes that are not its descendants: their parent has ended."""
     spin = f"for i in $(seq {os.cpu_count()}); do (while :; do :; done) >/dev/null 2>&1 & echo $!; done"

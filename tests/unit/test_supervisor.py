@@ -41,12 +41,13 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 
 def test_a_script_that_says_nothing_has_its_time_its_memory_and_its_output(checkout: Checkout) -> None:
     command = checkout.script('sleep 0.5\necho a model > "$FACEOFF_OUTPUT/model"\n', "job.sh")
+    began = time.monotonic()
     done = checkout.run("train", command)
+    took = time.monotonic() - began
     assert (done.returncode, done.stdout) == (0, "host/plain, repeat 1: train: ok\n"), done.stderr
     found = checkout.result()
     assert (found.status, found.spans, found.metrics, found.facts) == ("ok", (), {}, {})
-    assert found.command_seconds is not None and 0.5 <= found.command_seconds < 5
-    assert found.command_seconds < found.wall_seconds < 10
+    assert found.command_seconds is not None and 0.5 <= found.command_seconds < found.wall_seconds < took
     assert found.peak_process_memory_bytes is not None and 2**20 < found.peak_process_memory_bytes < 2**27
     assert found.absent["ceilings"] == "the job gives none"
     (attempt,) = found.attempts
@@ -73,6 +74,7 @@ def test_what_a_job_is_told(checkout: Checkout) -> None:
 names = ("EVENTS", "OUTPUT", "STATE", "CELL", "DATA", "STEPS")
 told = {name: os.environ.get("FACEOFF_" + name) for name in names}
 told.update(cwd=os.getcwd(), mine=os.environ["MINE"], python=sys.executable, stdin=sys.stdin.read())
+told["leaves_no_compiled_code"] = sys.dont_write_bytecode
 json.dump(told, open(os.path.join(told["OUTPUT"], "told.json"), "w"))
 """
     assert checkout.run("train", checkout.script(text), session_ends_at=4e9).returncode == 0
@@ -82,6 +84,7 @@ json.dump(told, open(os.path.join(told["OUTPUT"], "told.json"), "w"))
         str(checkout.root / path) for path in (CELL.events_path, CELL.output_dir, CELL.state_dir)
     ]
     assert (told["mine"], told["STEPS"], told["stdin"]) == ("of the variant", None, "")
+    assert told["leaves_no_compiled_code"]  # which the next repeat would find
     assert Path(told["python"]).samefile(checkout.python)
     cell = json.loads(told["CELL"])
     assert cell == {
