@@ -293,3 +293,10 @@ def test_a_signal_that_comes_when_all_has_ended_is_no_traceback(tmp_path):
     command = [sys.executable, "-c", ENDS_AT_ONCE]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
     assert (done.returncode, done.stderr) == (143, b"faceoff: SIGTERM: stopping\n")
+
+
+def test_stages_leave_their_compiled_code_to_the_next(monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    command, shown = [sys.executable, "-c", "import sys; print(sys.dont_write_bytecode)"], []
+    repro._run(command, shown.append, None, lambda *_: None)
+    assert "".join(shown).strip() == "False"
