@@ -19,6 +19,7 @@ from stages.workload import facts, job_cards, preflight
 from stages.workload.measure import measure
 from stages.workload.measure.process import MeasuringProcess
 from stages.workload.probes import conditions
+from stages.workload.scratch import leave_nothing_compiled
 
 
 def main() -> int:
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--preflight", action="store_true", help="look too whether the cells can run")
     arguments = parser.parse_args()
     task = codec.read(arguments.task, records.ImageTask)  # type: records.ImageTask
+    if task.job.total == records.WALL:  # to which the job's imports belong
+        leave_nothing_compiled()
     for path in (records.facts_path(task.image), records.profile_path(task.image)):
         if path.exists():
             path.unlink()

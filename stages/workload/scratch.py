@@ -1,5 +1,9 @@
-"""A folder for what is tried and not kept. Runs inside images: Python 3.7 syntax, standard library only."""
+"""A folder for what is tried and not kept, and no compiled code beside a job's.
 
+Runs inside images: Python 3.7 syntax, standard library only.
+"""
+
+import os
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -18,3 +22,11 @@ def scratch_folder(image: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
+
+
+def leave_nothing_compiled() -> None:
+    """Have each Python that a job starts compile its modules anew, as in a container, which can't write beside them.
+
+    Else one repeat of it would find what another left.
+    """
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"

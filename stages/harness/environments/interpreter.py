@@ -16,7 +16,7 @@ from stages.checks import killed_on_machine_for_memory
 from stages.errors import FaceoffError
 from stages.harness.environments import cards, contents, host, venvs
 from stages.harness.environments.definition import Definition
-from stages.harness.environments.launch import KILLED, PYTHON_ENVIRONMENT, Outcome, Show, Work, with_python
+from stages.harness.environments.launch import KILLED, OWN_ENVIRONMENT, Outcome, Show, Work, with_python
 from stages.harness.params.schema import ContainerParams
 from stages.harness.process.watchdog import Watch
 from stages.units import listed
@@ -155,7 +155,7 @@ class Interpreter:
 def environment_of(python: Path) -> dict[str, str]:
     """Return what a job of this interpreter gets of the environment: what is needed to run, and no more."""
     path = os.pathsep.join((str(python.parent), _search_path()))
-    return {**dict(_kept(os.environ)), **PYTHON_ENVIRONMENT, "PATH": path}
+    return {**dict(_kept(os.environ)), **OWN_ENVIRONMENT, "PATH": path}
 
 
 def _search_path() -> str:

@@ -27,7 +27,8 @@ STOP_SECONDS = 5  # from asking a job to end to killing it
 KILLED = 128 + signal.SIGKILL
 TRACEBACK_SIGNAL = signal.SIGUSR1  # at which a Python job may print where each thread is
 TRACEBACK_SECONDS = 1  # for printing that
-PYTHON_ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
+OWN_ENVIRONMENT = {"PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}  # of a Python that runs faceoff's own code
+PYTHON_ENVIRONMENT = {**OWN_ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"}  # ... and of a job's, or in a container
 TOKENS = (
     "KAGGLE_KEY",
     "KAGGLE_USERNAME",
@@ -217,8 +218,7 @@ def checkout_mounts(root: Path, readable: Iterable[Path] = (), setting: str | No
 
 def _container_environment() -> dict[str, str]:
     # The caller's uid has no name in the image: torch asks for one, and it can write nowhere but in /tmp.
-    user = {"HOME": "/tmp", "USER": "faceoff", "LOGNAME": "faceoff"}  # noqa: S108
-    environment = {**PYTHON_ENVIRONMENT, **user, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**PYTHON_ENVIRONMENT, "HOME": "/tmp", "USER": "faceoff", "LOGNAME": "faceoff"}  # noqa: S108
     if sys.stdout.isatty():
         environment["TERM"] = os.environ.get("TERM", "xterm")
     return environment

@@ -129,7 +129,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None, he
 def _started(command: list[str], errors: int | None) -> "subprocess.Popen[bytes]":
     environment = {
         **os.environ,
-        **launch.PYTHON_ENVIRONMENT,
+        **launch.OWN_ENVIRONMENT,
         dvc_lock.WILL_MEND: str(os.getpid()),
         "SHELL": "/bin/sh",  # by which DVC runs a stage; a service's user may have one that runs nothing
         **_account(),

@@ -16,7 +16,6 @@ Runs inside images: Python 3.7 syntax, standard library only.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 from typing import Tuple
@@ -26,6 +25,7 @@ from stages.contract import OUTPUT, STATE
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Discarded, Result, Task
 from stages.workload import surroundings
+from stages.workload.scratch import leave_nothing_compiled
 from stages.workload.supervisor import disturbance, observation, progress, reasons, results
 from stages.workload.supervisor.disturbance import Chosen, Measured, empty
 from stages.workload.supervisor.progress import Progress
@@ -39,7 +39,7 @@ def main(stage: str) -> int:
     parser.add_argument("--task", required=True, type=Path, help="file that stages.inside has left")
     path = parser.parse_args().task
     task = read(path, Task)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # for the command: no repeat finds compiled what one before it left
+    leave_nothing_compiled()
     if task.stage != stage:
         raise FaceoffError(f"{path}: stage: expected {stage}, found {task.stage}", exit_code=2)
     return run(task, began)
