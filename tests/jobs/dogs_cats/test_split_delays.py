@@ -79,7 +79,7 @@ for workers in (0, 1):
     except FaceoffError as error:
         found["refused"].append(str(error))
 """
-TRAIN_PHOTOS, BATCH_SIZE = 32, 4
+TRAIN_PHOTOS, BATCH_SIZE = 16, 4
 STEPS = TRAIN_PHOTOS // BATCH_SIZE
 PHOTO_SECONDS, STEP_SECONDS = 0.1, 0.4
 SCENARIOS = {  # workers, seconds that a photo takes longer to open, seconds that a step takes longer to compute
