@@ -34,7 +34,7 @@ from stages.errors import FaceoffError, run_entry
 from stages.harness.params import schema
 from stages.harness.results.metrics import RATE, TOTAL
 from stages.harness.statistics import verdicts
-from stages.harness.statistics.estimates import LEVEL, Pair
+from stages.harness.statistics.estimates import LEVEL, Pair, estimate
 from stages.harness.statistics.planning import MAX_REPEATS
 from stages.records import Ratio
 
@@ -51,6 +51,7 @@ NAMES = [*METRICS]
 BLOCK = 20  # runs
 GROUPS = 20
 PILOT = 3  # repeats, as in params.yaml
+PLANNED_FROM = (3, 4, 6, 12)  # repeats, after which it is looked at how right the planned ones are
 MOST_REPEATS = 100  # on the way of `make until`: of many more, the same runs would come again and again
 RIVALS = 4
 SLOWDOWN = 1.05
@@ -172,16 +173,21 @@ def at_asked(values: Values, margin: float) -> Look:
 
 def judged(values: Values, repeats: int, looks: Sequence[int], margin: float, metric: str = TOTAL) -> dict[str, Ratio]:
     """Return the ratio of each rival to the baseline, by the rival's number."""
+    earlier = [[str(row) for row in range(each)] for each in looks]
+    return verdicts.ratios(paired(values, repeats, metric), METRICS[metric], margin, earlier)
+
+
+def paired(values: Values, repeats: int, metric: str) -> dict[str, dict[str, Pair]]:
+    """Pair each rival with the baseline, by the rival's number and the repeat."""
     _, settings, _ = values.shape
     column = values[:repeats, :, NAMES.index(metric)]
-    pairs = {
+    return {
         str(rival): {
             str(row): Pair(of_repeat[rival], of_repeat[0], settings * row + rival, settings * row)
             for row, of_repeat in enumerate(column)
         }
         for rival in range(1, settings)
     }
-    return verdicts.ratios(pairs, METRICS[metric], margin, [[str(row) for row in range(each)] for each in looks])
 
 
 def look(values: Values, repeats: int, found: dict[str, Ratio]) -> Look:
@@ -226,24 +232,45 @@ def report(groups: list[list[FaceOff]], drift: float, slowdown: float, rivals: i
 
 
 def report_plans(runs: numpy.ndarray, margin: float, slowdown: float, number: int, seed: int) -> None:
-    """Print how right the repeats are that an inconclusive verdict names, against those that settled it in the end."""
-    generator, named, needed = numpy.random.default_rng(seed), [], []
-    for _ in range(number):
-        values = draw(runs, 0.0, slowdown, 1, generator)
-        found = judged(values, PILOT, [], margin)["1"]
-        if found.verdict == "inconclusive":
-            named.append(PILOT + (found.likely_repeats or MAX_REPEATS))
-            needed.append(next(each for each in range(PILOT + 1, MAX_REPEATS + 1) if is_settled(values, each, margin)))
-    if named:
-        right = numpy.mean([each <= 2 * there and there <= 2 * each for each, there in zip(named, needed, strict=True)])
-        print(f"  of {len(named)} verdicts that {PILOT} repeats leave open: named, in all, {spread(named)}; ", end="")
-        print(f"needed at the next look {spread(needed)}; within a factor of 2 of each other {right:.0%}")
+    """Print how right the repeats are that an inconclusive verdict names, against those that settled it.
+
+    Nobody can tell better what a face-off needs than who knows the median of all that are open: it stands beside.
+    """
+    generator = numpy.random.default_rng(seed)
+    drawn = [draw(runs, 0.0, slowdown, 1, generator) for _ in range(number)]
+    for pairs in PLANNED_FROM:
+        named, sure, needed = [], [], []
+        for values in drawn:
+            found = judged(values, pairs, [], margin)["1"]
+            if found.verdict == "inconclusive":
+                named.append(pairs + (found.likely_repeats or MAX_REPEATS))
+                sure.append(pairs + (found.more_repeats or MAX_REPEATS))
+                needed.append(repeats_needed(values, pairs, margin))
+        if named:
+            middle = numpy.full(len(needed), numpy.median(needed))
+            print(
+                f"  of {len(named)} verdicts that {pairs} repeats leave open: named, in all, {spread(named)}; needed at"
+            )
+            print(f"    the next look {spread(needed)}; within a factor of 2 {alike(named, needed):.0%}, of the median")
+            print(f"    needed {alike(named, middle):.0%}; by that median itself it were {alike(middle, needed):.0%}")
+            enough = numpy.mean(numpy.less_equal(needed, sure))
+            print(f"    named for nine of ten cases, in all, {spread(sure)}, which was enough in {enough:.0%}")
 
 
-def is_settled(values: Values, repeats: int, margin: float) -> bool:
-    """Whether so many repeats settle it, at the second look; the most that there are do for all."""
-    settles = judged(values, repeats, [PILOT], margin)["1"].verdict != "inconclusive"
-    return settles or repeats == MAX_REPEATS
+def repeats_needed(values: Values, looked: int, margin: float) -> int:
+    """Find the repeats, to 5 %, that settle what a look at fewer left open; the most that there are do for all."""
+    pairs, repeats = [*paired(values, MAX_REPEATS, TOTAL)["1"].values()], looked + 1
+    while repeats < MAX_REPEATS:
+        found = estimate(pairs[:repeats])
+        if verdicts.price(2) * min(found.p_differs(), found.p_within(math.log1p(margin))) < LEVEL:
+            break
+        repeats = min(repeats + max(1, repeats // 20), MAX_REPEATS)
+    return repeats
+
+
+def alike(some: Sequence[float] | numpy.ndarray, others: Sequence[float] | numpy.ndarray) -> float:
+    """Return how many are within a factor of 2 of each other."""
+    return float(numpy.mean(numpy.abs(numpy.log2(some) - numpy.log2(others)) <= 1))
 
 
 @dataclass(frozen=True)

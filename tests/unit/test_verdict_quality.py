@@ -27,3 +27,20 @@ def test_neighbours_stay_neighbours_and_one_rival_is_slower():
     assert {*numpy.sign(rival - baseline)} == {-1.0, 1.0}
     rates = drawn[:, 1, verdict_quality.NAMES.index("samples_per_second")]
     assert numpy.allclose(rates * 1.05, rival)
+
+
+def test_the_repeats_that_settle_it_are_told_beside_those_that_were_named(capsys):
+    noise = numpy.random.default_rng(1).normal(0, 0.02, (200, len(verdict_quality.METRICS)))
+    verdict_quality.report_plans(10 * numpy.exp(noise), 0.02, 1.05, 4, 1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("  of ") and "verdicts that 3 repeats leave open: named, in all, " in lines[0]
+    assert verdict_quality.alike([4, 4, 4, 4], [2, 8, 1, 9]) == 0.5
+
+
+def test_repeats_needed_are_the_first_that_settle_it_and_never_more_than_there_are():
+    values = numpy.full((verdict_quality.MAX_REPEATS, 2, len(verdict_quality.METRICS)), 10.0)
+    values[::2, 1] = 20.0
+    values[1::2, 1] = 5.0  # as far apart as can be, for ever
+    assert verdict_quality.repeats_needed(values, 3, 0.02) == verdict_quality.MAX_REPEATS
+    values[:, 1] = 11.0
+    assert verdict_quality.repeats_needed(values, 3, 0.02) == 4
