@@ -217,7 +217,8 @@ def shell(script: str, folder: Path, home: Path) -> str:
 
 # -------------------------------------------------------------------------------------------------------- reliability
 
-ROWS = [line for line in read("docs/reliability.md").splitlines() if line.startswith("| ")][1:]  # without the head
+HEAD = "| fault | what happens | test |"
+ROWS = [line for line in read("docs/reliability.md").splitlines() if line.startswith("| ") and line != HEAD]
 NAMED = re.compile(r"`(?P<file>tests/[\w/]+\.py)?(?:(?:\.\.\.)?::(?P<test>[\w*]+)(?:\[(?P<case>[^\]]+)\])?)?`")
 NO_FAULTS = {  # of tests/faults and tests/engine: what they are about instead
     "tests/engine/test_image.py": "what is built and what it holds",
