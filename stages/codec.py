@@ -176,6 +176,14 @@ def read(path: Path, kind: Type[Record]) -> Record:
     return parse(text, kind, str(path))
 
 
+def find(path: Path, kind: Type[Record]) -> Optional[Record]:
+    """Return the record; None where there is none, or only one of another version, cut short or changed."""
+    try:
+        return read(path, kind)
+    except RecordError:
+        return None
+
+
 def parse(text: str, kind: Type[Record], where: str) -> Record:
     """Return the record that the text of a file holds.
 

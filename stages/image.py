@@ -26,7 +26,7 @@ def main() -> int:
     output, wanted = root / records.image_path(name), schema.load(root)
     try:
         environment = select.environment(name, wanted, root)
-        before = _before(output)
+        before = codec.find(output, records.Image)
         output.unlink(missing_ok=True)
         codec.write(output, environment.make(before, print))
     except FaceoffError as error:
@@ -36,14 +36,6 @@ def main() -> int:
         print(f"faceoff: {error}", file=sys.stderr)
         print(f"faceoff: image {name}: recorded as failed, with its cells; the next run tries again", file=sys.stderr)
     return 0
-
-
-def _before(path: Path) -> records.Image | None:
-    """Return the record of an earlier run; None of another version's, or of one that was cut short."""
-    try:
-        return codec.read(path, records.Image)
-    except codec.RecordError:
-        return None
 
 
 if __name__ == "__main__":

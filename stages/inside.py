@@ -80,11 +80,9 @@ def profile_or_record(name: str, wanted: Params) -> int:
 
 def _failed_checks(name: str) -> str | None:
     """Return what the preflight inside the image found wrong; None where it found nothing, or did not come to it."""
-    try:
-        found = codec.read(records.preflight_path(name), records.Preflight).checks
-    except codec.RecordError:
-        return None
-    return "; ".join(checks.sentence(each) for each in found if each.status == "failed") or None
+    found = codec.find(records.preflight_path(name), records.Preflight)
+    failed = [checks.sentence(each) for each in found.checks if each.status == "failed"] if found else []
+    return "; ".join(failed) or None
 
 
 def look(name: str, environment: Environment, wanted: Params, stage: str, *options: str) -> int:

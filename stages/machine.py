@@ -46,13 +46,8 @@ def main() -> int:
 
 def _before(machine_id: str | None) -> records.Machine | None:
     """Return the record of an earlier run on this machine; none where it can't be told from another: it has no id."""
-    if machine_id is None:
-        return None
-    try:
-        machine = codec.read(records.MACHINE_PATH, records.Machine)
-    except codec.RecordError:
-        return None
-    return machine if machine.machine_id == machine_id else None
+    machine = codec.find(records.MACHINE_PATH, records.Machine) if machine_id else None
+    return machine if machine and machine.machine_id == machine_id else None
 
 
 def _differ_in_words_alone(before: records.Machine, now: records.Machine) -> bool:

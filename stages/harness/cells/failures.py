@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages import codec, holders, records
-from stages.codec import RecordError
 from stages.errors import KILLED_FOR_MEMORY, FaceoffError
 from stages.harness.environments import commands
 from stages.harness.environments.launch import Outcome
@@ -75,11 +74,9 @@ def out_of_memory(outcome: Outcome, container: ContainerParams) -> str:
 
 
 def _memory() -> str:
-    try:
-        hardware = codec.read(records.MACHINE_PATH, records.Machine).hardware
-    except RecordError:
-        return ""
-    known = [each for each in (hardware.memory_bytes, hardware.limits.memory_bytes) if each is not None]
+    found = codec.find(records.MACHINE_PATH, records.Machine)
+    amounts = (found.hardware.memory_bytes, found.hardware.limits.memory_bytes) if found else ()
+    known = [each for each in amounts if each is not None]
     return f" ({amount(min(known))})" if known else ""
 
 

@@ -74,15 +74,9 @@ def _libraries(image: str, also: Mapping[str, str]) -> str | None:
 
 def _has_ceilings(cell: Cell, params: Params) -> bool:
     """Whether another repeat of the setting has measured them: once is enough to explain by, and takes time."""
-    for repeat in params.repeats:
-        path = dataclasses.replace(cell, repeat=repeat).result_path("train")
-        if repeat != cell.repeat and path.exists():
-            try:
-                if codec.read(path, Result).ceilings is not None:
-                    return True
-            except codec.RecordError:  # of another version, or cut short
-                continue
-    return False
+    others = (dataclasses.replace(cell, repeat=each) for each in params.repeats if each != cell.repeat)
+    found = (codec.find(each.result_path("train"), Result) for each in others)
+    return any(each is not None and each.ceilings is not None for each in found)
 
 
 def _cells_left(params: Params) -> dict[str, int]:

@@ -97,10 +97,7 @@ def handed(params: Params, root: Path) -> tuple[str, ...] | None:
     choice = params.container.gpus
     if choice == NONE:
         return None
-    try:
-        machine = codec.read(root / records.MACHINE_PATH, Machine)
-    except codec.RecordError:
-        machine = None
+    machine = codec.find(root / records.MACHINE_PATH, Machine)
     if choice not in (ALL, AUTO):
         if machine is None:
             raise FaceoffError(

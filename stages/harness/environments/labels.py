@@ -7,9 +7,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from stages.harness.process.locks import began
+
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 PID_NAMESPACE = Path("/proc/self/ns/pid")
-START_TIME = 19  # place among the fields of /proc/PID/stat that follow the command's name; proc(5) counts from pid
 
 
 def labels(checkout: Path, kind: str, image: str) -> dict[str, str]:
@@ -19,7 +20,7 @@ def labels(checkout: Path, kind: str, image: str) -> dict[str, str]:
         "faceoff.checkout": str(checkout),
         "faceoff.image": image,
         "faceoff.pid": str(os.getpid()),
-        "faceoff.owner": f"{_here()} {os.getpid()} {_started(os.getpid())}",
+        "faceoff.owner": f"{_here()} {os.getpid()} {began(os.getpid())}",
     }
 
 
@@ -34,18 +35,10 @@ def is_gone(labels: Mapping[str, str], has_ended: bool) -> bool:
     Of a process that can't be seen from here (before the machine's last start, or in another container) nothing is
     known: its container is left alone until it has ended.
     """
-    here, pid, started = labels["faceoff.owner"].rsplit(" ", 2)
-    return _started(int(pid)) != started if here == _here() else has_ended
+    here, pid, began_at = labels["faceoff.owner"].rsplit(" ", 2)
+    return began(int(pid)) != began_at if here == _here() else has_ended
 
 
 def _here() -> str:
     """Name the place where a pid means something: this start of the machine, this pid namespace."""
     return f"{BOOT_ID.read_text().strip()} {PID_NAMESPACE.readlink()}"
-
-
-def _started(pid: int) -> str | None:
-    """Return when the process was started; pids are used again."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[START_TIME]
-    except OSError:
-        return None

@@ -19,7 +19,6 @@ BEGINS = re.compile(r"Running stage '(.+)':")
 IS_KEPT = re.compile(r"Stage '(.+)' didn't change, skipping")
 DOES = {"train": "training", "evaluate": "evaluation"}  # stages that each cell has: what they do
 OF_IMAGE = {"image": "making image {}", "profile": "profile of image {}"}  # stages that each image has
-OF_SETTING = "setting"  # the stage that each setting has; it takes no time
 ONCE = {  # stages that there are once
     "machine": "a look at the machine",
     "job": "a look at the job",

@@ -64,11 +64,9 @@ def read_all(params: Params, root: Path = Path(), data_sha256: str | None = None
 def failure(image: str, root: Path = Path()) -> str | None:
     """Return why the image, or its profile, failed where `on_failure` let the others go on."""
     for path in (records.image_path(image), records.facts_path(image)):
-        if (root / path).exists():
-            try:
-                return codec.read(root / path, records.Failed).reason
-            except RecordError:  # a record of what was made
-                continue
+        failed = codec.find(root / path, records.Failed)  # none in the record of what was made
+        if failed:
+            return failed.reason
     return None
 
 
@@ -96,21 +94,14 @@ def belongs_now(params: Params, root: Path = Path()) -> tuple[Job, dict[tuple[st
         "container": params.container.limits,
     }
     settings = [(image, name) for image in params.images for name in params.variants]
-    noted = {each: _noted(root / setting_path(*each)) for each in settings}
+    noted = {each: codec.find(root / setting_path(*each), Belongs) for each in settings}
     return job, {
         key: dataclasses.replace(each, variant=params.variants[key[1]], **now) for key, each in noted.items() if each
     }
 
 
-def _noted(path: Path) -> Belongs | None:
-    try:
-        return codec.read(path, Belongs)
-    except RecordError:
-        return None
-
-
 def _noted_code(path: Path) -> str | None:
-    noted = _noted(path)
+    noted = codec.find(path, Belongs)
     return noted.code_sha256 if noted else None
 
 
