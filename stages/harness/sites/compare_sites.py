@@ -19,7 +19,7 @@ from stages.harness.results.metrics import TOTAL, compared_samples, declared, ti
 from stages.harness.sites import causes, cost, sessions
 from stages.harness.sites.causes import Causes
 from stages.harness.sites.intervals import interval
-from stages.harness.sites.results import Against, AtSite, CausesAt, Differing, SessionAt, SitesComparison
+from stages.harness.sites.results import AtSite, CausesAt, Differing, SessionAt, SiteRatio, SitesComparison
 from stages.harness.sites.sessions import Session
 from stages.harness.statistics import verdicts
 from stages.harness.statistics.estimates import CONFIDENCE, MIN_PAIRS
@@ -138,7 +138,7 @@ def _judged(
     differing: Mapping[tuple[str, str], Causes | None],
     metrics: Mapping[str, Metric],
     margin: float,
-) -> tuple[Against, ...]:
+) -> tuple[SiteRatio, ...]:
     """Judge each timed metric of each setting that two sites have."""
     baseline = next(iter(sites))
     both: dict[Key, tuple[AtSite, AtSite]] = {
@@ -163,7 +163,7 @@ def _judged(
             found.append(_verdict(key, tests[key], corrected[key], metrics[key[2]], words))
         else:
             ratio = here.mean / there.mean if there.mean > 0 else 1.0
-            found.append(Against(*key, ratio, None, None, None, "cannot say", f"cannot say: {whys[key]}"))
+            found.append(SiteRatio(*key, ratio, None, None, None, "cannot say", f"cannot say: {whys[key]}"))
     return tuple(found)
 
 
@@ -207,7 +207,7 @@ class _Words:
     causes: Causes | None
 
 
-def _verdict(key: Key, test: Welch, p_differs: float, metric: Metric, its: _Words) -> Against:
+def _verdict(key: Key, test: Welch, p_differs: float, metric: Metric, its: _Words) -> SiteRatio:
     site, setting, name = key
     said = verdicts.verdict(test.log_ratio, p_differs, 2 * test.p_within, metric.better)
     ratio, low, high = (math.exp(each) for each in (test.log_ratio, *test.interval))
@@ -223,7 +223,7 @@ def _verdict(key: Key, test: Welch, p_differs: float, metric: Metric, its: _Word
         f"interval {formatting.factor(low)} to {formatting.factor(high)}, {its.sessions} against "
         f"{formatting.count(its.reference, 'session')}){end}"
     )
-    return Against(site, setting, name, ratio, low, high, p_differs, said, words)
+    return SiteRatio(site, setting, name, ratio, low, high, p_differs, said, words)
 
 
 def _causes(site: str, setting: str, found: Causes) -> CausesAt:

@@ -21,7 +21,7 @@ class AtSite:
 
 
 @dataclasses.dataclass(frozen=True)
-class Against:
+class SiteRatio:
     """One timed metric of one setting at a site, divided by the first site's."""
 
     site: str
@@ -109,7 +109,7 @@ class SitesComparison:
     warnings: tuple[str, ...]
     sessions: tuple[SessionAt, ...]
     values: dict[str, dict[str, dict[str, AtSite]]]  # site: setting: metric
-    against: tuple[Against, ...]
+    against: tuple[SiteRatio, ...]
     causes: tuple[CausesAt, ...]
     costs: tuple[Cost, ...]
     prices: dict[str, str]  # site: what is stated, by whom and when

@@ -5,7 +5,6 @@ is left out, with the section that would show it.
 """
 
 import dataclasses
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +13,11 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from stages.errors import FaceoffError
 from stages.harness import formatting
 from stages.harness.comparison import profile_diff
 from stages.harness.params.schema import PARAMS_PATH, Params
+from stages.harness.process import git
 from stages.harness.report import provider, shown, table, templates
 from stages.harness.report.page import cards, curves, drawings, environment_tables, svg
 from stages.harness.results.metrics import TOTAL
@@ -232,10 +233,7 @@ def _params_text(path: Path) -> str | None:
 def _commit() -> str | None:
     """Name the commit, and whether what decides the run was changed since; None outside of git."""
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-        if head.returncode:
-            return None
-        changes = subprocess.run(["git", "status", "--porcelain", "--", *CODE], capture_output=True, text=True)
-    except FileNotFoundError:
+        head, changes = git.text("rev-parse", "HEAD"), git.text("status", "--porcelain", "--", *CODE)
+    except FaceoffError:
         return None
-    return head.stdout.strip() + (" with changes" if changes.stdout.strip() else "")
+    return head + (" with changes" if changes else "")

@@ -9,7 +9,7 @@ from stages.harness.report import page, templates
 from stages.harness.report.page import drawings
 from stages.harness.report.sites import words
 from stages.harness.results.metrics import TOTAL
-from stages.harness.sites.results import Against, SitesComparison
+from stages.harness.sites.results import SiteRatio, SitesComparison
 from stages.records import Ratio
 
 STYLES = Path(page.__file__).with_name("page.css")
@@ -41,6 +41,6 @@ def _forest(compared: SitesComparison) -> Markup | None:
     return page.picture("forest", lambda width: drawings.forest_of(rows, compared.margin, width), title, said)
 
 
-def _ratio(found: Against) -> Ratio:
+def _ratio(found: SiteRatio) -> Ratio:
     """Return it as a drawing takes it."""
     return Ratio({}, found.ratio, found.low, found.high, found.p_value, found.verdict, None, None, None)

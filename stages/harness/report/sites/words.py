@@ -9,7 +9,7 @@ from stages import variables
 from stages.harness import formatting
 from stages.harness.formatting import NONE
 from stages.harness.results.metrics import TOTAL
-from stages.harness.sites.results import Against, Cost, SessionAt, SitesComparison
+from stages.harness.sites.results import Cost, SessionAt, SiteRatio, SitesComparison
 
 SESSIONS = ("site", "session", "whole", "with warnings", "as billed", "on")
 # As SkyPilot's `sky bench` called them.
@@ -34,7 +34,7 @@ def show(compared: SitesComparison, console: Console) -> None:
     _line(console, COSTS_WORDS)
 
 
-def sentence(found: Against) -> str:
+def sentence(found: SiteRatio) -> str:
     """'b, host/plain, total time: faster: 0.912 times the time at a (…)'."""
     return f"{found.site}, {found.setting}, {formatting.title(found.metric)}: {found.words}"
 
