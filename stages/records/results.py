@@ -24,6 +24,7 @@ class Attempt:
     after_spans: int  # that earlier attempts had done when it began, and that count
     seconds: float  # wall clock of its command, up to the last span that counts where it was cut off
     load: Load  # from the command's begin to its end, or to its last span that counts
+    began_at: Optional[float] = None  # seconds since 1970, when its command began; None: of an earlier attempt
 
     def __post_init__(self) -> None:
         check("after_spans", self.after_spans, self.after_spans >= 0, "0 or more")
@@ -72,7 +73,7 @@ class Result:
     command_seconds: Optional[float]  # wall clock of the command, the pauses between attempts left out
     peak_process_memory_bytes: Optional[int]  # resident, of the largest process of the job
     energy: Optional[Energy]  # that the cards took while the command ran, all attempts together
-    cpu_joules: Optional[float]  # that the machine's processor packages took meanwhile, whatever ran on them
+    cpu_joules: Optional[float]  # that the machine's processor packages took meanwhile, read by the host
     cards: Tuple[CardSummary, ...]  # what they did meanwhile; empty: no card, or none that tells
     output_sha256: Optional[str]  # of all that the training left, by name and content; of an evaluation, the same
     predictions_sha256: Optional[str]  # of the file of predictions; of an evaluation alone
@@ -85,13 +86,15 @@ class Result:
     wall_seconds: float  # of the supervisor, all attempts together, without the runs that are discarded
     notes: Tuple[str, ...]  # what could not be seen from outside of the training, and that it began anew
     absent: Dict[str, str]  # null field: why the job or the machine does not give it
+    # Of all its processes together, sampled, but no less than the largest one's; None: it was one, or is not known.
+    peak_job_memory_bytes: Optional[int] = None
 
     def __post_init__(self) -> None:
         check("stage", self.stage, self.stage in STAGES, "one of " + ", ".join(STAGES))
         check("status", self.status, self.status in STATUSES, "one of " + ", ".join(STATUSES))
         holds = (self.status == "ok") == (self.reason is None)
         check("reason", self.reason, holds, "a reason, exactly where the status is not 'ok'")
-        check_absent(self, "reason")
+        check_absent(self, "reason", "peak_job_memory_bytes")
 
 
 def without_times(

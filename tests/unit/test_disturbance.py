@@ -300,7 +300,7 @@ def measured(others: float | None = 0.0, cards: tuple[dict[str, Any], ...] = (),
         visible=None,
         gpu_uuids=(),
         card_warnings=(),
-        taken=Taken(Sampled((), None, None, "none", "none", "none", ()), Until(unknown(Load, known), None, None), ()),
+        taken=Taken(Sampled((), None, None, "none", "none", ()), Until(unknown(Load, known), None), ()),
     )
     counted = changes.pop("counted", progress.NOTHING)
     return Measured(recorded, counted, observation.Seen(), "2026-11-27T10:00:00+00:00", 11.0)

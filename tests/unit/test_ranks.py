@@ -7,6 +7,7 @@ test_ranks_of_torch.py.
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 from stages.errors import TRY_LATER, FaceoffError
 from stages.records import Variant
 from stages.workload import processes, rank
-from stages.workload.supervisor import reasons
+from stages.workload.supervisor import ranks, reasons
 from stages.workload.supervisor.command import Ended
 from tests.supervised import CELL, EVENTS, PYTHONS, SPAN, Checkout
 
@@ -106,6 +107,16 @@ tell(fact="marked", value="FACEOFF_RANKS" in os.environ)
     assert found.facts == {"told": "0 of 2 at 127.0.0.1", "threads": threads, "gpus": "2", "marked": "false"}
     assert len(found.spans) == 1
     assert {path.name for path in CELL.output_dir.iterdir()} == {"0", "1"} and not CELL.ranks_dir.exists()
+
+
+def test_a_port_is_given_to_one_launcher_alone_and_it_may_listen_there():
+    with ranks.held_port() as one, ranks.held_port() as other, socket.socket() as launchers:
+        launchers.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        launchers.bind(("", one))
+        launchers.listen()
+        assert one != other
+        with socket.socket() as careless, pytest.raises(OSError, match="in use"):
+            careless.bind(("127.0.0.1", other))
 
 
 def test_threads_that_the_user_has_set_are_kept(checkout):

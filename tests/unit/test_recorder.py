@@ -21,7 +21,7 @@ def test_a_span_ended_when_it_was_written_whatever_the_observer_notes_since(
     CELL.events_path.parent.mkdir(parents=True)
     recorder: Any = Recorder(Checkout(tmp_path).task("train", ()), None, 0.0, "now")
     recorder._meter = load.Meter()
-    recorder._sampler = SimpleNamespace(look=lambda now: None, joules=None, cpu_joules=None, has_read=lambda at: False)
+    recorder._sampler = SimpleNamespace(look=lambda now: None, joules=None, has_read=lambda at: False)
     monkeypatch.setattr(observation, "changed_at", lambda task: 1)
     CELL.events_path.write_text('{"span": "epoch", "seconds": 5.0}\n')
     written = time.time() - 100

@@ -35,14 +35,14 @@ PART = Part(
     (
         Arrival.packed(
             results.span("head", 1.0, step_seconds=(0.1, 0.2)),
-            Until(results.LOAD, 90.0, None),
+            Until(results.LOAD, 90.0),
             80.0,
             results.card("GPU-1", 345e6).spans,
         ),
     ),
     None,
     results.CONDITIONS,
-    Sampled(("GPU-1",), "counted", 31.0, None, None, "root alone may", (results.card("GPU-1", 345e6),)),
+    Sampled(("GPU-1",), "counted", 31.0, None, None, (results.card("GPU-1", 345e6),)),
     "now",
     1.0,
 )
@@ -197,13 +197,17 @@ def test_no_bytes_in_a_file_make_anything_but_a_record_or_a_record_error(tmp_pat
         assert line.startswith(f"{path}: ") and line.isprintable() and len(line) < 900, repr(line)
 
 
+LATER = ("peak_job_memory_bytes",)
+
+
 @pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
 def test_every_missing_and_every_unknown_key_is_named(record):
     document = document_of(record)
     for place in places(document):
         if place and isinstance(place[-1], str) and dataclasses.is_dataclass(type(record)) and len(place) == 1:
             without = {key: value for key, value in document.items() if key != place[0]}
-            assert message_of(type(record), without) == f"x.json: key '{place[0]}' is missing"
+            later = place[0] in LATER  # files of this version may be without it
+            assert message_of(type(record), without) == (None if later else f"x.json: key '{place[0]}' is missing")
     assert "unknown key 'surplus'" in message_of(type(record), {**document, "surplus": 1})
 
 

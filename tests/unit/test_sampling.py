@@ -1,12 +1,10 @@
-"""What is made of readings of cards and of processor packages: sums, courses, warnings, and reasons."""
+"""What is made of readings of cards: sums, courses, warnings, and reasons."""
 
 import dataclasses
-from pathlib import Path
 
 import pytest
 
 from stages.records import CardSpan
-from stages.workload.probes.rapl import Rapl
 from stages.workload.probes.watch import Card, Reading
 from stages.workload.supervisor import sampled, sampling
 from stages.workload.supervisor.progress import Arrival, Taken
@@ -101,14 +99,14 @@ def test_what_a_card_does_not_tell_is_null_with_its_reason() -> None:
 # ---------------------------------------------------------------------------------------------------- of attempts
 
 
-SEEN = Sampled(("GPU-1",), "counted", 31.0, None, None, "root alone may", (results.card("GPU-1", 1980e6),))
+SEEN = Sampled(("GPU-1",), "counted", 31.0, None, None, (results.card("GPU-1", 1980e6),))
 
 
 def taken(joules: float | None, *spans: float | None, clock: float = 1980e6, seen: Sampled = SEEN) -> Taken:
     its = (CardSpan("body", 20, clock, 150.0, 0.9),)
     span = results.span("body", 1.0)
-    arrivals = tuple(Arrival.packed(span, Until(results.LOAD, each, None), each, its) for each in spans)
-    return Taken(seen, Until(results.LOAD, joules, None), arrivals)
+    arrivals = tuple(Arrival.packed(span, Until(results.LOAD, each), each, its) for each in spans)
+    return Taken(seen, Until(results.LOAD, joules), arrivals)
 
 
 def test_attempts_add_up() -> None:
@@ -125,7 +123,6 @@ def test_an_attempt_whose_energy_is_not_known_makes_the_whole_unknown_and_is_nam
     )
     why = dataclasses.replace(SEEN, no_energy="the driver went", how=None)
     assert sampled.energy([taken(50.0), taken(None, seen=why)]) == (None, "the driver went")
-    assert sampled.cpu_joules([taken(50.0)]) == (None, "root alone may")
 
 
 def test_a_span_whose_energy_is_not_known_leaves_out_its_name() -> None:
@@ -147,45 +144,3 @@ def test_heat_that_held_the_clocks_down_for_long_is_a_warning_and_a_power_limit_
     card = dataclasses.replace(SEEN.cards[0], throttled={"software power cap": 0.9, "software thermal slowdown": 0.3})
     (line,) = sampled.warnings([taken(9.0, 1.0, seen=dataclasses.replace(SEEN, cards=(card,)))])
     assert line == "GPU-1: its clocks were held down in 30% of the readings (software thermal slowdown)"
-
-
-# ------------------------------------------------------------------------------------------------------------ RAPL
-
-
-def domain(root: Path, name: str, its: str, microjoules: int) -> Path:
-    folder = root / "sys/class/powercap" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "name").write_text(its + "\n")
-    (folder / "energy_uj").write_text(f"{microjoules}\n")
-    (folder / "max_energy_range_uj").write_text("262143328850\n")
-    return folder
-
-
-def test_packages_add_up_over_the_wrapping_of_their_counters(tmp_path: Path) -> None:
-    first = domain(tmp_path, "intel-rapl:0", "package-0", 262_143_000_000)
-    second = domain(tmp_path, "intel-rapl:1", "package-1", 5_000_000)
-    others = {"intel-rapl:0:0": "core", "intel-rapl-mmio:0": "package-0", "intel-rapl:2": "psys"}
-    parts = [domain(tmp_path, *each, 0) for each in others.items()]
-    meter = Rapl(in_container=False, root=tmp_path)
-    (first / "energy_uj").write_text("1671150\n")
-    (second / "energy_uj").write_text("7000000\n")
-    for part in parts:
-        (part / "energy_uj").write_text("9000000000\n")
-    assert meter.read() == pytest.approx(2.0 + 2.0) and meter.reason is None
-    (first / "energy_uj").write_text("2671150\n")
-    assert meter.read() == pytest.approx(5.0)
-
-
-def test_a_counter_that_may_not_be_read_is_a_reason(tmp_path: Path) -> None:
-    folder = domain(tmp_path, "intel-rapl:0", "package-0", 5)
-    (folder / "energy_uj").unlink()
-    (folder / "energy_uj").mkdir()
-    meter = Rapl(in_container=False, root=tmp_path)
-    assert meter.read() is None and meter.reason == f"{folder / 'energy_uj'}: Is a directory"
-    assert Rapl(in_container=False, root=tmp_path / "none").reason is not None
-
-
-def test_in_a_container_it_is_not_read(tmp_path: Path) -> None:
-    domain(tmp_path, "intel-rapl:0", "package-0", 5)
-    meter = Rapl(in_container=True, root=tmp_path)
-    assert (meter.read(), meter.reason) == (None, "it is not read inside of a container")

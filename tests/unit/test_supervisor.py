@@ -51,8 +51,26 @@ def test_a_script_that_says_nothing_has_its_time_its_memory_and_its_output(check
     assert found.peak_process_memory_bytes is not None and 2**20 < found.peak_process_memory_bytes < 2**27
     assert found.absent["ceilings"] == "the job gives none"
     (attempt,) = found.attempts
+    assert attempt.began_at is not None and time.time() - took <= attempt.began_at <= time.time() - 0.5
     assert (attempt.after_spans, attempt.seconds) == (0, found.command_seconds) and len(found.conditions) == 2
     assert (CELL.output_dir / "model").read_text() == "a model\n"
+
+
+def test_memory_of_several_processes_is_their_sum_in_which_what_they_share_counts_once(checkout: Checkout) -> None:
+    script = """
+import os, time
+shared = bytearray(b"x") * (64 * 2**20)
+if FORKS and os.fork() == 0:
+    own = bytearray(b"y") * (32 * 2**20)
+    time.sleep(1.2)
+    os._exit(0)
+os.wait() if FORKS else time.sleep(0.6)
+"""
+    assert checkout.run("train", checkout.script(script.replace("FORKS", "True"))).returncode == 0
+    together = checkout.result().peak_job_memory_bytes
+    assert together is not None and 96 * 2**20 < together < 150 * 2**20
+    assert checkout.run("train", checkout.script(script.replace("FORKS", "False"))).returncode == 0
+    assert checkout.result().peak_job_memory_bytes is None
 
 
 def test_all_that_a_job_says_is_in_the_result(checkout: Checkout) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from stages import codec, contract, records
 from stages.errors import TRY_LATER, FaceoffError
-from stages.harness.cells import failures, states, tasks
+from stages.harness.cells import cpu_energy, failures, states, tasks
 from stages.harness.environments.launch import Environment, Outcome, Work
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
@@ -131,7 +131,11 @@ class CellStage:
         command = ("python", "-m", f"stages.{self.stage}", "--task", str(path))
         trained = (Path.cwd() / self.cell.output_dir,) if self.stage == "evaluate" else ()
         work = Work(command, self.cell.setting, readable=trained)
-        outcome = environment.run(work, Watch(events, self.params.limits, self.cell.aside_dir))
+        with cpu_energy.reading() as packages:
+            outcome = environment.run(work, Watch(events, self.params.limits, self.cell.aside_dir))
+        if outcome.exit_code == 0:
+            cpu_energy.note(self.cell.result_path(self.stage), packages)
+        cpu_energy.note(self.cell.aside_result_path, packages)
         is_silent = task.command and touched_at(events) == before
         if self.params.limits.stall_minutes is not None and is_silent and outcome.overdue is None:
             print(f"faceoff: {self.title}: limits.stall_minutes is off: the job wrote no event")

@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from stages.harness.comparison import bottlenecks, by_steps, confounders, explanation, scaling, sentences, under_load
+from stages.harness.comparison import (
+    bottlenecks,
+    by_steps,
+    confounders,
+    energies,
+    explanation,
+    scaling,
+    sentences,
+    under_load,
+)
 from stages.harness.params.schema import CompareParams
 from stages.harness.results.metrics import (
     BEYOND,
@@ -75,7 +84,8 @@ def _ratios(
     for name, group in rivals.items():
         settled = by_steps.with_tail(found[name], tails.get(name))
         confirmed_by_steps = confirmable(group, job) & confirmable(reference, job)
-        found[name] = under_load.weighed(settled, under_load.load(group, reference, profiles), confirmed_by_steps)
+        loaded = under_load.weighed(settled, under_load.load(group, reference, profiles), confirmed_by_steps)
+        found[name] = energies.weighed(loaded, group, reference)
     return found
 
 

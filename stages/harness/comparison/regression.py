@@ -15,7 +15,7 @@ from statsmodels.stats.multitest import multipletests
 
 from stages.errors import FaceoffError
 from stages.harness import formatting
-from stages.harness.comparison import confounders, sentences, under_load
+from stages.harness.comparison import confounders, energies, sentences, under_load
 from stages.harness.comparison.by_steps import CALLED
 from stages.harness.results.metrics import (
     BEYOND,
@@ -125,9 +125,10 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
     both = in_both(now, then)
     metrics = timed(declared(now.job, now.results))
     confounded = {name: confounder(now, then, *groups) for name, groups in both.items()}
+    unlike = _unlike_energies(both, metrics, then.name)
     tests = {}
     for name, (group, before) in both.items():
-        for metric in metrics if confounded[name] is None else ():
+        for metric in (each for each in metrics if confounded[name] is None and (name, each) not in unlike):
             here, there = ([*compared_samples(each, metric, now.job).values()] for each in (group, before))
             if min(map(len, (here, there))) >= MIN_PAIRS and min((*here, *there)) > 0:
                 tests[name, metric] = welch(here, there, margin)
@@ -152,13 +153,21 @@ def changes(now: Run, then: Run, margin: float) -> tuple[Change, ...]:
         of_setting = {metric: each for (setting, metric), each in judged.items() if setting == name}
         intervals = {metric: tests[name, metric].interval for metric in of_setting}
         judged |= {(name, each.metric): each for each in _weighed(of_setting, intervals, load, confirmed_by_steps)}
-    unknown = {
-        (name, TOTAL): Change(name, TOTAL, "cannot say", None, None, None, False, f"cannot say: {reason}")
-        for name, reason in confounded.items()
-        if reason
+    unknown = {(name, TOTAL): reason for name, reason in confounded.items() if reason}
+    said = judged | {
+        key: Change(*key, "cannot say", None, None, None, False, f"cannot say: {reason}")
+        for key, reason in (unlike | unknown).items()
     }
-    said = judged | unknown
     return tuple(said[name, metric] for name in both for metric in metrics if (name, metric) in said)
+
+
+def _unlike_energies(
+    both: Mapping[str, tuple[Sequence[CellResult], Sequence[CellResult]]], metrics: Collection[str], then: str
+) -> dict[tuple[str, str], str]:
+    """Say why energies can't be compared with what they were: they were not got in the same way."""
+    reasons = {name: energies.unlike(*groups, f"in {then}") for name, groups in both.items()}
+    of_cards = [metric for metric in energies.OF_CARDS if metric in metrics]
+    return {(name, metric): reason for name, reason in reasons.items() if reason for metric in of_cards}
 
 
 def predicted(now: Run, then: Run) -> dict[str, str]:

@@ -29,7 +29,7 @@ COMMANDS = (*OF_A_CELL, "download", "check", "estimate", "measure")
 AUTO = "auto"
 OBSERVE = (AUTO, "none")
 BY_THEMSELVES = re.compile(
-    r"(total|undisturbed|beyond)_seconds|samples_per_second|peak_process_memory_bytes"
+    r"(total|undisturbed|beyond)_seconds|samples_per_second|peak_(process|job)_memory_bytes"
     r"|energy_joules|cpu_joules|joules_per_sample"
 )
 SHELL_WORD = re.compile(r"\|\|?|&&?|;|\d?>>?(&\d)?|<<?|(\$\(|`).*", re.DOTALL)  # what a shell would act on

@@ -11,6 +11,7 @@ from stages.harness.results.metrics import (
     MEMORY,
     RATE,
     SPAN_SUFFIX,
+    TOGETHER,
     TOTAL,
     UNDISTURBED,
 )
@@ -28,7 +29,7 @@ ENERGY_WORDS = {
     CPU_ENERGY: "Energy of the CPUs is that of all processor packages while the training's command ran, what they take "
     "idle and whatever else ran on them in it.",
 }
-BY_THEMSELVES = (*TIMES, RATE, *formatting.ENERGIES, MEMORY)
+BY_THEMSELVES = (*TIMES, RATE, *formatting.ENERGIES, MEMORY, TOGETHER)
 _SPAN = Metric("seconds", "lower", True)
 
 

@@ -20,7 +20,8 @@ RATE = "samples_per_second"
 ENERGY = "energy_joules"  # that the cards took in what the total time is made of
 CPU_ENERGY = "cpu_joules"  # that the processor packages took while the training's command ran
 PER_SAMPLE = "joules_per_sample"  # that the cards took in spans that say their samples
-MEMORY = "peak_process_memory_bytes"
+MEMORY = "peak_process_memory_bytes"  # of the largest process
+TOGETHER = "peak_job_memory_bytes"  # of all processes, where there were several
 SPAN_SUFFIX = "_seconds"
 BLOCK_PAUSE = 600.0  # seconds
 LEAST_BEYOND = 0.001  # of the total: what is less is rounding, of which a ratio says nothing
@@ -39,7 +40,7 @@ def declared(job: Job, results: Iterable[CellResult]) -> dict[str, Metric]:
         PER_SAMPLE: Metric("joules/sample", "lower", timed=True),
         CPU_ENERGY: Metric("joules", "lower", timed=True),
         **job.metrics,
-        MEMORY: Metric("bytes", "lower"),
+        **dict.fromkeys((MEMORY, TOGETHER), Metric("bytes", "lower")),
     }
     there = {TOTAL}.union(*(values(result, job) for result in cells))
     return {name: metric for name, metric in known.items() if name in there}
@@ -70,9 +71,13 @@ def values(result: CellResult, job: Job) -> dict[str, float]:
         if said and (evaluate or metric.unit != "bytes"):
             found[name] = max(said) if metric.unit == "bytes" else said[-1]  # bytes are peaks
     if evaluate:
-        peaks = [stage.peak_process_memory_bytes for stage in result.stages]
-        found[MEMORY] = max((float(peak) for peak in peaks if peak is not None), default=None)
+        found[MEMORY] = _most(stage.peak_process_memory_bytes for stage in result.stages)
+        found[TOGETHER] = _most(stage.peak_job_memory_bytes for stage in result.stages)
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _most(peaks: Iterable[int | None]) -> float | None:
+    return max((float(peak) for peak in peaks if peak is not None), default=None)
 
 
 def _of_total(result: CellResult, train: Result, total: tuple[str, ...]) -> dict[str, float | None]:

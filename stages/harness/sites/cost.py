@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 from stages.contract import Span
 from stages.harness.params.schema import PriceParams
-from stages.harness.results.metrics import BLOCK_PAUSE, MEMORY, RATE, TOTAL, declared, repeat_seconds, samples
+from stages.harness.results.metrics import (
+    BLOCK_PAUSE,
+    MEMORY,
+    RATE,
+    TOGETHER,
+    TOTAL,
+    declared,
+    repeat_seconds,
+    samples,
+)
 from stages.harness.sites.intervals import interval
 from stages.harness.sites.results import Cost
 from stages.harness.sites.sessions import Session, moment
@@ -135,7 +144,8 @@ def _reached(found: Sequence[Session], setting: str) -> dict[str, float]:
     """Return the means of the job's own metrics that are no times: what the money went for."""
     results = [each for session in found for each in session.of_setting(setting)]
     job = found[0].job
-    own = [name for name, metric in declared(job, results).items() if not metric.timed and name != MEMORY]
+    known = declared(job, results).items()
+    own = [name for name, metric in known if not metric.timed and name not in (MEMORY, TOGETHER)]
     reached = {name: [*samples(results, name, job).values()] for name in own}
     return {name: statistics.fmean(each) for name, each in reached.items() if each}
 

@@ -17,6 +17,7 @@ from stages.workload.probes import gpus
 from stages.workload.probes.guard import die_with
 
 CHUNK_BYTES = 2**16
+ENDED_SECONDS = 0.002  # by which the end of a command may be seen late, as its signal is blocked and waits
 BLOCKED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)  # are for who watches, which ends this
 
 
@@ -105,9 +106,12 @@ class Watch:
     def _line(self, deadline: float) -> Optional[bytes]:
         """Return a whole line, b'' at the end of all; None where none has come in time."""
         while b"\n" not in self._rest:
-            ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
+            left = max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([self._answers], [], [], min(left, ENDED_SECONDS))
             if not ready:
-                return None
+                if left <= ENDED_SECONDS or signal.SIGCHLD in signal.sigpending():
+                    return None
+                continue
             chunk = os.read(self._answers, CHUNK_BYTES)
             if not chunk:
                 return b""

@@ -20,6 +20,7 @@ from stages.errors import FaceoffError
 from stages.workload import processes
 from stages.workload.probes.guard import die_with
 from stages.workload.supervisor.last_words import LastWords
+from stages.workload.supervisor.memory import Together
 
 LOOK_SECONDS = 0.5
 STOP_SECONDS = 4.0  # from asking to killing: less than Docker, which asks this process, has patience
@@ -39,6 +40,8 @@ class Ended(NamedTuple):
     overdue: bool  # it was killed, its time being up
     words: Optional[str] = None  # of several processes, which one died first, and of what
     last_words: str = ""  # the end of what it said on stderr
+    began_at: float = 0.0  # seconds since 1970
+    together_bytes: Optional[int] = None  # of all its processes: see memory.Together
 
 
 def run(
@@ -80,6 +83,7 @@ class _Running:
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Dict[str, str], stderr: int) -> None:
         self._others = set(processes.children(os.getpid()))
+        self._memory = Together(self._others)
         self._code = None  # type: Optional[int]
         self._seconds = 0.0
         self._peak_bytes = 0
@@ -88,7 +92,7 @@ class _Running:
         self._kill_at = None  # type: Optional[float]
         parent = os.getpid()
         program = sys.executable if command[0] == "python" else command[0]
-        self._began = time.perf_counter()
+        self._began, self._began_at = time.perf_counter(), time.time()
         try:
             self._process = subprocess.Popen(
                 [program, *command[1:]],
@@ -123,6 +127,7 @@ class _Running:
             if self._kill_at is not None and now >= self._kill_at:
                 self._kill_at = None
                 self._kill()
+            self._memory.look()
             if look():
                 self._kill()
 
@@ -143,7 +148,8 @@ class _Running:
 
     def ended(self) -> Ended:
         code = -signal.SIGKILL if self._code is None else self._code
-        return Ended(code, self._seconds, self._peak_bytes, self._stopped_by, self._overdue)
+        found = Ended(code, self._seconds, self._peak_bytes, self._stopped_by, self._overdue)
+        return found._replace(began_at=self._began_at, together_bytes=self._memory.peak_bytes)
 
     def _kill(self) -> None:
         """Kill the command, which may have ended by now: Popen.kill would wait for it, and `_reap` wait for ever."""

@@ -23,7 +23,7 @@ WORDS = {
 
 
 _UNSEEN = ("others_share", "steal_share", "throttled_seconds")
-NOT_SEEN = Until(Load(0.0, None, None, None, dict.fromkeys(_UNSEEN, "the attempt was killed at once")), None, None)
+NOT_SEEN = Until(Load(0.0, None, None, None, dict.fromkeys(_UNSEEN, "the attempt was killed at once")), None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _completed(part: Part, path: Path) -> Part:
     events = reader.events()
     for span in events.spans[len(arrivals) :]:
         last = (arrivals[-1].until if arrivals else part.heartbeat or NOT_SEEN).load
-        until = Until(dataclasses.replace(last, seconds=last.seconds + span.seconds), None, None)
+        until = Until(dataclasses.replace(last, seconds=last.seconds + span.seconds), None)
         arrivals.append(Arrival.packed(span, until))
     after_spans = events.resumed_after_spans
     return dataclasses.replace(

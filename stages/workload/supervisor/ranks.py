@@ -55,12 +55,14 @@ class Note(NamedTuple):
 class Ranks:
     """What is started in place of a command. Of one process: the command as it is."""
 
-    def __init__(self, command: Sequence[str], environment: Dict[str, str], count: int, folder: Optional[Path]) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: Dict[str, str], count: int, folder: Optional[Path], port: int = 0
+    ) -> None:
         self.command, self.environment = tuple(command), environment
         self._count, self._folder = count, folder
         self._failed_at = None  # type: Optional[float]
         if folder is not None:
-            self.command = launched(command, count, folder)
+            self.command = launched(command, count, folder, port)
             share = max(1, int(limits.look(files.ROOT).usable_cpus // count))
             plain = {THREADS: str(share), INTERFACE: "lo"}  # torch's launcher would give each a single thread
             self.environment = {**plain, **environment, rank.FOLDER: str(folder)}
@@ -116,15 +118,15 @@ def ranks(task: Task, command: Sequence[str], environment: Dict[str, str]) -> It
     shutil.rmtree(str(folder), ignore_errors=True)  # of a supervisor that was killed
     folder.mkdir(parents=True)
     try:
-        yield Ranks(command, environment, task.ranks, folder)
+        with held_port() as port:
+            yield Ranks(command, environment, task.ranks, folder, port)
     finally:
         shutil.rmtree(str(folder), ignore_errors=True)
 
 
-def launched(command: Sequence[str], count: int, folder: Path) -> Tuple[str, ...]:
+def launched(command: Sequence[str], count: int, folder: Path, port: int) -> Tuple[str, ...]:
     """Return the command that starts so many of it with the launcher that this Python's torch has."""
     module, options = _launcher(count, folder)
-    port = _free_port()
     where = [f"--nproc_per_node={count}", f"--master_addr={LOOPBACK}", f"--master_port={port}"]
     return ("python", "-m", module, *options, *where, str(RANK), *command[1:])
 
@@ -145,11 +147,17 @@ def _launcher(count: int, logs: Path) -> Tuple[str, List[str]]:
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as server:
-        server.bind((LOOPBACK, 0))
-        port = server.getsockname()[1]  # type: int
-    return port
+@contextlib.contextmanager
+def held_port() -> Iterator[int]:
+    """Return a port that nobody else is given meanwhile, and that the launcher may listen at.
+
+    Bound and never listened at, it is out of the kernel's choice for others; who sets SO_REUSEADDR, as torch does, may
+    bind it too.
+    """
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((LOOPBACK, 0))
+        yield holder.getsockname()[1]
 
 
 def _read(path: Path) -> Any:

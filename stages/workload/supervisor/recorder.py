@@ -100,7 +100,7 @@ class Recorder:
         visible = environment.get(VISIBLE)
         self._before = conditions.look(DATA_DIR, sample_seconds=0, visible=visible)
         gpu_uuids = job_cards.seen(visible, self._before.gpus, self._task.gpu_uuids)
-        self._sampler = Sampler(self._before, gpu_uuids, job_cards.in_container(self._task.cell.image))
+        self._sampler = Sampler(self._before, gpu_uuids)
         self._meter = load.Meter()
         self._keep()
         sys.stdout.flush()
@@ -176,7 +176,7 @@ class Recorder:
         return self._read > first
 
     def _until(self, taken: Load) -> Until:
-        return Until(taken, self._sampler.joules, self._sampler.cpu_joules)
+        return Until(taken, self._sampler.joules)
 
     def _written_at(self) -> float:
         """Return when the file of events was last written to, by time.monotonic."""

@@ -29,7 +29,8 @@ def ok(task: Task, chosen: Chosen, output: Optional[str], kept: Union[str, Steps
     recorded, earlier, seen, started_at, wall_seconds = chosen.kept
     events = recorded.events
     taken, spans = (*earlier.taken, recorded.taken_in(seen)), chosen.kept.spans
-    attempts = (*earlier.attempts, Attempt(len(earlier.spans), recorded.ended.seconds, recorded.load))
+    own = recorded.ended
+    attempts = (*earlier.attempts, Attempt(len(earlier.spans), own.seconds, recorded.load, own.began_at))
     moments = (*earlier.conditions, *recorded.conditions)
     training = task.stage == "train"
     return Result(
@@ -57,15 +58,16 @@ def ok(task: Task, chosen: Chosen, output: Optional[str], kept: Union[str, Steps
             *seen.notes,
             *_partly_notes(task, spans),
         ),
+        peak_job_memory_bytes=None if own.together_bytes is None else max(own.together_bytes, own.peak_bytes),
         started_at=earlier.started_at or started_at,
         wall_seconds=earlier.wall_seconds + wall_seconds,
         **files.known(
             {
                 "ceilings": (events.ceilings, "the job gives none" if task.ceilings else "another repeat has them"),
                 "command_seconds": (sum(each.seconds for each in attempts), ""),
-                "peak_process_memory_bytes": (recorded.ended.peak_bytes or None, "the kernel does not tell it"),
+                "peak_process_memory_bytes": (own.peak_bytes or None, "the kernel does not tell it"),
                 "energy": sampled.energy(taken),
-                "cpu_joules": sampled.cpu_joules(taken),
+                "cpu_joules": (None, "the host did not note it"),
                 "steps": (kept if training else None, "it is the training's"),
                 "output_sha256": (output, ""),
                 "predictions_sha256": (None if training else kept, "it is the evaluation's"),

@@ -46,16 +46,6 @@ def _by_name(arrivals: Iterable[Arrival]) -> Dict[str, float]:
     return {name: sum(each or 0.0 for each in joules) for name, joules in found.items() if None not in joules}
 
 
-def cpu_joules(taken: Sequence[Taken]) -> Tuple[Optional[float], str]:
-    """Return what the processor packages took in all attempts together; or None, and why."""
-    total = 0.0
-    for number, its in enumerate(taken, start=1):
-        if its.until.cpu_joules is None:
-            return None, its.sampled.no_cpu or CUT_OFF.format(number)
-        total += its.until.cpu_joules
-    return total, ""
-
-
 def cards(taken: Iterable[Taken]) -> Tuple[CardSummary, ...]:
     """Return what each card did, in each attempt."""
     return tuple(

@@ -1,4 +1,4 @@
-"""What cards do and take while a command runs, and what the processor packages take: looks of the supervisor's loop.
+"""What cards do and take while a command runs: looks of the supervisor's loop.
 
 Cards are read at most twice a second; less often in a long command, so that what is kept stays small, and where reading
 takes much, as of many cards. Energy is the card's own counter's (Volta and later), else the sum of power times the time
@@ -16,7 +16,6 @@ from stages.records import COUNTED, SAMPLED, CardSpan, CardSummary, Conditions, 
 from stages.visible_cards import INSTANCE
 from stages.workload.probes import files
 from stages.workload.probes.hardware import DRIVER_SECONDS
-from stages.workload.probes.rapl import Rapl
 from stages.workload.probes.watch import Card, Reading, Watch
 
 PERIOD_SECONDS = 0.5  # between two readings; doubled each time that there are MOST
@@ -41,7 +40,6 @@ class Until:
 
     load: Load
     joules: Optional[float]  # of the cards
-    cpu_joules: Optional[float]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +51,6 @@ class Sampled:
     idle_watts: Optional[float]  # before the command
     no_energy: Optional[str]  # why not
     no_idle: Optional[str]
-    no_cpu: Optional[str]
     cards: Tuple[CardSummary, ...]  # in the order of gpu_uuids, or empty; without spans
 
 
@@ -170,7 +167,7 @@ class _Meter:
 class Sampler:
     """Used for one command: made just before it, and ended just after."""
 
-    def __init__(self, before: Conditions, uuids: Tuple[str, ...], in_container: bool) -> None:
+    def __init__(self, before: Conditions, uuids: Tuple[str, ...]) -> None:
         self._uuids = uuids
         self._watch: Optional[Watch] = None
         self._timeline: Optional[Timeline] = None
@@ -183,25 +180,20 @@ class Sampler:
                 self._no_energy = self._no_energy or self._watch.problem
             else:
                 self._timeline = Timeline(first)
-        self._rapl = Rapl(in_container)
-        self._cpu_before = 0.0
         self._asked_at = 0.0 if self._timeline is None else self._timeline.first.at
 
     def begin(self, began: float) -> None:
         """Count from this moment on, at which the command begins."""
         self._begins_at = began
-        self._cpu_before = self._rapl.read() or 0.0
 
     def look(self, now: float) -> None:
         """Read what is to be read again by now, as time.monotonic has it. Never hangs."""
-        self._rapl.read()
         timeline = self._timeline
         if timeline is not None and now - self._asked_at > timeline.period_seconds - SLACK_SECONDS:
             self._take(now, WAIT_SECONDS)
 
     def end(self, ended: float) -> None:
         """Read once more, the command having ended at that moment; nothing is read after it."""
-        self._rapl.read()
         self._ends_at = ended
         if self._watch is not None:
             if self._take(ended, END_SECONDS, END_SECONDS) < ended:  # it had been asked for before
@@ -215,11 +207,6 @@ class Sampler:
         if timeline is None or self._no_energy or timeline.last.at < self._begins_at:
             return None
         return _between(timeline, self._begins_at, min(self._ends_at, timeline.last.at))
-
-    @property
-    def cpu_joules(self) -> Optional[float]:
-        """What the processor packages have taken in the same time."""
-        return None if self._rapl.joules is None else self._rapl.joules - self._cpu_before
 
     @property
     def sampled(self) -> Sampled:
@@ -239,7 +226,6 @@ class Sampler:
             idle_watts=idle,
             no_energy=why,
             no_idle=no_idle,
-            no_cpu=self._rapl.reason,
             cards=() if timeline is None else summaries(self._uuids, timeline.within(self._begins_at, self._ends_at)),
         )
 
