@@ -54,6 +54,7 @@ def estimate(params: Params, image: str, variant: str, root: Path) -> contract.E
         "image": image,
         "variant": variant,
         "parameters": params.variants[variant].parameters,
+        "gpus": params.variants[variant].gpus,
         "packages": packages,
         "on_gpu": cards.handed(params, root) is not None and _has_cuda(image, root),
     }
