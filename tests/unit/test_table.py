@@ -40,6 +40,8 @@ def test_one_rival_is_named_with_its_words_and_its_device():
 def test_a_verdict_that_cannot_be_given_is_said_as_such():
     few = rival("b/fp32-bs16", 13.0, 13.1, verdict="cannot say", words="cannot say: 2 pairs are too few")
     assert table.conclusion(comparison(BASE, few)).endswith("nothing can be said of b/fp32-bs16: 2 pairs are too few.")
+    nowhere = dataclasses.replace(few, devices=())
+    assert table.conclusion(comparison(BASE, nowhere)).startswith("Nothing can be said of b/fp32-bs16: ")
 
 
 def test_several_rivals_are_counted_and_the_fastest_winner_is_spoken_of():

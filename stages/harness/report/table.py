@@ -84,7 +84,7 @@ def conclusion(compared: Comparison) -> str:
         alone = formatting.summary(baseline.metrics[TOTAL], "seconds")
         return f"Nothing to compare: only the baseline {compared.baseline} has complete runs ({alone})."
     ran = " and ".join(formatting.device(name, compared.machine.hardware.cpu.model) for name in lead.devices)
-    said = f"On {ran}, {_said_of(lead)}." if ran else f"{_said_of(lead)}."
+    said = f"On {ran}, {_said_of(lead)}." if ran else re.sub("^nothing can", "Nothing can", f"{_said_of(lead)}.")
     rivals = [each for each in compared.settings if each is not baseline]
     return said if len(rivals) == 1 else f"{_tally(rivals, compared.baseline)} {said}"
 
