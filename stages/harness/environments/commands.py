@@ -68,7 +68,7 @@ def _document(params: Params) -> dict[str, Any]:
 
 def _packages(image: str, root: Path) -> Mapping[str, str] | None:
     """Return package and version of all that the image holds or is expected to; None where that is not known."""
-    made = _made(image, root)
+    made = codec.find(root / records.image_path(image), records.Image)
     if made is not None:
         return made.contents.packages
     definition = load(image, root)
@@ -76,16 +76,9 @@ def _packages(image: str, root: Path) -> Mapping[str, str] | None:
 
 
 def _has_cuda(image: str, root: Path) -> bool:
-    made = _made(image, root)
+    made = codec.find(root / records.image_path(image), records.Image)
     cuda = made.contents.cuda if made else load(image, root).expects.get("cuda", NONE)
     return cuda not in (None, NONE)
-
-
-def _made(image: str, root: Path) -> records.Image | None:
-    try:
-        return codec.read(root / records.image_path(image), records.Image)
-    except codec.RecordError:  # not made yet, or by another version of faceoff
-        return None
 
 
 def _run(
