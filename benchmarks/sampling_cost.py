@@ -43,7 +43,7 @@ def measure(seconds: int, uuids: tuple[str, ...]) -> int:
     """Measure both and print; 1 where it is too much."""
     bare, _, _ = run(seconds, None)
     began = time.process_time()
-    sampler = Sampler(conditions.look(DATA_DIR, sample_seconds=0), uuids, in_container=False)
+    sampler = Sampler(conditions.look(DATA_DIR, sample_seconds=0), uuids)
     starting = time.process_time() - began
     ours, reading, samples = run(seconds, sampler)
     share = (ours - bare + reading) / seconds
