@@ -198,7 +198,7 @@ def test_what_differs_with_one_session_alone_is_named_too(plain):
 def test_another_job_is_one_line(plain):
     pair = two(plain, [10], [12])
     other = dataclasses.replace(pair["b"][0], job=dataclasses.replace(plain.job, train="python other.py"))
-    with pytest.raises(FaceoffError, match=r"refused: the results in sites/b/2026\S+ are of another job: train was"):
+    with pytest.raises(FaceoffError, match=r"refused: sites/b/2026\S+ ran other code: train python other.py"):
         compare_sites.check_same({**pair, "b": [other]})
 
 

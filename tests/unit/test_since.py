@@ -29,13 +29,24 @@ def test_slower_with_nothing_else_changed_names_the_parts_and_says_so():
     [of_host] = why(run("now", 11.0), run("v1", 10.0)).values()
     parts, rest = of_host
     assert "s a repeat more: compute takes 1." in parts and "(1.10 times as long), 50% of it" in parts
-    assert rest == "Nothing that is known of its environment and parameters changed since v1."
+    assert rest == "Nothing that is known of its code, environment and parameters changed since v1."
 
 
 def test_what_changed_is_told_whatever_the_verdict():
     then = run("v1", 10.0, torch="2.13.0", parameters={"batch_size": 16, "workers": 0})
     [[said]] = why(run("now", 10.0, parameters={"batch_size": 64}), then).values()
     assert said == "Changed since v1: torch 2.14.1, not 2.13.0; batch_size 64, not 16; workers left out, not 0."
+
+
+def test_the_jobs_code_that_changed_is_named():
+    """A pull request changes the very script that is measured."""
+    files = {**results.JOB.files, "train.py": "0" * 64, "data.py": "1" * 64}
+    job = dataclasses.replace(results.JOB, train="python old.py", files=files)
+    [[said]] = why(run("now", 10.0), dataclasses.replace(run("v1", 10.0), job=job)).values()
+    assert said == (
+        f"Changed since v1: train {results.JOB.train}, not python old.py; jobs/toy/data.py (none, not sha256 "
+        f"11111111); jobs/toy/train.py (sha256 {results.JOB.files['train.py'][:8]}, not sha256 00000000)."
+    )
 
 
 def test_where_nothing_is_shown_and_nothing_changed_nothing_is_said():

@@ -1,7 +1,8 @@
 """The same settings now and then: what became slower since a commit.
 
 Two blocks, apart in time, so nothing is paired: Welch's test on the logarithms of every timed metric, with Holm's
-correction; docs/statistics.md tells the method. Only the same machine, job and data are compared at all.
+correction; docs/statistics.md tells the method. Only the same machine, job and data are compared at all. The job's code
+is what a commit changes: it may differ, and `since` names it.
 """
 
 import dataclasses
@@ -34,7 +35,7 @@ from stages.harness.statistics.planning import MAX_REPEATS
 from stages.harness.statistics.welch import Welch, welch
 from stages.records import Change, Job, Machine, Metric, Profile
 
-COMMON = ("name", "train", "evaluate", "total", "metrics", "seed")  # of Job, what both have to be results of
+COMMON = ("name", "total", "metrics", "seed")  # of Job, what both are measured by; its code may be what changed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,9 +77,6 @@ def unlike(now: Run, then: Run) -> tuple[str, str] | None:
             field, was, is_now = f"metric {name}", _words(was.get(name)), _words(is_now.get(name))
         if is_now != was:
             return f"are of another job: {field} was {was}, and is {is_now}", "measure both with one job"
-    for file in sorted({*now.job.files, *then.job.files}):
-        if now.job.files.get(file) != then.job.files.get(file):
-            return f"are of another {now.job.directory / file}", "measure both with one job"
     sections = [dict(_flat(now.job.name, json.loads(each.job.section_json))) for each in (now, then)]
     for key in dict.fromkeys((*sections[0], *sections[1])):
         is_now, was = (each.get(key, "left out") for each in sections)
@@ -87,6 +85,19 @@ def unlike(now: Run, then: Run) -> tuple[str, str] | None:
     if now.data_sha256 != then.data_sha256:
         return "are of other data", "measure both on the same"
     return None
+
+
+def code(now: Job, then: Job) -> tuple[str, ...]:
+    """Say what of the job's code is not as it was: its commands, and its files by their digests."""
+    found = [
+        f"{name} {getattr(now, name) or 'left out'}, not {getattr(then, name) or 'left out'}"
+        for name in ("train", "evaluate")
+        if getattr(now, name) != getattr(then, name)
+    ]
+    for file in sorted({*now.files, *then.files}):
+        here, there = (f"sha256 {each.files[file][:8]}" if file in each.files else "none" for each in (now, then))
+        found += [f"{now.directory / file} ({here}, not {there})"] if here != there else []
+    return tuple(found)
 
 
 def _other_machine(now: Machine, then: Machine) -> str:

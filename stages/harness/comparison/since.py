@@ -31,14 +31,14 @@ def _sentences(
     if unlike:
         yield f"Changed since {then.name}: {'; '.join(unlike)}."
     elif is_sure:
-        yield f"Nothing that is known of its environment and parameters changed since {then.name}."
+        yield f"Nothing that is known of its code, environment and parameters changed since {then.name}."
 
 
 def differences(
     now: Run, results: Sequence[CellResult], then: Run, results_then: Sequence[CellResult]
 ) -> tuple[str, ...]:
-    """Say what of a setting's environment and parameters is not as it was."""
-    found = []
+    """Say what of the job's code and of a setting's environment and parameters is not as it was."""
+    found = [*regression.code(now.job, then.job)]
     facts, were = as_run.facts(results, now.profiles), as_run.facts(results_then, then.profiles)
     if facts and were:
         found += [f"{each.what} {each.b}, not {each.a}" for each in profile_diff.differences(were, facts) if each.cause]

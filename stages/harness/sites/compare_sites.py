@@ -46,6 +46,9 @@ def check_same(sites: Sites) -> None:
     for each in every[1:]:
         then = dataclasses.replace(_run(each), machine=first.machine)
         regression.check_same(_run(first), then)
+        changed = regression.code(each.job, first.job)
+        if changed:
+            raise FaceoffError(f"refused: {_run(each).name} ran other code: {changed[0]}; measure both with one", 2)
         for name, variant in each.params.variants.items():
             reference = first.params.variants.get(name)
             if reference is not None and reference != variant:
