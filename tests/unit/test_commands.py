@@ -151,7 +151,8 @@ def test_a_link_to_nothing_among_the_data_is_named_as_one(tmp_path: Path) -> Non
 
 def test_an_estimate_is_asked_for_an_image_and_a_variant(tmp_path: Path) -> None:
     script = """
-assert cell["gpus"] == 1 and cell["image"] == "cuda-10.0" and not cell["on_gpu"] and cell["packages"]["fastai"] == "1.0.48"
+assert cell["gpus"] == 1 and cell["image"] == "cuda-10.0" and not cell["on_gpu"]
+assert cell["packages"]["fastai"] == "1.0.48"
 say(estimate={"shm_bytes": 1000 * cell["parameters"]["size"]})
 """
     root = project(tmp_path, "estimate", script)

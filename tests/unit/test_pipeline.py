@@ -105,6 +105,15 @@ def test_of_cells_with_results_only_settings_that_were_measured_again_are_expect
     assert told(Tracker(CELLS, CELLS, clock=clock), clock, *said)[-1].endswith("about 20 s left")
 
 
+def test_those_that_will_be_measured_again_are_expected_from_the_first_cell_on():
+    """What the reasons know shows when machine, job and settings are noted: not before the first cell."""
+    asked, clock = [], Clock()
+    tracker = Tracker(CELLS, CELLS, clock=clock, again=lambda: asked.append(1) or CELLS)
+    assert told(tracker, clock, runs("machine")) and not asked
+    assert told(tracker, clock, runs("train@1-a-fp32"), "20", runs("train@1-b-fp32"))[-1].endswith("about 1:00 left")
+    assert asked == [1]
+
+
 def test_of_a_job_without_an_evaluation_none_is_told_or_counted():
     tracker = Tracker(CELLS, (), clock=Clock(), evaluates=False)
     of_job_alone = Tracker(CELLS, (), clock=Clock()).total - len(CELLS)

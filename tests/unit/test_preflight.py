@@ -266,6 +266,7 @@ def test_room_for_what_the_job_writes():
     done = found_by.Measured(ALL, {}, {})
     nothing_left = found_by.JobState(JOB, {}, None, True, {})
     assert statuses(situation(checkout_disk=full, job=nothing_left, measured=done)) == {}
+    assert "disk of the checkout" not in look(situation(measured=done)), "nothing will be written"
 
 
 def test_data_that_is_there_and_cells_that_are_measured_take_no_more_room():

@@ -55,8 +55,9 @@ def earlier(cells: Sequence[Cell]) -> dict[tuple[str, str], Earlier]:
 class Tracker:
     """Counts from DVC's lines how many stages are done, and estimates what is left.
 
-    `there`: cells that had a result before. Of those only the ones are expected to be measured again whose setting was
-    measured again already: the cells of one setting depend on the same things. `before`: how long they took then.
+    `there`: cells that had a result before. Of those only the ones are expected to be measured again that `again`
+    names, which is asked as the first cell begins, and whose setting was measured again already: the cells of one
+    setting depend on the same things. `before`: how long they took then.
     `evaluates`: whether the job has an evaluation; without one its stage does next to nothing, and is not told.
     """
 
@@ -67,6 +68,7 @@ class Tracker:
         before: Mapping[tuple[str, str], Earlier] | None = None,
         clock: Callable[[], float] = time.monotonic,
         evaluates: bool = True,
+        again: Callable[[], Collection[Cell]] = tuple,
     ) -> None:
         self.cells = cells
         kinds = [kind for kind in DOES if evaluates or kind != "evaluate"]
@@ -76,7 +78,8 @@ class Tracker:
         self.words = ""  # what goes on, in a line; empty before the first stage and while one is only skipped
         self.running: tuple[str, Cell] | None = None
         self.passing = ""  # what the stage at hand last said of how far it is, in a line that is to be written over
-        self._there, self._before, self._clock = there, before or {}, clock
+        self._there, self._before, self._clock = {*there}, before or {}, clock
+        self._again: Callable[[], Collection[Cell]] | None = again
         self._untold = DOES.keys() - kinds
         self._seconds: dict[str, dict[str, list[float]]] = {kind: {} for kind in DOES}  # that it took, by setting
         self._behind: dict[str, int] = dict.fromkeys(DOES, 0)  # cells that this kind of stage is past
@@ -99,6 +102,9 @@ class Tracker:
             self.done += 1
         cell = next((each for each in self.cells if each.matrix_name == name), None)
         if kind in DOES and cell is not None:
+            if self._again and self._there:
+                self._there -= {*self._again()}
+                self._again = None
             self._behind[kind] = self.cells.index(cell) + (not self._is_running)
             if self._is_running:
                 self.running = kind, cell

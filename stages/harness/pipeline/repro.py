@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -21,12 +21,13 @@ from stages.errors import TRY_LATER, FaceoffError
 from stages.harness.environments import launch
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
-from stages.harness.pipeline import adoption, dvc_files, progress
+from stages.harness.pipeline import adoption, dvc_files, progress, reasons
 from stages.harness.pipeline.lines import Lines, Reader
 from stages.harness.pipeline.progress import Tracker
 from stages.harness.pipeline.screen import Screen
 from stages.harness.process import dvc_lock, signals
 from stages.harness.results.read import read_all
+from stages.records import Cell
 from stages.watched import WATCHED, is_watched
 
 # Not the script `dvc`: its first line, as pip writes it, is shell, and breaks in a checkout at "it's $(odd)".
@@ -63,7 +64,9 @@ def _repro(wanted: Params, console: Console) -> int:
     cells = wanted.cells()
     there = {cell for cell in cells if cell.result_path("train").exists()}
     evaluates = jobs.load(wanted.job, Path()).evaluate is not None
-    tracker = Tracker(cells, there, progress.earlier(cells), evaluates=evaluates)
+    tracker = Tracker(
+        cells, there, progress.earlier(cells), evaluates=evaluates, again=lambda: _measured_again(wanted, there)
+    )
     if is_watched() and not console.is_dumb_terminal:
         return _on_terminal(tracker, console)
 
@@ -72,6 +75,13 @@ def _repro(wanted: Params, console: Console) -> int:
             print(f"faceoff: stage {tracker.place}: {tracker.words}{tracker.time_left()}")
 
     return _run(DVC_REPRO, print, None, hear)
+
+
+def _measured_again(wanted: Params, cells: Collection[Cell]) -> set[Cell]:
+    """Return those of the cells of which preflight has said that they will be."""
+    with contextlib.suppress(RecordError):
+        return {cell for found in reasons.found_early(wanted, cells).values() for cell in found}
+    return set()
 
 
 def _on_terminal(tracker: Tracker, console: Console) -> int:

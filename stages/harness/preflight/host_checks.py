@@ -241,7 +241,8 @@ def disks(params: Params, found: Situation) -> Iterator[Check]:
     parts = _checkout_parts(params, found)
     # By file system, in the order in which it is written: what goes to the same one adds up.
     checkout = sum(size or 0 for size in parts.values())
-    yield _room_for_checkout(parts, checkout, found)
+    if parts:
+        yield _room_for_checkout(parts, checkout, found)
     besides = [(found.checkout_disk, checkout, "the checkout")]
     for folder, disk in found.job.elsewhere.items():
         size = max(each.elsewhere_bytes.get(folder, 0) for each in found.job.estimates.values())
@@ -259,17 +260,19 @@ def disks(params: Params, found: Situation) -> Iterator[Check]:
 
 
 def _checkout_parts(params: Params, found: Situation) -> dict[str, int | None]:
-    """Return what will be written to the checkout, and its bytes; None: the job does not say."""
+    """Return what will be written to the checkout, and its bytes (None: the job does not say); nothing where no cell is left."""
     definition, estimates = found.job.definition, found.job.estimates
     left = [cell for cell in params.cells() if cell not in found.measured.cells]
+    if not left:
+        return {}
     outputs = [estimates.get(cell.setting, Estimate()).output_bytes for cell in left]
     parts: dict[str, int | None] = {}
     if definition.download:
         parts["the job's data"] = 0 if found.job.has_data else _most(each.data_bytes for each in estimates.values())
     parts[f"outputs of {len(left)} cells"] = None if None in outputs else sum(each or 0 for each in outputs)
-    if params.compare.remeasure and left and None not in outputs:
+    if params.compare.remeasure and None not in outputs:
         parts["one more while a cell is measured once more"] = _most(outputs)
-    if definition.resumes and left:
+    if definition.resumes:
         parts["a checkpoint"] = _most(each.state_bytes for each in estimates.values())
     return parts
 
