@@ -260,7 +260,7 @@ def disks(params: Params, found: Situation) -> Iterator[Check]:
 
 
 def _checkout_parts(params: Params, found: Situation) -> dict[str, int | None]:
-    """Return what will be written to the checkout, and its bytes (None: the job does not say); nothing where no cell is left."""
+    """Return what will be written to the checkout, with its bytes, or None: not known. Empty where no cell is left."""
     definition, estimates = found.job.definition, found.job.estimates
     left = [cell for cell in params.cells() if cell not in found.measured.cells]
     if not left:
