@@ -290,6 +290,12 @@ class TestBlocks:
             "cannot say: from 2 blocks, with pauses between, 3 pairs of repeats are too few to tell a drift; "
         )
 
+    def test_an_interval_that_is_wide_for_its_blocks_says_so(self):
+        times = {"host": noisy(10.0, 5), "other": (10.0, 10.9, 10.1, 10.8, 10.3)}
+        why = "; its pairs are of 2 blocks, with pauses between, so the interval is wider; "
+        assert why in compared(tomorrow(face_off(**times), {4, 5}))["other"].words
+        assert "blocks" not in compared(face_off(**times))["other"].words
+
 
 def tomorrow(found, repeats, image=None):
     """The same, with these repeats (of one image) a day later."""

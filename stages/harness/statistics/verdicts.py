@@ -12,10 +12,11 @@ from statsmodels.stats.multitest import multipletests
 
 from stages.harness.formatting import count
 from stages.harness.statistics import planning
-from stages.harness.statistics.estimates import LEVEL, MIN_PAIRS, Estimate, Pair, estimate, missing_pairs
+from stages.harness.statistics.estimates import LEVEL, MIN_PAIRS, Estimate, Pair, drift_freedom, estimate, missing_pairs
 from stages.records import Ratio
 
 Pairs = Mapping[str, Pair]  # by repeat
+FEW = 4  # degrees of freedom of a drift, up to which Student's t is far above the normal's 1.96 (2.8 at 4, 4.3 at 2)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +93,10 @@ def _judged(pairs: Pairs, setting: str, looks: Sequence[Mapping[str, Tested]], b
         more = planning.more_repeats(now, bound, level / comparisons, level)
         likely = planning.as_likely_as_not(now, bound, level / comparisons, level)
         excluded = low > 0 or high < 0
-        reason = _why_not_yet(comparisons, len(looks), excluded) + _what_would_settle(likely, more, len(pairs))
+        blocks = _of_several_blocks(now.blocks)
+        reason = (
+            f"{_why_not_yet(comparisons, len(looks), excluded)}{blocks}{_what_would_settle(likely, more, len(pairs))}"
+        )
     return Ratio(
         pairs=_quotients(pairs),
         mean=math.exp(now.log_ratio),
@@ -120,6 +124,13 @@ def _why_not_yet(comparisons: int, looks: int, excluded: bool) -> str:
         return ""
     corrected = f"{count(comparisons, 'comparison')} and {count(looks, 'look')}"
     return f"the interval excludes 1, but not after the correction for {corrected}; "
+
+
+def _of_several_blocks(blocks: Sequence[int]) -> str:
+    """Say why an interval is wider than the pairs look: each block takes one of the few that tell a drift."""
+    if len(blocks) == 1 or drift_freedom(blocks) > FEW:
+        return ""
+    return f"its pairs are of {len(blocks)} blocks, with pauses between, so the interval is wider; "
 
 
 def _what_would_settle(likely: int | None, more: int | None, pairs: int) -> str:
