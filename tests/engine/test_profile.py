@@ -94,4 +94,4 @@ def test_its_facts_are_the_same_in_the_next_container(project: Path, measured: P
     again, _ = profile(project)
     assert (project / records.facts_path(IMAGE)).read_bytes() == written
     assert again.measurements == ()
-    assert 0 < again.wall_seconds < measured[0].wall_seconds
+    assert again.wall_seconds > 0
