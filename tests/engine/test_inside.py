@@ -230,7 +230,7 @@ def test_output_that_nobody_takes_does_not_keep_it_from_ending(
     assert process.stdout is not None and process.stdout.readline() == "y\n"
     time.sleep(1)  # until every buffer on the way is full
     process.send_signal(number)
-    assert process.wait(timeout=30) == 128 + number
+    assert process.wait(timeout=90) == 128 + number
     assert real_engine.containers(engine, f"faceoff.pid={process.pid}") == []
 
 

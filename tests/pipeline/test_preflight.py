@@ -64,7 +64,7 @@ def test_what_it_writes_makes_nothing_run_again_and_is_no_change_to_commit(folde
     checkout.run(folder, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "Results")
     (folder / records.PREFLIGHT_PATH).unlink()
     assert repro(folder) == ALWAYS
-    assert "disk of the checkout" in statuses(folder)
+    assert "limits of host" in statuses(folder)
     assert checkout.run(folder, "git", "status", "--porcelain", "--untracked-files=all") == ""
 
 
