@@ -48,7 +48,9 @@ def check_same(sites: Sites) -> None:
         regression.check_same(_run(first), then)
         changed = regression.code(each.job, first.job)
         if changed:
-            raise FaceoffError(f"refused: {_run(each).name} ran other code: {changed[0]}; measure both with one", 2)
+            raise FaceoffError(
+                f"refused: {_run(each).name} ran other code: {changed[0]}; measure both with one", exit_code=2
+            )
         for name, variant in each.params.variants.items():
             reference = first.params.variants.get(name)
             if reference is not None and reference != variant:
