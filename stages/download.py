@@ -32,7 +32,8 @@ def main() -> int:
     dataset = {"files": found.files, "bytes": found.size_bytes, **numbers}
     codec.write_text(records.DATASET_PATH, json.dumps(dataset, indent=2) + "\n")
     codec.write(records.MANIFEST_PATH, records.Manifest(wanted.job, *found))
-    print(f"data of job {wanted.job}: {found.files:,} files, {amount(found.size_bytes)}")
+    if found.files:
+        print(f"data of job {wanted.job}: {found.files:,} files, {amount(found.size_bytes)}")
     return 0
 
 

@@ -10,6 +10,7 @@ Ends with 1 and a line for each check that failed. Says which cells that have re
 import argparse
 import contextlib
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,13 +48,17 @@ def main() -> int:
 
 def tell_again(wanted: schema.Params, measured: findings.Measured) -> None:
     """Say what will be measured again; where an evaluation lacks what its training left, the training is."""
-    others = [cell for cell in wanted.cells() if cell not in measured.cells and cell.result_path("train").exists()]
-    if not others:
-        return
+    left = [cell for cell in wanted.cells() if cell not in measured.cells]
+    others = [cell for cell in left if cell.result_path("train").exists()]
+    again = {*left}.difference(others)
     with contextlib.suppress(codec.RecordError):
-        reasons.tell(reasons.found_early(wanted, others))
+        found = reasons.found_early(wanted, others)
+        reasons.tell(found)
+        again.update(*found.values())
         without = reasons.without_model(wanted, others)
         reasons.tell({reasons.NO_MODEL: without} if without else {}, reasons.KEEP_MODEL)
+        if time.time() > measured.block_until:
+            reasons.tell_pairs_lost(wanted.compare.baseline, measured.cells, again)
         for cell in without if "DVC_STAGE" in os.environ else ():
             cell.result_path("train").unlink()  # DVC trains again what has no result
 

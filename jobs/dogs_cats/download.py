@@ -16,6 +16,7 @@ from stages.errors import FaceoffError
 from stages.units import amount
 
 CLASSES_SHOWN = 10
+LEARNT = "photos of valid that train holds too, so that accuracy looks better than it is:"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,7 +51,8 @@ def report(receipt: Receipt, seconds: float) -> None:
         shown = ", ".join(f"{counts[f'{split}/{label}']:,} {label}" for label in classes[:CLASSES_SHOWN])
         more = f" and {len(classes) - CLASSES_SHOWN:,} more classes" if len(classes) > CLASSES_SHOWN else ""
         print(f"  {split}: {shown}{more}")
-    for line in photos.describe("left out", receipt.left_out):
+    learnt = photos.in_both_splits(receipt)
+    for line in (*photos.describe("left out", receipt.left_out), *photos.describe(LEARNT, learnt)):
         print(line)
     total = sum(photo.size_bytes for photo in receipt.photos)
     print(f"{len(receipt.photos):,} photos, {amount(total)}, ready in {seconds:.1f} s")

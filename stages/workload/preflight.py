@@ -100,14 +100,14 @@ def gpus(facts: Facts, choice: str) -> Iterator[Check]:
 def shared_memory(task: ImageTask, facts: Facts) -> Iterator[Check]:
     """Check what each variant needs of /dev/shm, where the job tells it."""
     there, free = facts.hardware.limits.shm_bytes, limits.shm_free_bytes(files.ROOT)
-    for cell in task.cells:
-        variant = cell.cell.variant
-        need = task.shm_bytes.get(variant)
-        if need is None:
-            reason = "the job does not tell what it needs (`estimate` of job.yaml: shm_bytes)"
-            yield checks.not_checked(f"shared memory, {variant}", "room in /dev/shm", reason)
-        else:
+    needs = {cell.cell.variant: task.shm_bytes.get(cell.cell.variant) for cell in task.cells}
+    for variant, need in needs.items():
+        if need is not None:
             yield checks.shared_memory(variant, need, there, free, task.in_container)
+    unknown = [variant for variant, need in needs.items() if need is None]
+    if unknown:
+        reason = "the job does not tell what it needs (`estimate` of job.yaml: shm_bytes)"
+        yield checks.not_checked(_named("shared memory", unknown, task), "room in /dev/shm", reason)
 
 
 def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterator[Check]:
@@ -121,8 +121,12 @@ def cpu_quota(task: ImageTask, facts: Facts, runs: Dict[str, DryRun]) -> Iterato
         if check is not None:
             variants.setdefault(check, []).append(name)
     for check, names in variants.items():
-        everywhere = len(names) == len(task.cells)
-        yield check if everywhere else dataclasses.replace(check, name="{}, {}".format(check.name, ", ".join(names)))
+        yield dataclasses.replace(check, name=_named(check.name, names, task))
+
+
+def _named(name: str, variants: Sequence[str], task: ImageTask) -> str:
+    """Return the name of a check of these variants, who are named unless they are all that there are."""
+    return name if len(variants) == len(task.cells) else ", ".join([name, *variants])
 
 
 def card_memory(facts: Facts) -> Tuple[CardMemory, ...]:

@@ -60,13 +60,20 @@ def environment(prefix: Path, **changes: str) -> dict[str, str]:
 def observe_times(
     folder: Path, off: Callable[[Seen], Iterable[str]], *command: str, **changes: str
 ) -> tuple[Seen, set[str]]:
-    """Observe until no time was off each time: what the observer gets wrong it does each time, and a machine with other
+    """Observe until no time was off each time; return the last look, and what was off in all."""
+    return look_again(folder, off, lambda each: observe(each, *command, **changes))
+
+
+def look_again(
+    folder: Path, off: Callable[[Seen], Iterable[str]], look: Callable[[Path], Seen]
+) -> tuple[Seen, set[str]]:
+    """Look until no time was off each time: what the observer gets wrong it does each time, and a machine with other
     work takes the processor away between two clocks now and then. The last look, and what was off in all.
     """
     found: set[str] | None = None
     for number in range(TRIES):
         (folder / str(number)).mkdir()
-        seen = observe(folder / str(number), *command, **changes)
+        seen = look(folder / str(number))
         now = {*off(seen)}
         found = now if found is None else found & now
         if not found:

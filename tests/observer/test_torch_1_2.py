@@ -7,7 +7,7 @@ import pytest
 
 from stages.workload.observer.read import observed
 from tests import real_engine
-from tests.observer.observing import HOOK, SCRIPTS, Seen
+from tests.observer.observing import HOOK, SCRIPTS, Seen, look_again
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
@@ -63,20 +63,30 @@ def image() -> str:
     ],
 )
 def test_counts_are_the_scripts_own(tmp_path: Path, image: str, command: str) -> None:
-    tmp_path.chmod(0o777)
+    seen, wrong = look_again(tmp_path, whose_time_is_off, lambda folder: observe_in(image, folder, command))
+    assert not wrong, (seen.truth, seen.observation.spans)
+
+
+def observe_in(image: str, folder: Path, command: str) -> Seen:
+    """Run a script, or a program, with the observer in a container."""
+    folder.chmod(0o777)
     words = ["-c", command] if "\n" in command else [word for word in command.split() if "=" not in word]
     changes = [] if "\n" in command else [word for word in command.split() if "=" in word]
     environment = ["FACEOFF_OBSERVE=/out/observed", "PYTHONPATH=/hook:/scripts", "OMP_NUM_THREADS=1", *changes]
     docker = ["docker", "run", "--rm", "--network=none", "--shm-size=256m", "--workdir=/scripts", "--entrypoint="]
-    volumes = [f"{HOOK}:/hook:ro", f"{SCRIPTS}:/scripts:ro", f"{tmp_path}:/out"]
+    volumes = [f"{HOOK}:/hook:ro", f"{SCRIPTS}:/scripts:ro", f"{folder}:/out"]
     options = [*(f"--env={each}" for each in environment), *(f"--volume={each}" for each in volumes)]
     done = subprocess.run([*docker, *options, image, "python", *words], capture_output=True, text=True, timeout=300)
-    seen = Seen(done, observed(tmp_path / "observed"), sorted(tmp_path.glob("*.jsonl")))
+    return Seen(done, observed(folder / "observed"), sorted(folder.glob("*.jsonl")))
+
+
+def whose_time_is_off(seen: Seen) -> list[str]:
     assert seen.counts == {key: seen.truth[key] for key in ("train", "steps", "samples", "validation")}
-    if "seconds" in seen.truth:
-        assert seen.seconds("train") == pytest.approx(seen.truth["seconds"], rel=0.01, abs=0.003)
-    else:  # a card that is none, which waits for launches whenever its steps compute
-        last = [span.split for span in seen.observation.spans if span.name == "train"][-1]
-        assert last is not None and last.launch_seconds == pytest.approx(last.compute_seconds, rel=0.05)
-    assert "faceoff" not in done.stderr
+    assert "faceoff" not in seen.done.stderr
     assert seen.observation.torch == "1.2.0"
+    if "seconds" in seen.truth:
+        return ["train"] if seen.seconds("train") != pytest.approx(seen.truth["seconds"], rel=0.01, abs=0.003) else []
+    # A card that is none waits for launches whenever its steps compute.
+    last = [span.split for span in seen.observation.spans if span.name == "train"][-1]
+    launches = last is not None and last.launch_seconds == pytest.approx(last.compute_seconds, rel=0.05)
+    return [] if launches else ["launches"]

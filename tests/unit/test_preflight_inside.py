@@ -319,5 +319,5 @@ def test_what_the_job_does_not_give_is_not_checked_and_says_so(checkout: Checkou
     code, found = looked_over(checkout, "raise ValueError")
     assert code == 0
     assert found["dry-run"].found == "jobs/mine/job.yaml does not say `dry_run: true`"
-    for name in ("dry-run", "shared memory, plain", "session"):
+    for name in ("dry-run", "shared memory", "session"):
         assert found[name].status == "not checked"

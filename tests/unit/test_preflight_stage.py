@@ -1,7 +1,9 @@
 """What the entry of preflight finds in a checkout: data, results and images, of this run, another or an old one."""
 
+import dataclasses
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -89,6 +91,25 @@ def test_a_session_is_held_against_what_cells_took(folder):
     found = codec.read(folder / records.PREFLIGHT_PATH, records.Preflight).checks
     advice = next(check.advice for check in found if check.name == "session")
     assert advice.startswith("not one span would end in time")
+
+
+def test_pairs_that_will_not_count_are_told_before_anything_is_measured(folder):
+    prepare(folder)
+    for name in ("train", "evaluate"):
+        cell_stage(folder, name, "host", "small")
+    assert "will not count" not in run_stage(folder, "preflight").stdout  # the block goes on
+    for name in ("train", "evaluate"):
+        path = folder / records.Cell("host", "small", 1).result_path(name)
+        hours_ago = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+        codec.write(path, dataclasses.replace(codec.read(path, records.Result), started_at=hours_ago))
+    said = run_stage(folder, "preflight").stdout
+    assert (
+        "faceoff: 1 pair with the baseline will not count: one cell of each is kept, the other is of a later block of "
+        "repeats; `rm -r metrics/host/small` has all of them measured together" in said
+    )
+    cell = records.Cell("host", "small", 1).result_path("train").parent
+    shutil.rmtree(folder / cell)
+    assert "will not count" not in run_stage(folder, "preflight").stdout
 
 
 def test_a_job_is_asked_about_settings_that_have_cells_left(folder):

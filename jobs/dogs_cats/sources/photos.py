@@ -164,6 +164,13 @@ def describe(what: str, found: Mapping[str, str]) -> list[str]:
     return [f"{what} {len(found):,}: {shown}{more}"]
 
 
+def in_both_splits(receipt: Receipt) -> dict[str, str]:
+    """Return the photos of valid that train holds too, byte for byte: where it lies in valid, and where in train."""
+    train, valid = ([each for each in receipt.photos if each.path.startswith(f"{split}/")] for split in layout.SPLITS)
+    there = {photo.sha256: photo.path for photo in train}
+    return {photo.path: there[photo.sha256] for photo in valid if photo.sha256 in there}
+
+
 def folder_counts(receipt: Receipt) -> dict[str, int]:
     """Return how many photos each class has in each split: {'train/cats': 280}."""
     return Counter("/".join(photo.path.split("/")[:2]) for photo in receipt.photos)

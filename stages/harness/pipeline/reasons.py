@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,25 @@ def tell(reasons: Reasons, advice: str = KEEP) -> None:
         print(f"faceoff: {formatting.count(len(cells), 'cell')} with results will be measured again{about}: {words}")
     if reasons:
         print(advice)
+
+
+def tell_pairs_lost(baseline: str, kept: Collection[Cell], measured: Collection[Cell]) -> None:
+    """Say how many pairs will not count: one cell of each is `kept`, of a block that has ended, one is measured now."""
+    lost = [
+        rival
+        for some, others in ((kept, measured), (measured, kept))
+        for rival in some
+        if rival.setting != baseline and (baseline, rival.repeat) in {(each.setting, each.repeat) for each in others}
+    ]
+    if not lost:
+        return
+    repeats = {cell.repeat for cell in lost}
+    folders = sorted({cell.result_path("train").parent.as_posix() for cell in kept if cell.repeat in repeats})
+    print(
+        f"faceoff: {formatting.count(len(lost), 'pair')} with the baseline will not count: one cell of each is kept, "
+        f"the other is of a later block of repeats; `rm -r {' '.join(folders)}` has all of them measured together, and "
+        f"more `repeats` in params.yaml add pairs"
+    )
 
 
 def seconds(cell: Cell) -> float:

@@ -15,7 +15,7 @@ from stages.harness.environments.definition import Definition
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.params import jobs
 from stages.harness.params.schema import Params
-from stages.harness.results import read
+from stages.harness.results import metrics, read
 from stages.records import Cell, Check, Image, Machine
 
 PATIENCE_SECONDS = 5  # with an engine that does not answer
@@ -78,6 +78,7 @@ class Measured:
     cells: frozenset[Cell]
     setting_seconds: Mapping[str, float]  # mean of a setting's cells, training and evaluation
     span_seconds: Mapping[str, float]  # the longest span of a setting; 0 where the job reports none
+    block_until: float = 0.0  # seconds since 1970: what begins later makes no pair with these cells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,16 +161,16 @@ def look_at_results(wanted: Params, root: Path) -> Measured:
         return Measured(frozenset(), {}, {})
     noted = [(cell, present.get((cell.image, cell.variant))) for cell in wanted.cells()]
     results = [read.read(cell, each, job, root) for cell, each in noted if each]
+    whole = [each for each in results if each.status == "ok"]
     taken: dict[str, list[float]] = {}
     longest: dict[str, float] = {}
-    for each in results:
-        if each.status == "ok":
-            setting = each.cell.setting
-            taken.setdefault(setting, []).append(sum(stage.wall_seconds for stage in each.stages))
-            spans = [span.seconds for stage in each.stages for span in stage.spans]
-            longest[setting] = max([*spans, longest.get(setting, 0.0)])
+    for each in whole:
+        setting = each.cell.setting
+        taken.setdefault(setting, []).append(sum(stage.wall_seconds for stage in each.stages))
+        spans = [span.seconds for stage in each.stages for span in stage.spans]
+        longest[setting] = max([*spans, longest.get(setting, 0.0)])
     means = {setting: sum(each) / len(each) for setting, each in taken.items()}
-    return Measured(frozenset(each.cell for each in results if each.status == "ok"), means, longest)
+    return Measured(frozenset(each.cell for each in whole), means, longest, metrics.block_until(whole))
 
 
 def _has_data(wanted: Params, root: Path) -> bool:

@@ -191,7 +191,7 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
         for run in stage.discarded
     ]
     runs.sort(key=lambda run: run[0])
-    pause, number, found = max(BLOCK_PAUSE, repeat_seconds(results, discarded=False)), 0, {}
+    pause, number, found = _block_pause(results), 0, {}
     ended = runs[0][0] if runs else 0.0
     for began, seconds, cell, is_training in runs:
         number += began - ended > pause
@@ -199,6 +199,16 @@ def blocks(results: Sequence[CellResult]) -> dict[Cell, int]:
         if is_training:
             found[cell] = number
     return found
+
+
+def block_until(results: Sequence[CellResult]) -> float:
+    """Return until when (seconds since 1970) a cell can begin that is of the last block."""
+    ends = (_seconds(run.started_at) + run.wall_seconds for result in results for run in result.stages)
+    return max(ends, default=0.0) + _block_pause(results)
+
+
+def _block_pause(results: Sequence[CellResult]) -> float:
+    return max(BLOCK_PAUSE, repeat_seconds(results, discarded=False))
 
 
 def repeat_seconds(results: Sequence[CellResult], discarded: bool = True) -> float:

@@ -45,6 +45,14 @@ def test_the_counts(tmp_path: Path) -> None:
     assert listed.left_out == {"valid/dogs/dog.8.jpg": "empty file"}
 
 
+def test_photos_of_valid_that_train_holds_too_are_named(tmp_path: Path) -> None:
+    """Of whichever class, and however often: accuracy counts what was learnt by heart."""
+    learnt = {"valid/dogs/again.jpg": "train/cats/cat.0.jpg", "valid/cats/same.jpg": "train/dogs/dog.1.jpg"}
+    twice_in_valid = {"valid/cats/cat.77.jpg": jpeg(77), "valid/dogs/cat.77.jpg": jpeg(77)}
+    source = folder_with(tmp_path, {**{valid: WHOLE[train] for valid, train in learnt.items()}, **twice_in_valid})
+    assert photos.in_both_splits(photos.place(source, tmp_path / "photos")) == learnt
+
+
 BROKEN_PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + bytes(40)
 
 

@@ -31,8 +31,8 @@ for name, workers, photo_seconds, step_seconds in arguments["scenarios"]:
     delay_seconds["photo"] = photo_seconds
     hook = learner.network.register_forward_hook(lambda module, *_: time.sleep(step_seconds * module.training))
     span = min(learner.run_phase("frozen"), key=lambda span: span.split.seconds)  # other processes only add
-    train_seconds = span.split.seconds
-    found[name] = {"split": dataclasses.asdict(span.split), "steps": span.steps, "train_seconds": train_seconds}
+    seconds = {"train_seconds": span.split.seconds, "span_seconds": span.seconds}
+    found[name] = {"split": dataclasses.asdict(span.split), "steps": span.steps, **seconds}
     if name.endswith("ceilings"):
         found[name]["ceilings"] = dataclasses.asdict(ceilings.measure(learner, learner._input))
 
@@ -116,18 +116,15 @@ class TestSplit:
         parts = {**found[name]["split"]}
         assert parts.pop("launch_seconds") is None  # a CPU launches nothing
         assert found[name]["steps"] == STEPS and min(parts.values()) >= 0
+        assert sum(parts.values()) <= found[name]["span_seconds"]  # no second is in two parts
 
+    # Each delay is at least in its own part; as the parts make up the epoch, none of them is in another one.
     def test_a_delay_in_the_loader_is_waited_for(self, found):
-        delay = TRAIN_PHOTOS * PHOTO_SECONDS
-        given_back = share(found, "slow loader", "wait_seconds", found["plain"]["split"]["wait_seconds"])
-        assert given_back == pytest.approx(delay / found["slow loader"]["train_seconds"], abs=TOLERANCE)
+        assert found["slow loader"]["split"]["wait_seconds"] >= TRAIN_PHOTOS * PHOTO_SECONDS
 
     @pytest.mark.parametrize("workers", ["", ", workers"])
     def test_a_delay_in_compute_is_compute(self, found, workers):
-        name = "slow compute" + workers
-        plain = found["plain" + workers]["split"]["compute_seconds"]
-        given_back = share(found, name, "compute_seconds", plain)
-        assert given_back == pytest.approx(STEPS * STEP_SECONDS / found[name]["train_seconds"], abs=TOLERANCE)
+        assert found["slow compute" + workers]["split"]["compute_seconds"] >= STEPS * STEP_SECONDS
 
     def test_two_workers_share_a_delay_in_the_loader(self, found):
         # What compute hides of it is not waited for: both together are what the loader takes at least.
