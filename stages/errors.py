@@ -6,12 +6,14 @@ Runs inside images: Python 3.7 syntax, standard library only.
 import errno
 import io
 import os
+import select
 import signal
 import sys
 from typing import Any, Callable
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 KILLED_FOR_MEMORY = "the kernel killed a process of it for want of memory"  # what the host knows a reason by
+READER_SECONDS = 1.0  # in which one who still reads takes something of what a full pipe holds
 TRY_LATER = 75  # exit code of what goes on in another run; sysexits.h calls it EX_TEMPFAIL
 
 
@@ -72,8 +74,18 @@ def run_entry(main: Callable[[], int], to_the_end: bool = False) -> None:
         code = 1
     except KeyboardInterrupt:
         print("faceoff: interrupted", file=sys.stderr)
+        _drop_what_nobody_takes()
         code = 130
+    except SystemExit:
+        _drop_what_nobody_takes()
+        raise
     sys.exit(code)
+
+
+def _drop_what_nobody_takes() -> None:
+    """Have what is not yet written go nowhere, if whoever reads it has stopped: the end would wait for them."""
+    if sys.stdout is not None and not select.select([], [1], [], READER_SECONDS)[1]:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _unread(stream: Any) -> Any:

@@ -254,6 +254,14 @@ def test_markdown_has_a_row_per_setting_and_says_why():
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
 
 
+def test_markdown_says_the_verdict_of_each_setting_once():
+    """In the conclusion that of the one that leads, beside its name that of each other one."""
+    no_verdict = rival("c/fp32-bs16", verdict="cannot say", words="cannot say: load could have made it")
+    text = table.markdown(comparison(BASE, rival(), no_verdict))
+    assert "**c/fp32-bs16**: Cannot say: load could have made it." in text
+    assert text.count("load could have made it") == 1
+
+
 def test_a_bar_in_a_name_does_not_break_the_markdown_table():
     assert "GPU\\|X" in table.markdown(comparison(BASE, rival(devices=("GPU|X",))))
 

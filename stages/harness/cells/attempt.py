@@ -145,9 +145,8 @@ class CellStage:
     def _earlier_counts(self, reason: str) -> bool:
         """Put the run in place that was to be replaced, where its replacement was killed, for this reason."""
         cell = self.cell
-        try:
-            result = codec.read(cell.aside_result_path, records.Result)
-        except codec.RecordError:  # no run was under way but the first
+        result = codec.find(cell.aside_result_path, records.Result)
+        if result is None:  # no run was under way but the first
             return False
         warning = f"{records.IN_VAIN}{reason}"
         print(f"faceoff: {self.title}: {warning}", file=sys.stderr)

@@ -109,11 +109,8 @@ def reading() -> Iterator[Packages]:
 
 def note(path: Path, packages: Packages) -> None:
     """Write into the result what its command took of the packages, or why that is not known; where one ran at all."""
-    try:
-        result = codec.read(path, Result)
-    except codec.RecordError:  # there is none; or it is refused by whoever reads it next
-        return
-    if result.attempts:
+    result = codec.find(path, Result)  # what is refused here is refused by whoever reads it next
+    if result and result.attempts:
         joules, why = packages.taken(result.attempts)
         absent = {name: reason for name, reason in result.absent.items() if name != "cpu_joules"}
         absent |= {"cpu_joules": why} if joules is None else {}

@@ -42,10 +42,8 @@ def explain(
     decides = by_steps or ratio
     found, reference = (bottleneck(each, profiles, run) for each in (setting, baseline))
     alone = _alone(setting, baseline, found, reference, profiles, decides)
-    if ratio is None or decides is None:
+    if ratio is None or decides is None or decides.verdict == "cannot say":
         return tuple(alone)
-    if decides.verdict == "cannot say":
-        return (f"Why it differs cannot be told: {decides.reason}.", *alone)
     pieces = parts(setting, baseline, total)
     isolation = _isolation(setting, baseline, profiles)
     if decides.verdict in ("faster", "slower"):

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stages import codec
-from stages.codec import RecordError
 from stages.harness import formatting
 from stages.records import Cell, Result
 
@@ -41,14 +40,9 @@ def earlier(cells: Sequence[Cell]) -> dict[tuple[str, str], Earlier]:
     found: dict[tuple[str, str], Earlier] = {}
     for kind in DOES:
         for cell in cells:
-            path = cell.result_path(kind)
-            if (kind, cell.setting) not in found and path.exists():
-                try:
-                    result = codec.read(path, Result)
-                except RecordError:
-                    continue
-                if result.status == "ok":
-                    found[kind, cell.setting] = Earlier(result.wall_seconds, len(result.spans))
+            result = None if (kind, cell.setting) in found else codec.find(cell.result_path(kind), Result)
+            if result and result.status == "ok":
+                found[kind, cell.setting] = Earlier(result.wall_seconds, len(result.spans))
     return found
 
 

@@ -110,28 +110,20 @@ def tell_pairs_lost(baseline: str, kept: Collection[Cell], measured: Collection[
 
 def seconds(cell: Cell) -> float:
     """Return what the cell took, by its results; 0 where they cannot be read."""
-    found = 0.0
-    for stage in STAGES:
-        with contextlib.suppress(RecordError):
-            found += codec.read(cell.result_path(stage), Result).wall_seconds
-    return found
+    results = (codec.find(cell.result_path(stage), Result) for stage in STAGES)
+    return sum(result.wall_seconds for result in results if result)
 
 
 def _trained(cells: Iterable[Cell]) -> Iterator[Result]:
     """Yield results of trainings that ended well."""
     for cell in cells:
-        with contextlib.suppress(RecordError):
-            train = codec.read(cell.result_path("train"), Result)
-            if train.status == "ok":
-                yield train
+        train = codec.find(cell.result_path("train"), Result)
+        if train and train.status == "ok":
+            yield train
 
 
 def _is_evaluated(cell: Cell) -> bool:
-    try:
-        codec.read(cell.result_path("evaluate"), Result)
-    except RecordError:
-        return False
-    return cell.predictions_path.exists()
+    return codec.find(cell.result_path("evaluate"), Result) is not None and cell.predictions_path.exists()
 
 
 def _changes(params: Params) -> dict[str, str]:

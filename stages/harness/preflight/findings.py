@@ -175,20 +175,16 @@ def look_at_results(wanted: Params, root: Path) -> Measured:
 
 def _has_data(wanted: Params, root: Path) -> bool:
     """Whether the download stage has run for the job as it is now."""
-    try:
-        manifest = codec.read(root / records.MANIFEST_PATH, records.Manifest)
-        job = codec.read(root / records.JOB_PATH, records.Job)
-    except RecordError:
+    manifest = codec.find(root / records.MANIFEST_PATH, records.Manifest)
+    job = codec.find(root / records.JOB_PATH, records.Job)
+    if manifest is None or job is None:
         return False
     same = job.section_json == json.dumps(wanted.section, sort_keys=True)
     return same and manifest.job == job.name == wanted.job
 
 
 def _image(name: str, definition: Definition, engine: DockerEngine | None, root: Path) -> ImageState:
-    try:
-        made = codec.read(records.image_path(name), Image)
-    except RecordError:  # not made yet, or by another version of faceoff
-        made = None
+    made = codec.find(records.image_path(name), Image)
     if definition.venv is not None:
         return ImageState(name, definition, made, venvs.made(definition.venv, root) is not None)
     if not definition.needs_engine:

@@ -206,8 +206,10 @@ def markdown(compared: Comparison) -> str:
     lines += [markdown_row(row) for row in rows(compared)]
     lines += _markdown_times(compared)
     lines += ["", *(f"- {escape(note)}" for note in notes(compared)), ""]
+    lead = leading(compared)
     for setting in compared.settings:
-        sentences = [*setting.explanation]
+        verdict_words = f"{setting.words[:1].upper()}{setting.words[1:]}."
+        sentences = [*([verdict_words] if setting.ratios and setting is not lead else []), *setting.explanation]
         if setting.differences:
             sentences.append(f"Differs from the baseline: {'; '.join(setting.differences)}.")
         if sentences:

@@ -132,12 +132,8 @@ def _seconds_per_thousand(session: Session, setting: str) -> float | None:
 def _seconds_per_step(session: Session, setting: str) -> float | None:
     spans = [span for each in session.of_setting(setting) if each.train for span in each.train.spans]
     counted = [each for each in spans if each.steps]
-    steps = sum(_steps(each) for each in counted)
+    steps = sum(each.steps or 0 for each in counted)
     return sum(each.stepping_seconds for each in counted) / steps if steps else None
-
-
-def _steps(span: Span) -> int:
-    return span.steps or 0
 
 
 def _reached(found: Sequence[Session], setting: str) -> dict[str, float]:

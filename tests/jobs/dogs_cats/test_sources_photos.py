@@ -152,6 +152,7 @@ def test_other_formats_and_odd_names_are_photos_too(tmp_path: Path) -> None:
         "train/cats/-rf.jpg": jpeg(53),
         "train/cats/palette.png": image("P", "PNG"),
         "train/cats/alpha.png": image("LA", "PNG"),
+        "train/cats/grey of 16 bits.png": image("I;16", "PNG"),
         "train/cats/print.jpg": image("CMYK", "JPEG"),
         "train/cats/moving.gif": image("P", "GIF"),
         "train/cats/new.webp": image("RGB", "WEBP"),
