@@ -14,10 +14,9 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from signal import SIG_BLOCK
 
 from stages import codec
-from stages.harness.process.signals import masked_signals
+from stages.harness.process import signals
 from stages.records import Attempt, Result
 
 FOLDER = Path("/sys/class/powercap")
@@ -96,8 +95,7 @@ def reading() -> Iterator[Packages]:
 
     thread = threading.Thread(target=look, daemon=True)
     if packages.reason is None:
-        with masked_signals(SIG_BLOCK):  # which the thread inherits: signals to stop are for the main one
-            thread.start()
+        signals.start(thread)
     try:
         yield packages
     finally:

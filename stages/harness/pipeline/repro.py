@@ -115,8 +115,7 @@ def _run(command: list[str], show: Callable[[str], None], errors: int | None, he
     with _started(command, errors) as process:
         said, complained = (Reader(each) if each else () for each in (process.stdout, process.stderr))
         listener = threading.Thread(target=_hand_on, args=(complained, complaints, _complain))
-        with signals.masked_signals(signal.SIG_BLOCK):  # which the thread inherits: they are for the main one
-            listener.start()
+        signals.start(listener)
         try:
             with signals.stop_signals():
                 _hand_on(said, output, show, hear)

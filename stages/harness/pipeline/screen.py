@@ -6,12 +6,11 @@ Drawn by hand: of a display that lays out whole tables, each line that a job pri
 import sys
 import threading
 from collections.abc import Callable
-from signal import SIG_BLOCK
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 
-from stages.harness.process.signals import masked_signals
+from stages.harness.process import signals
 
 PAUSE_SECONDS = 0.5
 ERASE_BELOW, BACK_UP = "\x1b[J", "\r\x1b[1A"  # the cursor stays where the upper line begins
@@ -30,8 +29,7 @@ class Screen:
         self._thread = threading.Thread(target=self._draw_now_and_then, daemon=True)
 
     def __enter__(self) -> "Screen":
-        with masked_signals(SIG_BLOCK):  # which the thread inherits: they are for the main one
-            self._thread.start()
+        signals.start(self._thread)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -322,7 +322,8 @@ def image_bytes(image: ImageState) -> int | None:
 
 def _room_besides(name: str, needed: str, wanted_bytes: int, disk: Disk, besides: Besides) -> Check:
     """Check for room, with what else will be written to the same disk."""
-    same = [(size, what) for other, size, what in besides if size and other.device == disk.device is not None]
+    known = disk.device is not None
+    same = [(size, what) for other, size, what in besides if size and known and other.device == disk.device]
     needed += "".join(f", besides {amount(size)} for {what} on the same disk" for size, what in same)
     return _room(name, needed, wanted_bytes + sum(size for size, _ in same), disk)
 

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Literal
@@ -50,6 +51,12 @@ def masked_signals(how: Literal[signal.Sigmasks.SIG_BLOCK, signal.Sigmasks.SIG_U
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start(thread: threading.Thread) -> None:
+    """Start a thread that no stop signal reaches, as it inherits the mask: they are for the main one."""
+    with masked_signals(signal.SIG_BLOCK):
+        thread.start()
 
 
 def end_with_parent(number: int) -> None:

@@ -10,10 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from signal import SIG_BLOCK
 
 from stages.harness.params.schema import LimitParams
-from stages.harness.process.signals import masked_signals
+from stages.harness.process import signals
 
 LOOKS = 20  # at the heartbeat, in the time that the job may stand still
 LONGEST_PAUSE_SECONDS = 5.0
@@ -63,8 +62,7 @@ def watched(watch: Watch | None, end: Callable[[], None]) -> Iterator[Callable[[
                     return
 
     thread = threading.Thread(target=look, daemon=True)
-    with masked_signals(SIG_BLOCK):  # which the thread inherits: signals to stop are for the main one, which masks them
-        thread.start()
+    signals.start(thread)
     try:
         yield lambda: broken[0] if broken else None
     finally:
