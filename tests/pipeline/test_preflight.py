@@ -47,14 +47,14 @@ def statuses(folder):
 
 
 def test_what_cannot_work_is_refused_before_anything_is_downloaded_or_built(folder):
-    changed(folder, "gpus: none", "gpus: all")
+    changed(folder, "gpus: none", "gpus: GPU-00000000")
     assert repro(folder, code=255) == ["machine"]
     assert not (folder / records.MANIFEST_PATH).exists()
     assert not (folder / records.image_path("host")).exists()
 
 
 def test_it_goes_on_once_that_is_mended(folder):
-    changed(folder, "gpus: all", "gpus: none")
+    changed(folder, "gpus: GPU-00000000", "gpus: none")
     assert repro(folder)[:4] == ["machine", "job", "download", "image@host"]
     assert "failed" not in statuses(folder).values()
 

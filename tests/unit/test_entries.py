@@ -12,8 +12,10 @@ import time
 import pytest
 
 PROGRAM = """
-import sys
+import signal
 from stages.errors import run_entry
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has ignored in the background
 
 def main() -> int:
     while True:

@@ -74,6 +74,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 def make(folder: Path, monkeypatch: pytest.MonkeyPatch, launcher: str, python: str = PYTHONS[0]) -> Checkout:
     monkeypatch.chdir(folder)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # on a machine with one card too
     checkout = Checkout(folder, python)
     checkout.variant = Variant({}, {}, gpus=2)
     distributed = folder / "torch" / "distributed"  # the checkout is on PYTHONPATH

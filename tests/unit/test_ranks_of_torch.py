@@ -30,6 +30,7 @@ HERE, OLD = "this torch", pytest.param("torch 1.2", marks=pytest.mark.engine)
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # on a machine with one card too
     checkout = Checkout(tmp_path, observe=True)
     checkout.variant = Variant({}, {"OMP_NUM_THREADS": "1"}, gpus=2)
     return checkout
