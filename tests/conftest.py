@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.project import ROOT
@@ -25,7 +26,9 @@ for name in [each for each in os.environ if each.startswith(("GIT_", "DVC_"))]:
     del os.environ[name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 os.environ |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), "/faceoff/has/none")
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # of a suite under nohup, which what a test starts would ignore too
+# Of a suite under nohup or in the background, which what a test starts would ignore too.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         for python in PYTHONS:
             subprocess.run([python, "-m", "compileall", "-qq", "stages"], cwd=ROOT)
+
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # on one with other work an example takes its time
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,7 +1,9 @@
 """The real Docker engine for the tests that need one: they fail without it where FACEOFF_REQUIRE_ENGINE is set."""
 
+import contextlib
 import dataclasses
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -55,8 +57,16 @@ def remove_image(engine: object, reference: str) -> None:
 
 def containers(engine: DockerEngine, label: str) -> list[Container]:
     """Containers, running or not, that bear the label 'key=value'."""
-    found: list[Container] = engine._client.containers.list(all=True, filters={"label": label})
+    found: list[Container] = engine._client.containers.list(all=True, filters={"label": label}, ignore_removed=True)
     return found
+
+
+def patiently(run: Callable[[int], int]) -> int:
+    """Run with a patience of 2 s; with more where a busy machine's engine takes longer for what is asked."""
+    for patience_seconds in (2, 8):
+        with contextlib.suppress(FaceoffError):
+            return run(patience_seconds)
+    return run(30)
 
 
 def make_job(reference: str, folder: Path, *command: str, **changes: Any) -> Job:

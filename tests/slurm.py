@@ -46,7 +46,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1,bf_interval=1,bf_resolu
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 KillWait=15
-MinJobAge=300
+MinJobAge=3600
 ReturnToService=2
 SlurmdParameters=config_overrides
 {nodes}

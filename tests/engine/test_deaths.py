@@ -98,9 +98,13 @@ def containers(root: Path) -> list[str]:
     ids=["memory", "memory, of a loader", "shared memory", "segmentation fault", "kill", "exit code", "read-only"],
 )
 def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, words: str) -> None:
-    done = attempt(root, script, CELL)
+    for _ in range(4):
+        done = attempt(root, script, CELL)
+        reason = failed(root, CELL)
+        # Whom the kernel killed for memory is known of the whole machine: somebody else's death may be taken for this.
+        if reason.startswith(words):
+            break
     assert done.returncode == code
-    reason = failed(root, CELL)
     assert reason.startswith(words)
     assert ("raise container.shm_size" in reason) == (script == FILLS_SHM)
     assert told(done)[-1] in (f"faceoff: probe/plain, repeat 1: {reason}", f"faceoff: {reason}")
@@ -163,13 +167,16 @@ def test_a_container_that_cannot_be_stopped_is_removed_all_the_same(
 
 
 def test_a_job_that_closes_its_output_is_waited_for_however_long(engine: DockerEngine, tmp_path: Path) -> None:
-    impatient = DockerEngine(patience_seconds=2)
-    script = "sleep 3; exec >&- 2>&-; sleep 3; exit 7"
-    assert impatient.run(real_engine.make_job(real_engine.base(engine), tmp_path, "sh", "-c", script)).exit_code == 7
+    def exit_code(patience_seconds: int) -> int:
+        impatient = DockerEngine(patience_seconds=patience_seconds)
+        script = f"sleep {patience_seconds + 1}; exec >&- 2>&-; sleep {patience_seconds + 1}; exit 7"
+        return impatient.run(real_engine.make_job(real_engine.base(engine), tmp_path, "sh", "-c", script)).exit_code
+
+    assert real_engine.patiently(exit_code) == 7
 
 
 # A container has to start in the latter.
-@pytest.mark.parametrize(("key", "minutes"), [("stall_minutes", 0.05), ("cell_minutes", 0.15)])
+@pytest.mark.parametrize(("key", "minutes"), [("stall_minutes", 0.05), ("cell_minutes", 0.4)])
 def test_a_container_that_is_overdue_is_killed(root: Path, key: str, minutes: float) -> None:
     attempts.params_with(root, limits={"stall_minutes": None, "cell_minutes": None} | {key: minutes})
     try:
@@ -328,7 +335,7 @@ def test_a_build_that_is_stopped_leaves_nothing(own: daemon.Daemon, engine: Dock
             time.sleep(0.1)
         process.send_signal(number)
         assert process.wait(60) == 128 + number
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while there() != before:
             assert time.monotonic() < end, there()
             time.sleep(0.2)

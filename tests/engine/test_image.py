@@ -189,7 +189,7 @@ def processes(mark: str) -> list[str]:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    for _ in range(600):
+    for _ in range(2400):
         if holds():
             return
         time.sleep(0.05)

@@ -226,11 +226,11 @@ def test_a_reader_that_goes_away_ends_it(project: Path, engine: DockerEngine) ->
 def test_output_that_nobody_takes_does_not_keep_it_from_ending(
     project: Path, engine: DockerEngine, number: int
 ) -> None:
-    process = start(project, "yes")
+    process = start(project, "sh", "-c", "yes | head -c 1000000; sleep 600")  # more than all buffers on the way hold
     assert process.stdout is not None and process.stdout.readline() == "y\n"
     time.sleep(1)  # until every buffer on the way is full
     process.send_signal(number)
-    assert process.wait(timeout=90) == 128 + number
+    assert process.wait(timeout=180) == 128 + number
     assert real_engine.containers(engine, f"faceoff.pid={process.pid}") == []
 
 
@@ -249,8 +249,12 @@ def test_the_exit_code_is_the_commands(project: Path, command: str, code: int) -
 def test_a_command_may_be_silent_for_longer_than_the_transport_waits(
     engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine._client.api, "timeout", 1)
-    assert engine.run(make_job(real_engine.base(engine), tmp_path, "sh", "-c", "sleep 3; exit 5")).exit_code == 5
+    def exit_code(patience_seconds: int) -> int:
+        monkeypatch.setattr(engine._client.api, "timeout", patience_seconds)
+        script = f"sleep {2 * patience_seconds + 1}; exit 5"
+        return engine.run(make_job(real_engine.base(engine), tmp_path, "sh", "-c", script)).exit_code
+
+    assert real_engine.patiently(exit_code) == 5
 
 
 def test_out_of_memory_is_told_with_the_limit(project: Path) -> None:

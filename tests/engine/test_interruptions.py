@@ -48,6 +48,13 @@ def begin(root: Path) -> subprocess.Popen[bytes]:
     return process
 
 
+def wait_for_none(root: Path) -> None:
+    end = time.monotonic() + PATIENCE_SECONDS
+    while test_deaths.containers(root):
+        assert time.monotonic() < end, "the container is still there"
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "SIGKILL"])
 def test_no_container_outlives_dvc(root: Path, how: str) -> None:
     process = begin(root)
@@ -56,8 +63,8 @@ def test_no_container_outlives_dvc(root: Path, how: str) -> None:
     else:
         process.send_signal(signal.Signals[how])
     assert process.wait(PATIENCE_SECONDS) != 0
-    end = time.monotonic() + PATIENCE_SECONDS
-    while test_deaths.containers(root):
-        assert time.monotonic() < end, "the container is still there"
-        time.sleep(0.1)
-    begin(root).terminate()  # the next run works
+    wait_for_none(root)
+    following = begin(root)  # which works
+    following.terminate()
+    following.wait(PATIENCE_SECONDS)
+    wait_for_none(root)

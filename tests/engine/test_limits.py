@@ -114,7 +114,7 @@ def test_the_machine_is_the_hosts_whatever_the_container_may_use(engine: DockerE
     assert set(found.cpu.isa) <= set(lscpu["Flags"].split()) and ("avx2" in found.cpu.isa) == ("avx2" in lscpu["Flags"])
     assert [str(found.disk.total_bytes), found.disk.filesystem] == said["disk"]
     moment = codec.read(tmp_path / "conditions.json", records.Conditions)
-    assert moment.disk_free_bytes == pytest.approx(int(said["free"]), abs=GIB)  # others write and run meanwhile
+    assert moment.disk_free_bytes == pytest.approx(int(said["free"]), abs=4 * GIB)  # others write and run meanwhile
     assert moment.memory_available_bytes == pytest.approx(int(said["available"]) * 1024, abs=4 * GIB)
 
 

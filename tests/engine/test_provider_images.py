@@ -148,10 +148,11 @@ def test_it_is_stopped_as_any_other(project: Path, profiled: records.Facts) -> N
     script = "trap 'touch models/asked; exit' TERM; touch models/began; while :; do sleep 0.05; done"
     command = [sys.executable, "-m", "stages.inside", "provider", "--", "sh", "-c", script]
     process = subprocess.Popen(command, cwd=project)
-    for _ in range(600):
+    for _ in range(2400):
         if (project / "models/began").exists():
             break
         time.sleep(0.05)
+    assert (project / "models/began").exists()
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
     assert (project / "models/asked").exists()

@@ -169,8 +169,8 @@ WORK = '{"span": "work", "seconds": 1}'
         (says(WORK) + "exit 3", "the command ended with exit code 3; its own words are above"),
         (says(WORK) + "kill -SEGV $$", "it died of a segmentation fault"),
         (says(WORK) + "kill -KILL $$", "it was killed (SIGKILL), and not by faceoff"),
-        (says(WORK) + "sleep 1; rm $FACEOFF_EVENTS; sleep 1", "it was removed: open it to append"),
-        (says(WORK) + "sleep 1; : > $FACEOFF_EVENTS; sleep 1", "shorter than before: open it to append"),
+        (says(WORK) + "sleep 3; rm $FACEOFF_EVENTS; sleep 1", "it was removed: open it to append"),
+        (says(WORK) + "sleep 3; : > $FACEOFF_EVENTS; sleep 1", "shorter than before: open it to append"),
     ],
 )
 def test_a_training_that_breaks_the_contract_fails_with_the_line_that_does(project, script, words):

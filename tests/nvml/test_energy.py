@@ -60,14 +60,14 @@ def test_energy_and_clocks_of_two_epochs(tmp_path: Path, monkeypatch: pytest.Mon
     turn = "turn(power_milliwatts=300000, sm_megahertz=1980, throttle_reasons=4, busy_percent=90)\n"
     turn += "tell(fact='turned', value=time.time())\n"
     found = driver.run(
-        f"work(1.2)\ntime.sleep(0.8)\n{turn}time.sleep(0.8)\nwork(1.2)\ntell(fact='ended', value=time.time())\n"
+        f"work(2.5)\ntime.sleep(0.8)\n{turn}time.sleep(0.8)\nwork(2.5)\ntell(fact='ended', value=time.time())\n"
     )
     energy, (its,), (first, second) = found.energy, found.cards, found.spans
     assert energy is not None and (energy.how, energy.gpu_uuids, energy.idle_watts) == ("counted", (UUID,), 100.0)
     assert energy.spans_joules["epoch"] == pytest.approx(100 * first.seconds + 300 * second.seconds, rel=0.05)
     at_300 = float(found.facts["ended"]) - float(found.facts["turned"])
     assert found.command_seconds is not None
-    assert energy.joules == pytest.approx(100 * (found.command_seconds - at_300) + 300 * at_300, rel=0.05)
+    assert energy.joules == pytest.approx(100 * (found.command_seconds - at_300) + 300 * at_300, rel=0.1)
     assert [(each.span, each.sm_hertz, each.power_watts) for each in its.spans] == [
         ("epoch", 345e6, 100.0),
         ("epoch", 1980e6, 300.0),
@@ -174,9 +174,9 @@ for epoch in range(2):
 def test_attempts_add_up_to_the_last_span_that_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(tmp_path, monkeypatch, {**T4, "power_milliwatts": 80000}, resumes=True)
     checkout = driver.checkout
-    first = checkout.script(SCRIPT + "work(0.8)\nwork(0.8)\ntime.sleep(60)\n")
+    first = checkout.script(SCRIPT + "work(0.8)\nwork(0.8)\ntime.sleep(300)\n")
     with checkout.start("train", first) as process:
-        path, deadline = checkout.root / CELL.progress_path, time.monotonic() + 30
+        path, deadline = checkout.root / CELL.progress_path, time.monotonic() + 120
         while time.monotonic() < deadline and len(known(path)) < 2:
             time.sleep(0.2)
         process.kill()

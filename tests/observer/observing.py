@@ -14,7 +14,7 @@ from tests.project import ROOT
 
 SCRIPTS = Path(__file__).parent / "scripts"
 HOOK = ROOT / "stages/workload/observer/hook"
-TRIES = 4
+TRIES = 8
 
 
 @dataclass(frozen=True)

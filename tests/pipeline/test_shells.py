@@ -145,7 +145,7 @@ def test_experiments_run_in_a_copy_and_never_two_at_once(folder: Path) -> None:
     in_copy = (".venv/bin/dvc", "exp", "run", "--temp", "--name")
     with started(folder, *in_copy, "kept") as first:
         try:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 300
             while not began.exists():
                 assert first.poll() is None and time.monotonic() < until, first.communicate()[0]
                 time.sleep(0.05)

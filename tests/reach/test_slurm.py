@@ -54,7 +54,7 @@ class Cluster:
     def reach(self, site: str, *arguments: str, code: int = 0) -> str:
         command = [sys.executable, "-m", "reach.slurm", *arguments]
         done = subprocess.run(
-            command, cwd=self.checkouts[site], env=self.environment, capture_output=True, text=True, timeout=400
+            command, cwd=self.checkouts[site], env=self.environment, capture_output=True, text=True, timeout=1200
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -68,7 +68,7 @@ class Cluster:
     def job(self, site: str, number: int) -> str:
         return str(sessions.codec.read(self.at(site, number) / sessions.SUBMITTED, sessions.Submitted).jobs[-1])
 
-    def wait_for(self, site: str, number: int, is_so: Callable[[str, Path], bool], seconds: float = 150) -> None:
+    def wait_for(self, site: str, number: int, is_so: Callable[[str, Path], bool], seconds: float = 600) -> None:
         end = time.monotonic() + seconds
         folder = self.at(site, number)
         while not is_so(self.state(site, number), folder):

@@ -22,10 +22,10 @@ subprocess.run([sys.executable, "-c", sys.argv[-1]], cwd="jobs/mine")
 """
 WORKS = """
 import json, time
-time.sleep(0.2)
+time.sleep(0.6)
 for event in ({"fact": "device", "value": "cpu"}, {"span": "frozen", "seconds": 0.1}):
     open("../../models/host/plain/1.events.jsonl", "a").write(json.dumps(event) + "\\n")
-    time.sleep(0.2)
+    time.sleep(0.6)
 """
 
 

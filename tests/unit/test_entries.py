@@ -12,10 +12,8 @@ import time
 import pytest
 
 PROGRAM = """
-import signal
+import sys
 from stages.errors import run_entry
-
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has ignored in the background
 
 def main() -> int:
     while True:

@@ -149,11 +149,15 @@ def test_the_first_rank_s_own_error_is_named_too(checkout):
 
 def test_who_lost_its_peer_is_not_the_cause_though_it_ended_first(checkout):
     """As where the cause takes a while to end: the launcher meets the other's death first."""
-    text = """
+    text = f"""
 lost = "RuntimeError: [pair.cc:561] Connection closed by peer [127.0.0.1]:45746"
+up = {str(checkout.root / "up")!r}
 if rank == 0:
+    while not os.path.exists(up):
+        time.sleep(0.01)
     sys.stderr.write(lost); sys.stderr.flush(); os._exit(1)
-time.sleep(0.3)
+open(up, "w").close()
+time.sleep(0.2)
 sys.exit("out of luck")
 """
     run(checkout, text)
@@ -194,7 +198,7 @@ time.sleep(600)
 
 
 def _pid(path: Path) -> int:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (path.exists() and path.read_text()):
         time.sleep(0.05)
     return int(path.read_text())
@@ -215,9 +219,12 @@ def test_all_may_stop_before_the_session_s_end(checkout):
 
 def test_where_they_stand_each_of_them_says(checkout):
     """The host's watchdog asks; a launcher knows nothing of it."""
-    text = (
-        f"open({str(checkout.root)!r} + '/pid.' + str(rank), 'w').write('1')\ndef here():\n    time.sleep(600)\nhere()"
-    )
+    text = f"""
+def here():
+    open({str(checkout.root)!r} + "/pid." + str(rank), "w").write("1")
+    time.sleep(600)
+here()
+"""
     with checkout.start("train", checkout.script(BEGIN + text), ranks=2) as supervisor:
         for rank in (0, 1):
             _pid(checkout.root / f"pid.{rank}")

@@ -335,7 +335,7 @@ def test_a_download_that_is_stopped_and_killed_is_gone_on_with(tmp_path: Path, s
 def test_what_a_stopped_run_had_unpacked_is_not_taken_for_whole_and_gives_its_room_back(
     tmp_path: Path, source: str
 ) -> None:
-    more = {**WHOLE, **{f"train/cats/more.{number}.txt": b"text" for number in range(1000)}}  # no photos: not counted
+    more = {**WHOLE, **{f"train/cats/more.{number}.txt": b"text" for number in range(5000)}}  # no photos: not counted
     with downloading(tmp_path, source) as download:
         download.offer(zip_of(more) if source == "kaggle" else tgz_of(more))
         unpacked = KAGGLES / "versions/3" if source == "kaggle" else Path("data/photos.partial/.unpacked")
@@ -348,7 +348,7 @@ def test_what_a_stopped_run_had_unpacked_is_not_taken_for_whole_and_gives_its_ro
         _, errors = process.communicate()
         assert process.returncode == 0, errors
         receipt = codec.read(download.job.data / "downloads" / LISTING, Receipt)
-        assert {each.path for each in receipt.photos} == set(WHOLE) and len(receipt.left_out) == 1000
+        assert {each.path for each in receipt.photos} == set(WHOLE) and len(receipt.left_out) == 5000
         assert not (download.job.folder / "data/photos.partial").exists()
         assert set(asked_for_the_archive(download)) == {None}, "what had arrived was whole"
 
