@@ -12,7 +12,7 @@ from stages import codec
 from stages.records import Cell, Result
 from tests.project import make_project, run_stage, write_job
 
-JOB, SPANS, PATIENCE_SECONDS = "paced", 4, 60
+JOB, SPANS, PATIENCE_SECONDS = "paced", 4, 300
 # Each value is made of the one before, so that a span that is lost, or counted twice, shows in all that follow. State
 # and model are half written for a while. What it finds in its folder of state, it says.
 TRAIN = """

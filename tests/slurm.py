@@ -93,7 +93,7 @@ def _start(folder: Path, within: list[str], nodes: int, environment: dict[str, s
     with (folder / "start.log").open("w") as log:
         for command in commands:
             subprocess.run([*within, *command], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     idle = ["sinfo", "-h", "-N", "-t", "idle", "-o", "%N"]
     while len(subprocess.run(idle, env=environment, capture_output=True, text=True).stdout.split()) < nodes:
         assert time.monotonic() < end, (folder / "slurmctld.log").read_text()[-2000:]

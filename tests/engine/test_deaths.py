@@ -189,11 +189,15 @@ def test_a_container_that_is_overdue_is_killed(root: Path, key: str, minutes: fl
 
 
 def test_docker_kill_by_somebody_else(root: Path, engine: DockerEngine) -> None:
-    with started(root) as process:
-        [container] = real_engine.containers(engine, f"faceoff.pid={process.pid}")
-        container.kill()
-        assert process.wait(60) == 137
-    assert failed(root, CELL).startswith("it was killed (SIGKILL), and not by faceoff")
+    for _ in range(4):
+        with started(root) as process:
+            [container] = real_engine.containers(engine, f"faceoff.pid={process.pid}")
+            container.kill()
+            assert process.wait(60) == 137
+        reason = failed(root, CELL)
+        if not reason.startswith("it ran out of memory"):  # as somebody else's container did meanwhile
+            break
+    assert reason.startswith("it was killed (SIGKILL), and not by faceoff")
 
 
 # ---------------------------------------------------------------------------------- what a killed faceoff leaves behind

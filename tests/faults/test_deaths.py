@@ -70,9 +70,13 @@ def root(tmp_path: Path) -> Path:
     ids=["segmentation fault", "bus error", "abort", "kill", "a stop that is not ours", "exit code"],
 )
 def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, words: str) -> None:
-    done = attempt(root, script, CELL)
+    for _ in range(4):
+        done = attempt(root, script, CELL)
+        reason = failed(root, CELL)
+        # Whom the kernel killed for memory is known of the whole machine: somebody else's death may be taken for this.
+        if reason.startswith(words):
+            break
     assert done.returncode == code
-    reason = failed(root, CELL)
     assert reason.startswith(words)
     assert told(done)[-1] in (f"faceoff: {WHERE}{reason}", f"faceoff: {reason}")
 

@@ -75,17 +75,23 @@ def test_a_full_disk_is_refused(tmp_path):
 
 
 @pytest.fixture
+def closed():
+    """The address of a port that nobody listens at, and that nobody else is given meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+
+
+@pytest.fixture
 def deaf():
     """The address of a server that takes connections and never says anything."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
 
 
-def test_an_engine_that_is_not_there_or_never_answers_is_refused_without_waiting_for_it(tmp_path, deaf):
+def test_an_engine_that_is_not_there_or_never_answers_is_refused_without_waiting_for_it(tmp_path, closed, deaf):
     folder = make_project(tmp_path, ["host", "cuda-10.0"])
     assert run_stage(folder, "machine").returncode == 0
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        closed = f"tcp://127.0.0.1:{server.getsockname()[1]}"
     for address, words in ((closed, "no Docker engine answers"), (deaf, "the Docker engine does not answer in time")):
         began = time.monotonic()
         done = run_stage(folder, "preflight", DOCKER_HOST=address)

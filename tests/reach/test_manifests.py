@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def started(work: Path, **environment: str) -> subprocess.Popen[bytes]:
 
 def test_the_pod_waits_until_its_pack_is_fetched_and_ends_as_the_session_did(work: Path) -> None:
     with started(work, PRESET="kaggle") as process:
-        until(work / "pack.zip")
+        until(lambda: (work / "pack.zip").exists() and (work / "pack.zip").stat().st_size > 0)
         assert (work / "pack.zip").read_text() == f"--pack {work}/pack.zip --preset kaggle"
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(1.5)
@@ -114,7 +115,7 @@ def test_a_pod_that_is_ended_lets_the_session_pack(work: Path) -> None:
     (work / "fetched").touch()
     (work / "pack.zip").touch()
     with started(work) as process:
-        until(work / "began")
+        until((work / "began").exists)
         process.terminate()
         assert process.wait(60) == 143
     assert (work / "packed").exists()
@@ -128,8 +129,8 @@ def test_the_command_of_skypilot_runs_a_session(work: Path) -> None:
     assert done.returncode == 3
 
 
-def until(path: Path) -> None:
+def until(holds: Callable[[], bool]) -> None:
     end = time.monotonic() + 120
-    while not path.exists():
+    while not holds():
         assert time.monotonic() < end
         time.sleep(0.05)
