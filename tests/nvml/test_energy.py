@@ -137,7 +137,7 @@ work(0.7)
 """
     found = driver.run(script)
     assert found.status == "ok" and found.energy is None and found.absent["energy"] == why
-    assert found.command_seconds is not None and found.command_seconds < 5
+    assert found.command_seconds is not None and found.command_seconds < 15
 
 
 def test_without_a_card_there_is_no_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
