@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import signal
 import socket
 import socketserver
 import subprocess
@@ -129,7 +130,30 @@ def rootless() -> Iterator[tuple[Daemon, str]]:
             with running(Path(folder), ["--rootless"], (*become, *ROOTLESS)) as daemon:
                 yield daemon, f"{user.pw_uid}:{user.pw_gid}"
     finally:
+        end_all_of(pwd.getpwnam(name).pw_uid)
         subprocess.run(["userdel", name], check=True, capture_output=True)
+
+
+def end_all_of(uid: int) -> None:
+    """End the processes of a user who is a test's own: one keeps the user's namespace beyond the service."""
+    processes = _processes(uid)
+    while processes:
+        for each in processes:
+            with suppress(ProcessLookupError):
+                os.kill(int(each.name), signal.SIGKILL)
+        time.sleep(0.05)
+        processes = _processes(uid)
+
+
+def _processes(uid: int) -> list[Path]:
+    return [each for each in Path("/proc").glob("[0-9]*") if _owner(each) == uid]
+
+
+def _owner(process: Path) -> int | None:
+    try:
+        return process.stat().st_uid
+    except OSError:  # it has ended
+        return None
 
 
 @contextmanager

@@ -13,13 +13,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests import real_engine
-from tests.daemon import Daemon
+from tests.daemon import Daemon, end_all_of
 
 PID_MAX = Path("/proc/sys/kernel/pid_max")
 # Podman asks for a million files and processes, which not every root may have; crun refuses cgroup 1 beside 2.
@@ -109,30 +108,8 @@ def rootless() -> Iterator[tuple[Podman, str]]:
         with running(become, (user.pw_uid, user.pw_gid)) as podman:
             yield podman, f"{user.pw_uid}:{user.pw_gid}"
     finally:
-        _end_all_of(pwd.getpwnam(name).pw_uid)
+        end_all_of(pwd.getpwnam(name).pw_uid)
         subprocess.run(["userdel", name], check=True, capture_output=True)
-
-
-def _end_all_of(uid: int) -> None:
-    """End the processes of a user who is a test's own: one keeps the user's namespace beyond the service."""
-    processes = _processes(uid)
-    while processes:
-        for each in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(each.name), signal.SIGKILL)
-        time.sleep(0.05)
-        processes = _processes(uid)
-
-
-def _processes(uid: int) -> list[Path]:
-    return [each for each in Path("/proc").glob("[0-9]*") if _owner(each) == uid]
-
-
-def _owner(process: Path) -> int | None:
-    try:
-        return process.stat().st_uid
-    except OSError:  # it has ended
-        return None
 
 
 def main(command: Sequence[str]) -> int:
