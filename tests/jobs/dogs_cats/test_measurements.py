@@ -169,7 +169,7 @@ def test_tf32_is_allowed_for_what_bears_its_name_alone() -> None:
         convolution._allow_tf32(True)
         assert allowed() == (True, True)
         shape = {"layer": "first", "arch": "resnet18", "size": 32, "channels_last": False, "batch_size": 1}
-        list(convolution.convolution(device="cpu", number_format="fp32", seconds=0.5, **shape))
+        list(convolution.convolution(device="cpu", number_format="fp32", seconds=5.0, **shape))
         assert allowed() == (False, False)
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
