@@ -16,7 +16,7 @@ from stages.errors import FaceoffError
 from stages.units import amount
 
 CLASSES_SHOWN = 10
-LEARNT = "photos of valid that train holds too, so that accuracy looks better than it is:"
+LEARNT = "accuracy looks better than it is, for train holds photos of valid too,"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -169,6 +169,16 @@ def test_the_download_tells_of_a_hundred_classes_in_a_few_words(tmp_path: Path) 
     assert facts == {"classes": 100, "train_photos": 100, "valid_photos": 100, "left_out": 0}
 
 
+def test_the_download_names_photos_of_valid_that_train_holds_too(tmp_path: Path) -> None:
+    root = mine(tmp_path / "mine", *(f"{split}/{label}/1.jpg" for split in ("train", "valid") for label in "ab"))
+    for number, path in enumerate(sorted(root.rglob("*.jpg"))):
+        path.write_bytes(jpeg(number))
+    (root / "valid/b/again.jpg").write_bytes((root / "train/a/1.jpg").read_bytes())
+    code, printed, _ = by_hand(tmp_path / "job", {"source": "folder", "folder": str(root)}).run("download")
+    line = "accuracy looks better than it is, for train holds photos of valid too, 1: valid/b/again.jpg (train/a/1.jpg)"
+    assert code == 0 and line in printed.splitlines()
+
+
 @pytest.mark.parametrize("count", [MOST_CLASSES, MOST_CLASSES + 1])
 def test_predictions_of_many_classes_come_without_their_probabilities(count: int) -> None:
     classes = [f"{number:02}, a class" for number in range(count)]
