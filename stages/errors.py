@@ -12,7 +12,9 @@ import sys
 from typing import Any, Callable
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-KILLED_FOR_MEMORY = "the kernel killed a process of it for want of memory"  # what the host knows a reason by
+# What the host knows a reason by, of a supervisor that can count whom the kernel killed in its own cgroup.
+KILLED_FOR_MEMORY = "the kernel killed a process of it for want of memory"
+NOT_FOR_MEMORY = "and not for want of memory"
 READER_SECONDS = 1.0  # in which one who still reads takes something of what a full pipe holds
 TRY_LATER = 75  # exit code of what goes on in another run; sysexits.h calls it EX_TEMPFAIL
 

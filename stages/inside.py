@@ -101,6 +101,8 @@ def command(name: str, words: tuple[str, ...], environment: Environment, wanted:
         raise FaceoffError(f"image {name}: {failures.overdue_stage(watch.limits)}", outcome.exit_code)
     if outcome.out_of_memory and outcome.exit_code != 0:
         raise FaceoffError(f"image {name}: {failures.out_of_memory(outcome, wanted.container)}", outcome.exit_code)
+    if outcome.some_killed:
+        raise FaceoffError(f"image {name}: {failures.PERHAPS_FOR_MEMORY}", outcome.exit_code)
     return outcome.exit_code
 
 

@@ -4,6 +4,7 @@ The jobs are real processes that really die; tests/engine/test_deaths.py has tho
 """
 
 import contextlib
+import json
 import os
 import shlex
 import subprocess
@@ -62,7 +63,7 @@ def root(tmp_path: Path) -> Path:
         (
             "import os; os.kill(os.getpid(), 9)",
             137,
-            "it was killed (SIGKILL), and not by faceoff",
+            "it was killed (SIGKILL), and not by faceoff or for want of memory",
         ),
         ("import os; os.kill(os.getpid(), 15)", 1, "the command was killed by SIGTERM, and not by faceoff"),
         ("raise SystemExit(7)", 1, "the command ended with exit code 7; its own words are above"),
@@ -70,12 +71,8 @@ def root(tmp_path: Path) -> Path:
     ids=["segmentation fault", "bus error", "abort", "kill", "a stop that is not ours", "exit code"],
 )
 def test_each_death_is_told_from_the_others(root: Path, script: str, code: int, words: str) -> None:
-    for _ in range(4):
-        done = attempt(root, script, CELL)
-        reason = failed(root, CELL)
-        # Whom the kernel killed for memory is known of the whole machine: somebody else's death may be taken for this.
-        if reason.startswith(words):
-            break
+    done = attempt(root, script, CELL)
+    reason = failed(root, CELL)
     assert done.returncode == code
     assert reason.startswith(words)
     assert told(done)[-1] in (f"faceoff: {WHERE}{reason}", f"faceoff: {reason}")
@@ -204,6 +201,34 @@ def test_a_job_that_the_kernel_kills_for_memory_is_told_from_one_that_is_killed(
     assert done.returncode == 137, done.stderr
     has = "it ran out of memory: it needs more than this machine has (8 GiB): end what else runs here"
     assert failed(root, CELL).startswith(has)
+
+
+ANOTHERS = f"x = bytearray({1024 * MIB}); print(len(x))"
+LETS_ANOTHER_DIE = f"""
+import os, subprocess, sys
+line = os.environ["MEMORY_LIMIT"]
+died = subprocess.run(["sh", "-c", line, "sh", sys.executable, "-c", {ANOTHERS!r}])
+assert died.returncode == -9, died
+os.kill(%s, 9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("pid", "words"),
+    [
+        ("os.getpid()", "it was killed (SIGKILL), and not by faceoff or for want of memory"),
+        ("os.getppid()", "it was killed (SIGKILL), and not by faceoff; perhaps for want of memory"),
+    ],
+    ids=["the job", "the supervisor, who counts"],
+)
+def test_a_job_that_is_killed_while_the_kernel_kills_another_for_memory(root: Path, pid: str, words: str) -> None:
+    """In a cgroup of its own, as somebody else's container; the kernel counts it for the whole machine as well."""
+    with memory_limit(400 * MIB) as line:
+        with (root / "docker/host/image.yaml").open("a") as definition:
+            definition.write(f"env: {{MEMORY_LIMIT: {json.dumps(line)}}}\n")
+        done = attempt(root, LETS_ANOTHER_DIE % pid, CELL)
+    assert done.returncode == 137, done.stderr
+    assert failed(root, CELL).startswith(words)
 
 
 # --------------------------------------------------------------------------------------------------------------- limits

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages import codec, holders, records
-from stages.errors import KILLED_FOR_MEMORY
+from stages.errors import KILLED_FOR_MEMORY, NOT_FOR_MEMORY
 from stages.harness.cells import failures
 from stages.harness.environments.launch import Outcome
 from stages.harness.params import schema
@@ -77,6 +77,17 @@ def test_memory_of_a_container_and_of_the_machine(root: Path, monkeypatch: pytes
 def test_memory_that_a_loader_wanted_is_told_by_the_supervisor_where_the_engine_says_nothing(root: Path) -> None:
     said = f"{KILLED_FOR_MEMORY}; the command ended with exit code 1; its own words are above"
     assert reason(root, Outcome(1, False), said) == reason(root, Outcome(137, True))
+
+
+def test_a_neighbours_death_for_memory_is_not_taken_for_the_jobs(root: Path) -> None:
+    """The host counts the whole machine; the supervisor, where it lives, its own cgroup."""
+    killed = Outcome(137, False, some_killed=True)
+    known = f"the command was killed by SIGKILL, {NOT_FOR_MEMORY}"
+    assert reason(root, killed, known).startswith("it was killed (SIGKILL), and not by faceoff or for want of memory: ")
+    for said in ("", "the command was killed by SIGKILL"):  # the supervisor died too, or cannot count
+        assert reason(root, killed, said).startswith(
+            "it was killed (SIGKILL), and not by faceoff; perhaps for want of memory: "
+        )
 
 
 def test_a_bus_error_is_put_down_to_dev_shm_unless_the_job_needs_less(root: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stages import codec, holders, records
-from stages.errors import KILLED_FOR_MEMORY, FaceoffError
+from stages.errors import KILLED_FOR_MEMORY, NOT_FOR_MEMORY, FaceoffError
 from stages.harness.environments import commands
 from stages.harness.environments.launch import Outcome
 from stages.harness.params.schema import ContainerParams, LimitParams, Params, size_bytes
@@ -25,6 +25,10 @@ SIGNALS = {
     signal.SIGFPE: "it died of an arithmetic error in native code; where is above",
     signal.SIGKILL: "it was killed (SIGKILL), and not by faceoff or for want of memory: see who did, and run again",
 }
+PERHAPS_FOR_MEMORY = (
+    "it was killed (SIGKILL), and not by faceoff; perhaps for want of memory: the kernel killed some process of this "
+    f"machine for that meanwhile. See which (dmesg): if one of this, {SMALLER}; else run again"
+)
 READ_ONLY = "it wrote into a folder that is read-only; write below {output} (FACEOFF_OUTPUT), {state} or /tmp"
 
 
@@ -49,6 +53,8 @@ def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params) -> str
         )
     if outcome.out_of_memory or last_words.startswith(KILLED_FOR_MEMORY):
         return out_of_memory(outcome, params.container)
+    if outcome.some_killed and NOT_FOR_MEMORY not in last_words:
+        return PERHAPS_FOR_MEMORY
     if outcome.exit_code == 128 + signal.SIGBUS:
         return _bus_error(outcome, cell, params, seen_full=SHM in last_words)
     died_of = SIGNALS.get(signal.Signals(outcome.exit_code - 128)) if _is_signal(outcome.exit_code) else None

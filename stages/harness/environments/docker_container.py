@@ -29,6 +29,7 @@ NOT_RUN = (126, 127, 1)  # exit codes of what could not be started; Podman's ini
 # What a container's init says where it finds no program to start, or may not start it: Docker's, and Podman's.
 INIT_WORDS = re.compile(rb"(\[FATAL tini \(\d+\)\] exec .* failed|.*\(catatonit:\d+\): failed to exec pid1): .*\s*")
 INIT_BEGINS = re.compile(rb"\[FATAL tini \(|.*\(catatonit:\d+\)")
+WORD_SECONDS = 1.0  # by which an engine may be late to say that a process was killed for want of memory
 INIT_BYTES = 4096  # more than its words come to, which may come in pieces
 FORBIDDEN = os.strerror(errno.EACCES).encode()
 ENGINE_WORDS = re.compile(
@@ -154,6 +155,20 @@ def go(container: Container, job: Job, user: str) -> tuple[int, bool]:
     exit_code = int(container.wait()["StatusCode"])
     output.ended(exit_code, job, user)
     return exit_code, output.met_read_only
+
+
+def out_of_memory(container: Container, is_likely: bool) -> bool:
+    """Return whether the kernel killed a process of it for want of memory, as the engine says.
+
+    Its word may come late: under cgroup 1 the event races with the end of the container. It is waited for if it is
+    likely to come.
+    """
+    end = time.monotonic() + (WORD_SECONDS if is_likely else 0.0)
+    while True:
+        container.reload()
+        if container.attrs["State"]["OOMKilled"] or time.monotonic() >= end:
+            return bool(container.attrs["State"]["OOMKilled"])
+        time.sleep(0.1)
 
 
 def _attach(container: Container, tty: bool) -> "CancellableStream[Any]":

@@ -182,11 +182,9 @@ class DockerEngine:
             with watched(watch, lambda: docker_container.kill(container)) as overdue:
                 user = docker_container.user(job, self._security)
                 exit_code, met_read_only = docker_container.go(container, job, user)
-            container.reload()
-            # Docker's own word may come late: under cgroup 1 the event races with the end of the container.
-            out_of_memory = exit_code == KILLED and killed_on_machine_for_memory() > killed_before
-            out_of_memory |= bool(container.attrs["State"]["OOMKilled"])
-            return Outcome(exit_code, out_of_memory, overdue(), met_read_only=met_read_only)
+            some_killed = exit_code == KILLED and killed_on_machine_for_memory() > killed_before
+            out_of_memory = docker_container.out_of_memory(container, is_likely=some_killed)
+            return Outcome(exit_code, out_of_memory, overdue(), met_read_only=met_read_only, some_killed=some_killed)
 
     def remove_left_over(self, checkout: Path) -> None:
         with explained():

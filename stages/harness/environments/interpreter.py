@@ -148,8 +148,8 @@ class Interpreter:
         environment = {**environment_of(python), **cards.variables(gpus), **self._definition.env}
         with host.started(with_python(command, str(python)), environment, self._root, cpus=self._cpus) as process:
             code, overdue = host.wait(process, watch)
-        out_of_memory = code == KILLED and killed_on_machine_for_memory() > killed_before
-        return Outcome(code, out_of_memory, overdue, isolated=False)
+        some_killed = code == KILLED and killed_on_machine_for_memory() > killed_before
+        return Outcome(code, False, overdue, isolated=False, some_killed=some_killed)
 
 
 def environment_of(python: Path) -> dict[str, str]:

@@ -84,6 +84,7 @@ class Outcome:
     out_of_memory: bool  # the kernel killed a process of it for want of memory
     overdue: str | None = None  # which of schema.LimitParams it broke; it was killed for that
     isolated: bool = True  # within a container's walls and limits
+    some_killed: bool = False  # it was killed, and meanwhile the kernel killed some process here for want of memory
     met_read_only: bool = False  # it said that it wrote to a folder that a container only reads
 
 

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,30 @@ def _changed(was: Any, now: Any, name: str = "") -> Iterator[str]:
     if isinstance(was, dict) and isinstance(now, dict):
         for key in {**was, **now}:
             yield from _changed(was.get(key), now.get(key), f"{name}.{key}" if name else key)
+    elif isinstance(was, list | tuple) and isinstance(now, list | tuple):
+        yield from _changed_list(was, now, name)
     elif was != now:
         is_digest = "/" in name and isinstance(was or now, str) and len(was or now) == 64
-        shown = ["not there" if each is None else f"{each!r:.{LETTERS}}" for each in (was, now)]
+        shown = _where_they_differ(*("not there" if each is None else repr(each) for each in (was, now)))
         yield f"{name} changed" if is_digest else f"{name} was {shown[0]}, is {shown[1]}"
+
+
+def _changed_list(was: Sequence[Any], now: Sequence[Any], name: str) -> Iterator[str]:
+    """Yield which words went and came, or what changed at each place; of another length, both lengths."""
+    gone, new = [each for each in was if each not in now], [each for each in now if each not in was]
+    if (gone or new) and all(isinstance(each, str) for each in (*was, *now)):
+        yield from (f"{name} {verb} {', '.join(words)}" for verb, words in (("lost", gone), ("gained", new)) if words)
+    elif len(was) == len(now):
+        for place, pair in enumerate(zip(was, now, strict=True)):
+            yield from _changed(*pair, f"{name}[{place}]")
+    else:
+        yield f"{name} had {formatting.count(len(was), 'item')}, has {len(now)}"
+
+
+def _where_they_differ(was: str, now: str) -> list[str]:
+    """Cut long texts out around the first letter that differs."""
+    texts = was, now
+    first = next((place for place, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), len(now))
+    begin = max(0, first - LETTERS // 2) if max(map(len, texts)) > LETTERS else 0
+    end = begin + LETTERS
+    return ["…" * (begin > 0) + each[begin:end] + "…" * (len(each) > end) for each in texts]

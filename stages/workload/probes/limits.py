@@ -104,14 +104,14 @@ def _memory_limit_bytes(root: Path) -> Optional[int]:
     return min((limit for limit in found if limit is not None and limit < ceiling), default=None)
 
 
-def killed_in_cgroup_for_memory(root: Path = Path("/")) -> int:
-    """Return how many processes of this one's own cgroup the kernel has killed for want of memory; 0: not known."""
+def killed_in_cgroup_for_memory(root: Path = Path("/")) -> Optional[int]:
+    """Return how many processes of this one's own cgroup the kernel has killed for want of memory; None: not known."""
     for folder in cgroup_folders(root, "memory"):
         for name in ("memory.events", "memory.oom_control"):  # of version 2 and of version 1
             found = re.search(r"^oom_kill (\d+)$", files.text(folder / name) or "", re.MULTILINE)
             if found:
                 return int(found.group(1))
-    return 0
+    return None
 
 
 def _outside_of_what_is_shown(root: Path) -> bool:

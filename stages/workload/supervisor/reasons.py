@@ -10,7 +10,7 @@ from typing import Iterator, Mapping, Optional, Sequence
 
 from stages import holders
 from stages.codec import RecordError
-from stages.errors import KILLED_FOR_MEMORY, TRY_LATER, FaceoffError
+from stages.errors import KILLED_FOR_MEMORY, NOT_FOR_MEMORY, TRY_LATER, FaceoffError
 from stages.records import GpuState, Scalar
 from stages.units import amount
 from stages.workload import gpu_memory
@@ -38,15 +38,26 @@ def recorded(path: Path) -> Iterator[None]:
         if path.exists():
             kind = "" if isinstance(error, FaceoffError) else type(error).__name__ + ": "
             said = kind + str(error).strip().partition("\n")[0]
-            # A loader's death is its parent's exception, and not every engine says why it died: Podman does not.
-            if limits.killed_in_cgroup_for_memory() > killed_before:
-                said = "{}; {}".format(KILLED_FOR_MEMORY, said)
-            reason = said.encode("utf-8", "replace")[:REASON_BYTES]
+            reason = _with_memory(said, killed_before, error).encode("utf-8", "replace")[:REASON_BYTES]
             with suppress(OSError), path.open("r+b") as file:  # which must not hide the error: that is printed
                 file.write(reason)
             if isinstance(error, FaceoffError) and error.exit_code > 128:
                 raise SystemExit(error.exit_code) from None  # what the signal means, the host tells
         raise
+
+
+def _with_memory(said: str, killed_before: Optional[int], error: Exception) -> str:
+    """Add whether the kernel killed a process for want of memory, where that can be known.
+
+    A loader's death is its parent's exception, and not every engine says why it died: Podman does not.
+    """
+    killed = limits.killed_in_cgroup_for_memory()
+    if killed is None or killed_before is None:
+        return said
+    if killed > killed_before:
+        return "{}; {}".format(KILLED_FOR_MEMORY, said)
+    is_killed = isinstance(error, FaceoffError) and error.exit_code == 128 + signal.SIGKILL
+    return "{}, {}".format(said, NOT_FOR_MEMORY) if is_killed else said
 
 
 class OutOfGpuMemory(FaceoffError):
