@@ -16,7 +16,7 @@ from stages.workload.probes.guard import guarded
 Answer = Tuple[tuple, Optional[str]]
 FILE_SECONDS = 2.0  # for what the kernel answers in a millisecond, unless a mount is gone
 DRIVER_SECONDS = 10.0  # a driver without persistence mode wakes its cards first, which takes seconds
-NONE_GIVEN = "none is given: there is none, or container.gpus of params.yaml or CUDA_VISIBLE_DEVICES leaves none"
+NONE_GIVEN = "no card is given: there is none, or container.gpus of params.yaml or CUDA_VISIBLE_DEVICES leaves none"
 _silence = []  # type: list
 
 
