@@ -53,6 +53,14 @@ def refusal(file, site="a"):
     return line
 
 
+@pytest.mark.parametrize("pack", sorted((project.ROOT / "docs/results").glob("*.zip")), ids=lambda pack: pack.stem)
+def test_packs_of_docs_results_are_taken_whole_and_their_page_tells_of_each(here, pack):
+    found = collect.collect(pack, "elsewhere")
+    assert found.is_new and {each.status for each in found.session.results} == {"ok"}
+    [row] = [line for line in (pack.parent / "README.md").read_text().splitlines() if f"]({pack.name})" in line]
+    assert found.session.machine.hardware.cpu.model in row
+
+
 def test_a_pack_is_laid_down_as_it_is_and_read_as_ones_own(one):
     found = collect.collect(one, "a")
     assert found.is_new and str(found.folder).startswith(SESSION)

@@ -21,7 +21,7 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "docker/README.md",
-    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))),
 )
 README_BYTES = 7000
 OLD_STAMPS = "--old-file=.venv/harness.stamp --old-file=.venv/host.stamp"

@@ -116,6 +116,20 @@ def test_what_was_measured_once_more_is_told_with_both_times_and_which_counts():
         assert said == (f"repeat 1: training measured once more: {because[0]}; {expected}",)
 
 
+def test_runs_that_were_measured_once_more_for_the_same_are_told_in_one_line():
+    found = face_off(**EVEN)
+    of_host = [place for place, each in enumerate(found) if each.cell.image == "host"][:2]
+    for place, share, seconds in zip(of_host, (3, 6), (99.94, 31.0), strict=True):
+        train, because = found[place].train, (f"the hypervisor gave {share}% of the CPUs' time",)
+        run = records.Discarded("2026-01-01T00:00:00+00:00", seconds, (), train.attempts[0].load, because)
+        train = dataclasses.replace(train, discarded=(run,), command_seconds=20.0 + share)
+        found[place] = dataclasses.replace(found[place], train=train)
+    assert compared(found)["host"].warnings == (
+        "repeats 1, 2: training measured once more: the hypervisor gave 3% to 6% of the CPUs' time; 31.0 s to 99.9 s "
+        "then, 23.0 s to 26.0 s now; the later counts, as the less disturbed",
+    )
+
+
 @pytest.mark.parametrize("anew", [False, True])
 def test_what_counts_for_the_other_was_lost_is_not_called_less_disturbed(anew):
     """The repetition was interrupted: the next run went on with it, or began it anew, however disturbed that was."""

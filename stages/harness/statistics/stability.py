@@ -25,7 +25,7 @@ FIRST_LEVEL = 0.01  # of the p-value of the first repeat being like the others
 # Of an outlier: robust standard deviations from the median (Iglewicz and Hoaglin's rule), and a share of it, since of
 # three samples two are often close by chance.
 OUTLIER_DEVIATIONS, OUTLIER_SHARE = 3.5, 0.05
-SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+AMOUNT = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:%| s\b)")  # a share or seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,27 +120,25 @@ def _outliers(totals: Mapping[Cell, float]) -> Iterable[str]:
 def _load(results: Sequence[CellResult]) -> Iterable[str]:
     """Tell what the cells themselves say of the machine, each warning once with the repeats that say it.
 
-    Those that differ in a share alone are one, with the least and the most: 'took 94% to 97% of the CPUs' time'.
+    Those that differ in shares and seconds alone are one, with the least and the most: 'took 94% to 97% of ...'.
     """
-    said: dict[str, dict[str, list[str]]] = {}  # by the warning without its share: repeats with what they say
+    said: dict[str, dict[str, list[str]]] = {}  # by the warning without its amounts: repeats with what they say
     for result in results:
         once_more = [warning for stage in result.stages for warning in _measured_once_more(stage)]
         for warning in dict.fromkeys([*(each for stage in result.stages for each in stage.warnings), *once_more]):
-            shares = SHARE.findall(warning)
-            alike = SHARE.sub("%", warning) if len(shares) == 1 else warning
-            said.setdefault(alike, {}).setdefault(str(result.cell.repeat), []).append(warning)
+            said.setdefault(AMOUNT.sub("#", warning), {}).setdefault(str(result.cell.repeat), []).append(warning)
     for of_repeats in said.values():
-        warnings = sorted((each for every in of_repeats.values() for each in every), key=_share)
-        least, most = (SHARE.search(each) for each in (warnings[0], warnings[-1]))
-        words = warnings[0]
-        if least and most and least[0] != most[0]:
-            words = f"{words[: least.start()]}{least[0]} to {most[0]}{words[least.end() :]}"
+        words = _in_ranges([each for every in of_repeats.values() for each in every])
         yield f"{'repeat' if len(of_repeats) == 1 else 'repeats'} {', '.join(of_repeats)}: {words}"
 
 
-def _share(warning: str) -> float:
-    found = SHARE.search(warning)
-    return float(found[1]) if found else 0.0
+def _in_ranges(warnings: Sequence[str]) -> str:
+    """Make one of warnings that differ in their amounts alone."""
+    found, *rest = AMOUNT.split(warnings[0])
+    for amounts, words in zip(zip(*map(AMOUNT.findall, warnings), strict=True), rest, strict=True):
+        least, *_, most = sorted([*amounts, amounts[0]], key=lambda each: float(each.rstrip("% s")))
+        found += (least if least == most else f"{least} to {most}") + words
+    return found
 
 
 def _measured_once_more(stage: Result) -> Iterable[str]:
