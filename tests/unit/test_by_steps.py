@@ -259,3 +259,12 @@ def test_the_page_cites_the_ratio_that_decides_and_shows_all_three(by_its_steps)
         assert f'data-place="settings/1/ratios/{name}/low"' in text
     assert "marked <b>by steps</b>" in text
     assert "what comes beyond them" not in pages.html(comparisons.pair())
+
+
+def test_a_reason_that_goes_for_several_metrics_stands_once_on_the_page():
+    found = compared(face_off(host=noisy(10.0, 2), other=noisy(9.0, 2, seed=1)))
+    [reason] = {each.reason for each in found["other"].ratios.values()}
+    text = pages.html(comparisons.comparison(*found.values()))
+    table_of_ratios = text[text.index("what would settle it") :].partition("</table>")[0]
+    assert len(found["other"].ratios) > 1 and table_of_ratios.count(str(reason)) == 1
+    assert table_of_ratios.count("as above") == len(found["other"].ratios) - 1
