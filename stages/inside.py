@@ -99,10 +99,9 @@ def command(name: str, words: tuple[str, ...], environment: Environment, wanted:
     outcome = environment.run(Work(words), watch)
     if watch and outcome.overdue:
         raise FaceoffError(f"image {name}: {failures.overdue_stage(watch.limits)}", outcome.exit_code)
-    if outcome.out_of_memory and outcome.exit_code != 0:
-        raise FaceoffError(f"image {name}: {failures.out_of_memory(outcome, wanted.container)}", outcome.exit_code)
-    if outcome.some_killed:
-        raise FaceoffError(f"image {name}: {failures.PERHAPS_FOR_MEMORY}", outcome.exit_code)
+    of_memory = failures.out_of_memory(outcome, "", wanted.container)
+    if of_memory and outcome.exit_code != 0:
+        raise FaceoffError(f"image {name}: {of_memory}", outcome.exit_code)
     return outcome.exit_code
 
 

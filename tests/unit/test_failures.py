@@ -86,7 +86,7 @@ def test_a_neighbours_death_for_memory_is_not_taken_for_the_jobs(root: Path) -> 
     assert reason(root, killed, known).startswith("it was killed (SIGKILL), and not by faceoff or for want of memory: ")
     for said in ("", "the command was killed by SIGKILL"):  # the supervisor died too, or cannot count
         assert reason(root, killed, said).startswith(
-            "it was killed (SIGKILL), and not by faceoff; perhaps for want of memory: "
+            "it was killed (SIGKILL), and not by faceoff; perhaps for want of memory, "
         )
 
 

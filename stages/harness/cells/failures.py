@@ -25,9 +25,9 @@ SIGNALS = {
     signal.SIGFPE: "it died of an arithmetic error in native code; where is above",
     signal.SIGKILL: "it was killed (SIGKILL), and not by faceoff or for want of memory: see who did, and run again",
 }
-PERHAPS_FOR_MEMORY = (
-    "it was killed (SIGKILL), and not by faceoff; perhaps for want of memory: the kernel killed some process of this "
-    f"machine for that meanwhile. See which (dmesg): if one of this, {SMALLER}; else run again"
+PERHAPS = (
+    "it was killed (SIGKILL), and not by faceoff; perhaps for want of memory, as the kernel killed some process of "
+    "this machine meanwhile (dmesg says which). If so,"
 )
 READ_ONLY = "it wrote into a folder that is read-only; write below {output} (FACEOFF_OUTPUT), {state} or /tmp"
 
@@ -51,10 +51,9 @@ def reason(outcome: Outcome, last_words: str, cell: Cell, params: Params) -> str
             f"not done after {limits.cell_minutes:g} minutes (limits.cell_minutes): raise that in params.yaml, or have "
             "the job do less"
         )
-    if outcome.out_of_memory or last_words.startswith(KILLED_FOR_MEMORY):
-        return out_of_memory(outcome, params.container)
-    if outcome.some_killed and NOT_FOR_MEMORY not in last_words:
-        return PERHAPS_FOR_MEMORY
+    of_memory = out_of_memory(outcome, last_words, params.container)
+    if of_memory:
+        return of_memory
     if outcome.exit_code == 128 + signal.SIGBUS:
         return _bus_error(outcome, cell, params, seen_full=SHM in last_words)
     died_of = SIGNALS.get(signal.Signals(outcome.exit_code - 128)) if _is_signal(outcome.exit_code) else None
@@ -70,13 +69,21 @@ def overdue_stage(limits: LimitParams) -> str:
     )
 
 
-def out_of_memory(outcome: Outcome, container: ContainerParams) -> str:
-    """Say how much memory there is, and what to do."""
+def out_of_memory(outcome: Outcome, last_words: str, container: ContainerParams) -> str | None:
+    """Say that it ran out of memory, or that it may have, how much there is, and what to do; None: it did not."""
+    if outcome.out_of_memory or last_words.startswith(KILLED_FOR_MEMORY):
+        return f"it ran out of memory: {_needs_more(outcome, container)}"
+    if outcome.some_killed and NOT_FOR_MEMORY not in last_words:
+        return f"{PERHAPS} {_needs_more(outcome, container)}; else run again"
+    return None
+
+
+def _needs_more(outcome: Outcome, container: ContainerParams) -> str:
     if container.memory and outcome.isolated:
         has, advice = f"the {container.memory} of container.memory", "raise that"
     else:
         has, advice = "this machine has" + _memory(), "end what else runs here" + _others()
-    return f"it ran out of memory: it needs more than {has}: {advice}, or {SMALLER}"
+    return f"it needs more than {has}: {advice}, or {SMALLER}"
 
 
 def _memory() -> str:
