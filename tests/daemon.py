@@ -82,12 +82,17 @@ class Daemon:
             subprocess.run(["umount", "--quiet", each])
 
 
+def can_start(*programs: str) -> None:
+    """Skip the test where no dockerd can be started, or one of these programs."""
+    missing = [each for each in ("dockerd", *programs) if shutil.which(each) is None]
+    if os.getuid() != 0 or missing:
+        unable(f"only root starts a dockerd, and there must be one (lacking: {', '.join(missing) or 'root'})")
+
+
 @contextmanager
 def running(folder: Path, options: Sequence[str] = (), through: Sequence[str] = ()) -> Iterator[Daemon]:
     """The daemon, for a test. Its folder's path must be short: it holds sockets."""
-    missing = [each for each in ("dockerd", *through[:1]) if shutil.which(each) is None]
-    if os.getuid() != 0 or missing:
-        unable(f"only root starts a dockerd, and there must be one (lacking: {', '.join(missing) or 'root'})")
+    can_start(*through[:1])
     daemon = Daemon(folder, options, through)
     daemon.start()
     try:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from stages import records
-from tests import real_engine
+from tests import daemon, real_engine
 from tests.mounts import mounting
 from tests.project import make_project
 
@@ -37,6 +37,7 @@ rm small/filler
 
 
 def test_a_build_that_finds_no_room_gives_it_back_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    daemon.can_start()
     engine = real_engine.connect()
     base = real_engine.base(engine)
     project = make_project(tmp_path, ["host"])
