@@ -1,6 +1,7 @@
 """What Docker's failures become: one line that says what to do. By a stand-in at the engine's end of the socket."""
 
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.errors import FaceoffError
-from stages.harness.environments.docker_container import Output
+from stages.harness.environments.docker_container import Output, out_of_memory
 from stages.harness.environments.docker_engine import DockerEngine
 from stages.harness.environments.launch import BuildFailed, Job, ProgramForbidden, ProgramMissing
 from tests.stand_in_engine import Answers, StandIn, answering
@@ -225,3 +226,20 @@ def test_a_gpu_that_docker_cannot_hand_out_leaves_no_container(stand_in: StandIn
 def test_a_runtime_that_is_not_there_is_told_when_the_container_is_created() -> None:
     with pytest.raises(FaceoffError, match=NO_TOOLKIT):
         DockerEngine().run(JOB)
+
+
+@pytest.mark.parametrize("is_likely", [True, False])
+def test_a_late_word_of_memory_is_waited_for_where_it_is_likely(stand_in: StandIn, is_likely: bool) -> None:
+    """Under cgroup 1 Docker may say that a container has ended before it knows why."""
+
+    def say(killed: bool) -> None:
+        stand_in.answers["GET /containers/one/json"] = (200, [{"Id": "one", "State": {"OOMKilled": killed}}])
+
+    say(False)
+    container = DockerEngine()._client.containers.get("one")
+    late = threading.Timer(0.2, say, [True])
+    late.start()
+    try:
+        assert out_of_memory(container, is_likely) is is_likely
+    finally:
+        late.join()

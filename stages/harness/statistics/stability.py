@@ -25,7 +25,7 @@ FIRST_LEVEL = 0.01  # of the p-value of the first repeat being like the others
 # Of an outlier: robust standard deviations from the median (Iglewicz and Hoaglin's rule), and a share of it, since of
 # three samples two are often close by chance.
 OUTLIER_DEVIATIONS, OUTLIER_SHARE = 3.5, 0.05
-AMOUNT = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:%| s\b)")  # a share or seconds
+AMOUNT = re.compile(r"(?<![\w.,])\d+(?:\.\d+)?(?:%| s\b)")  # a share or seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +136,8 @@ def _in_ranges(warnings: Sequence[str]) -> str:
     """Make one of warnings that differ in their amounts alone."""
     found, *rest = AMOUNT.split(warnings[0])
     for amounts, words in zip(zip(*map(AMOUNT.findall, warnings), strict=True), rest, strict=True):
-        least, *_, most = sorted([*amounts, amounts[0]], key=lambda each: float(each.rstrip("% s")))
+        ordered = sorted(amounts, key=lambda each: float(each.rstrip("% s")))
+        least, most = ordered[0], ordered[-1]
         found += (least if least == most else f"{least} to {most}") + words
     return found
 
